@@ -1,0 +1,160 @@
+//! The server side of many connections: an MQTT broker to embed.
+//!
+//! [`Broker`] is the handle. One connection's state machine without sockets or clock is `protocol`; who gets a message is
+//! `router` with `subscriptions` and `retained`; client ids, sessions and wills are `registry`; a session's delivery queue
+//! is `outbox`; what connections share, and the only locks, is `hub`; the tasks that move bytes are `driver`.
+
+mod error;
+mod options;
+
+pub use error::BrokerError;
+pub use options::{BrokerOptions, Limits};
+
+use crate::message::Message;
+use crate::transport::Address;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A snapshot of the broker's counters, since it was made unless said otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each counts what its name says")]
+pub struct BrokerStats {
+    /// Now.
+    pub connections: usize,
+    /// Now, connected or not.
+    pub sessions: usize,
+    /// Now.
+    pub subscriptions: usize,
+    /// Now.
+    pub retained_messages: usize,
+    /// Now.
+    pub retained_bytes: usize,
+    /// Now, for all sessions.
+    pub queued_messages: usize,
+    pub connects_accepted: u64,
+    pub connects_refused: u64,
+    /// Ended by us because the peer broke a rule or a limit.
+    pub connections_violated: u64,
+    pub messages_received: u64,
+    pub messages_delivered: u64,
+    /// QoS 0 that a full queue had no room for.
+    pub messages_dropped_qos0: u64,
+    /// QoS 1 and 2 that a full queue of an absent client had no room for.
+    pub messages_dropped_queue_full: u64,
+    pub messages_expired: u64,
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub wills_published: u64,
+}
+
+/// What is known of a connected client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// Its client id.
+    pub client_id: String,
+    /// What it speaks.
+    pub version: crate::codec::ProtocolVersion,
+    /// Where it is, if by network.
+    pub peer_address: Option<SocketAddr>,
+    /// Who it says it is.
+    pub username: Option<String>,
+    /// Seconds.
+    pub keep_alive: u16,
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its client id.
+    pub client_id: String,
+    /// Whether its client is here.
+    pub is_connected: bool,
+    /// Its filters, with the granted QoS.
+    pub subscriptions: Vec<(String, crate::message::QoS)>,
+    /// Messages waiting for it.
+    pub queued_messages: usize,
+    /// Messages on the way to it.
+    pub in_flight: usize,
+    /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
+    pub expiry_interval: u32,
+}
+
+/// The handle of one broker; clones are the same broker. Made without I/O; may be started again after a stop.
+#[derive(Clone)]
+pub struct Broker {
+    _todo: (),
+}
+
+impl Broker {
+    /// A broker that is not running.
+    pub fn new(options: BrokerOptions) -> Self {
+        let _ = options;
+        todo!()
+    }
+
+    /// Binds every listener, then takes connections on the current tokio runtime until [`Broker::stop`].
+    ///
+    /// # Errors
+    /// A listener could not be bound (then none is), or the broker is running already.
+    pub async fn start(&self) -> Result<(), BrokerError> {
+        todo!()
+    }
+
+    /// Stops: no new connections; MQTT 5 clients get DISCONNECT 0x8B; what is on its way out is written for at most
+    /// `grace`; then every task, socket and port is gone. Sessions and retained messages stay for the next start.
+    /// Idempotent.
+    pub async fn stop(&self, grace: Duration) {
+        let _ = grace;
+        todo!()
+    }
+
+    /// Whether it takes connections.
+    pub fn is_running(&self) -> bool {
+        todo!()
+    }
+
+    /// Where it really listens, in the order of the options, with the ports that were chosen; empty when not running.
+    pub fn addresses(&self) -> Vec<Address> {
+        todo!()
+    }
+
+    /// The in-memory address of this broker: always there, for clients in this process.
+    pub fn memory_address(&self) -> Address {
+        todo!()
+    }
+
+    /// Publishes as the broker itself, and returns how many sessions it matched.
+    ///
+    /// # Errors
+    /// Not running, or the retained store is full.
+    pub fn publish(&self, message: Message) -> Result<usize, BrokerError> {
+        let _ = message;
+        todo!()
+    }
+
+    /// Ends a client's connection with this reason (MQTT 5), and says whether it was there.
+    pub fn disconnect(&self, client_id: &str, reason: crate::codec::ReasonCode) -> bool {
+        let _ = (client_id, reason);
+        todo!()
+    }
+
+    /// The retained message of each topic, by topic.
+    pub fn retained(&self) -> Vec<Message> {
+        todo!()
+    }
+
+    /// The connected clients, by client id.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        todo!()
+    }
+
+    /// The sessions, by client id.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        todo!()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> BrokerStats {
+        todo!()
+    }
+}

@@ -1,0 +1,177 @@
+//! What can be asked of a client. Every field has a default that is safe.
+
+use crate::codec::{ProtocolVersion, Will};
+use crate::message::UserProperty;
+use crate::transport::Address;
+use bytes::Bytes;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+/// How to connect and how to behave.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Where the broker is.
+    pub address: Address,
+    /// `None`: a random one (`rmqtt-` and 16 hex digits) for as long as this client lives.
+    pub client_id: Option<String>,
+    /// What to ask for.
+    pub version: ProtocolVersion,
+    /// Try 3.1.1 when a broker refuses MQTT 5.
+    pub fall_back: bool,
+    /// User name.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Bytes>,
+    /// Begin with no session. Reconnects of this client resume where the broker allows.
+    pub clean_start: bool,
+    /// How long the broker keeps the session after the connection, in seconds; `u32::MAX`: for ever.
+    pub session_expiry: u32,
+    /// Seconds between packets at most; 0: none.
+    pub keep_alive: u16,
+    /// For resolving, connecting and CONNACK together.
+    pub connect_timeout: Duration,
+    /// Unacknowledged QoS 1 and 2 messages that the broker may have on the way to us.
+    pub receive_maximum: NonZeroU16,
+    /// The largest packet we take, in bytes.
+    pub packet_size_max: Option<u32>,
+    /// Topic aliases we take from the broker.
+    pub topic_alias_max: u16,
+    /// Published by the broker when it loses us.
+    pub will: Option<Will>,
+    /// For CONNECT.
+    pub user_properties: Vec<UserProperty>,
+    /// What to do after a cut; `None`: end.
+    pub reconnect: Option<Reconnect>,
+    /// Messages that may wait to be sent or acknowledged, also while offline.
+    pub queue_messages_max: usize,
+    /// And their bytes.
+    pub queue_bytes_max: usize,
+    /// Keep QoS 0 messages that are published while offline.
+    pub keep_qos0: bool,
+}
+
+impl ClientOptions {
+    /// Defaults, for this address.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            client_id: None,
+            version: ProtocolVersion::V5,
+            fall_back: true,
+            username: None,
+            password: None,
+            clean_start: true,
+            session_expiry: 0,
+            keep_alive: 60,
+            connect_timeout: Duration::from_secs(10),
+            receive_maximum: NonZeroU16::new(1024).unwrap_or(NonZeroU16::MAX),
+            packet_size_max: None,
+            topic_alias_max: 64,
+            will: None,
+            user_properties: Vec::new(),
+            reconnect: Some(Reconnect::default()),
+            queue_messages_max: 10_000,
+            queue_bytes_max: 64 << 20,
+            keep_qos0: false,
+        }
+    }
+}
+
+/// When to try again. The delay before try `n` is `initial × factor^n`, at most `max`, times a random share with jitter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reconnect {
+    /// Before the first try.
+    pub initial: Duration,
+    /// Growth.
+    pub factor: f64,
+    /// Ceiling.
+    pub max: Duration,
+    /// Spread the delay evenly over zero to its full length, so that many clients do not come back at once.
+    pub jitter: bool,
+    /// Give up after so many tries in a row; `None`: never.
+    pub max_attempts: Option<u32>,
+    /// Whether a first connection that fails is tried again too.
+    pub retry_first: bool,
+    /// A connection that lasted so long starts the delays over.
+    pub stable_after: Duration,
+    /// Whether to subscribe again although the broker says it has the session.
+    pub resubscribe: Resubscribe,
+}
+
+/// Whether to subscribe again after a reconnect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resubscribe {
+    /// When the broker has lost the session.
+    #[default]
+    Auto,
+    /// Always: for brokers that claim a session and have lost the subscriptions.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            factor: 2.0,
+            max: Duration::from_secs(30),
+            jitter: true,
+            max_attempts: None,
+            retry_first: false,
+            stable_after: Duration::from_secs(30),
+            resubscribe: Resubscribe::Auto,
+        }
+    }
+}
+
+/// What a full inbox does with the next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// QoS 1 and 2 wait, unacknowledged, bounded by Receive Maximum; QoS 0 is dropped as by `DropOldest`.
+    Wait,
+    /// The oldest goes. (QoS 1 and 2 that go are acknowledged.)
+    DropOldest,
+    /// The new one goes.
+    DropNewest,
+    /// Only the newest message stays.
+    Latest,
+    /// The subscription fails with [`super::ClientError::QueueFull`].
+    Error,
+}
+
+/// When QoS 1 and 2 messages are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ack {
+    /// When the application has processed them: see [`super::Inbox::processed`].
+    #[default]
+    Processed,
+    /// When they are in the inbox.
+    Received,
+    /// By the application, message by message: the same call as `Processed`, made by hand.
+    Manual,
+}
+
+/// How a subscription's messages wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionSettings {
+    /// Messages.
+    pub messages_max: usize,
+    /// Bytes.
+    pub bytes_max: usize,
+    /// `None`: `Wait` for QoS 1 and 2, `DropOldest` for QoS 0.
+    pub overflow: Option<Overflow>,
+    /// When to acknowledge.
+    pub ack: Ack,
+}
+
+impl Default for SubscriptionSettings {
+    fn default() -> Self {
+        Self {
+            messages_max: 1000,
+            bytes_max: 16 << 20,
+            overflow: None,
+            ack: Ack::Processed,
+        }
+    }
+}
