@@ -1,8 +1,17 @@
 //! Byte pipes: TCP and in-memory; nothing of MQTT.
 //!
-//! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe.
+//! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe. How an address
+//! is read is in `address`, how sockets are opened in `tcp`, and the names inside this process in `memory`.
 
-use std::io;
+mod address;
+mod memory;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+pub use memory::MemoryListener;
+
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -30,29 +39,13 @@ pub enum Address {
 #[error("{0}")]
 pub struct AddressError(pub String);
 
-impl Address {
-    /// Reads `mqtt://host[:port]`, `tcp://…` (the same), `mem://name`, or a bare `host[:port]`.
-    ///
-    /// # Errors
-    /// The scheme is not spoken here, or the text is no address.
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let _ = text;
-        todo!()
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let _ = f;
-        todo!()
-    }
-}
-
 /// One byte pipe.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Stream {
     /// TCP, with `TCP_NODELAY`.
+    // spec(4): MQTT-7.1.2-1
+    // spec(5): MQTT-4.2.0-1
     Tcp(tokio::net::TcpStream),
     /// In-memory.
     Memory(tokio::io::DuplexStream),
@@ -64,13 +57,18 @@ impl Stream {
     /// # Errors
     /// Of the operating system; `NotFound` for an in-memory name that nobody has bound.
     pub async fn connect(address: &Address) -> io::Result<Self> {
-        let _ = address;
-        todo!()
+        match address {
+            Address::Tcp { host, port } => tcp::connect(host, *port).await.map(Self::Tcp),
+            Address::Memory { name } => memory::connect(name).await.map(Self::Memory),
+        }
     }
 
     /// The peer's network address, if it has one.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        todo!()
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Memory(_) => None,
+        }
     }
 }
 
@@ -80,8 +78,10 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let _ = (cx, buf);
-        todo!()
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
@@ -91,16 +91,42 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let _ = (cx, buf);
-        todo!()
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Memory(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Memory(stream) => stream.is_write_vectored(),
+        }
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let _ = cx;
-        todo!()
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
+
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let _ = cx;
-        todo!()
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -114,20 +140,16 @@ pub enum Listener {
     Memory(MemoryListener),
 }
 
-/// Placeholder for `memory.rs`.
-#[derive(Debug)]
-pub struct MemoryListener {
-    _todo: (),
-}
-
 impl Listener {
     /// Binds `address`.
     ///
     /// # Errors
     /// Of the operating system; `AddrInUse` for an in-memory name that is taken.
     pub async fn bind(address: &Address) -> io::Result<Self> {
-        let _ = address;
-        todo!()
+        match address {
+            Address::Tcp { host, port } => tcp::bind(host, *port).await.map(Self::Tcp),
+            Address::Memory { name } => MemoryListener::bind(name).map(Self::Memory),
+        }
     }
 
     /// Where it really listens: with the port that was chosen for port 0.
@@ -135,7 +157,15 @@ impl Listener {
     /// # Errors
     /// Of the operating system.
     pub fn address(&self) -> io::Result<Address> {
-        todo!()
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|address| Address::Tcp {
+                host: address.ip().to_string(),
+                port: address.port(),
+            }),
+            Self::Memory(listener) => Ok(Address::Memory {
+                name: listener.name().to_owned(),
+            }),
+        }
     }
 
     /// The next incoming pipe. Cancelling the wait loses none.
@@ -143,6 +173,13 @@ impl Listener {
     /// # Errors
     /// Of the operating system.
     pub async fn accept(&self) -> io::Result<Stream> {
-        todo!()
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                tcp::tune(&stream);
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Memory(listener) => listener.accept().await.map(Stream::Memory),
+        }
     }
 }

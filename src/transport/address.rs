@@ -1,0 +1,135 @@
+//! Reading and writing addresses. Owns their text form, and refuses what is not spoken here with a message fit for
+//! users. Opens nothing: see the files beside this one.
+
+use super::{Address, AddressError};
+use std::fmt;
+
+/// The registered port of MQTT without TLS.
+const PORT: u16 = 1883;
+
+impl Address {
+    /// Reads `mqtt://host[:port]`, `tcp://…` (the same), `mem://name`, or a bare `host[:port]`.
+    ///
+    /// IPv6 addresses stand in brackets where a port follows: `[::1]:1883`. Alone, `::1` is read as well.
+    ///
+    /// # Errors
+    /// The scheme is not spoken here, or the text is no address.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return tcp(text, text);
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "mqtt" | "tcp" => tcp(text, rest),
+            "mem" => memory(text, rest),
+            known @ ("mqtts" | "ssl" | "tls" | "ws" | "wss" | "unix") => refuse(
+                text,
+                &format!("{known}:// is not built yet; use mqtt:// or mem://"),
+            ),
+            _ => refuse(
+                text,
+                &format!("unknown scheme '{scheme}'; use mqtt:// or mem://"),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "mqtt://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "mqtt://{host}:{port}"),
+            Self::Memory { name } => write!(f, "mem://{name}"),
+        }
+    }
+}
+
+fn refuse<T>(text: &str, why: &str) -> Result<T, AddressError> {
+    Err(AddressError(format!("'{text}' is not an address: {why}")))
+}
+
+fn tcp(text: &str, authority: &str) -> Result<Address, AddressError> {
+    // A single slash at the end is what copying from a browser or a library leaves behind; it says nothing.
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.contains('@') {
+        // The text is not repeated: it may hold a password, and errors end up in logs.
+        return Err(AddressError(
+            "an address must not contain a user name or password; give them as options".to_owned(),
+        ));
+    }
+    check_host_text(text, authority)?;
+    let (host, port) = split_port(text, authority)?;
+    if host.is_empty() {
+        return refuse(text, "the host is missing");
+    }
+    let port = match port {
+        None => PORT,
+        Some(digits) => match digits.parse::<u16>() {
+            Ok(port) if digits.bytes().all(|byte| byte.is_ascii_digit()) => port,
+            _ => return refuse(text, "the port must be a number from 0 to 65535"),
+        },
+    };
+    Ok(Address::Tcp {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// Takes `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address apart.
+fn split_port<'a>(
+    text: &str,
+    authority: &'a str,
+) -> Result<(&'a str, Option<&'a str>), AddressError> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let Some((host, after)) = rest.split_once(']') else {
+            return refuse(text, "the bracket is not closed");
+        };
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return refuse(text, "between brackets stands an IPv6 address");
+        }
+        return match after.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if after.is_empty() => Ok((host, None)),
+            None => refuse(text, "behind the bracket stands :port or nothing"),
+        };
+    }
+    if authority.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Ok((authority, None));
+    }
+    match authority.split_once(':') {
+        None => Ok((authority, None)),
+        Some((_, port)) if port.contains(':') => refuse(
+            text,
+            "an IPv6 address with a port is written in brackets: [::1]:1883",
+        ),
+        Some((host, port)) => Ok((host, Some(port))),
+    }
+}
+
+fn check_host_text(text: &str, authority: &str) -> Result<(), AddressError> {
+    if authority.contains('/') {
+        return refuse(text, "MQTT over TCP has no path");
+    }
+    if authority.contains(['?', '#']) {
+        return refuse(text, "options are given beside the address, not in it");
+    }
+    if authority.contains(|sign: char| sign.is_whitespace() || sign.is_control()) {
+        return refuse(text, "there is a space or control character in it");
+    }
+    Ok(())
+}
+
+fn memory(text: &str, name: &str) -> Result<Address, AddressError> {
+    if name.is_empty() {
+        return refuse(text, "the name is missing, as in mem://broker");
+    }
+    if name.contains(|sign: char| sign.is_whitespace() || sign.is_control()) {
+        return refuse(text, "there is a space or control character in it");
+    }
+    if name.contains(['/', '?', '#', '@', ':']) {
+        return refuse(text, "an in-memory name has none of / ? # @ :");
+    }
+    Ok(Address::Memory {
+        name: name.to_owned(),
+    })
+}

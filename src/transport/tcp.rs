@@ -1,0 +1,65 @@
+//! TCP: how sockets are opened here, both ways. Nothing is read or written in this file.
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+
+/// Connections that the operating system completes before they are accepted. Fleets come back at once after a restart.
+const BACKLOG: i32 = 1024;
+
+/// Tries every address the name resolves to, one after the other, and reports the last failure.
+pub(super) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failure = None;
+    for address in lookup_host((host, port)).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                tune(&stream);
+                return Ok(stream);
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| nothing_resolved(host)))
+}
+
+/// Binds the first address the name resolves to that can be bound.
+pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failure = None;
+    for address in lookup_host((host, port)).await? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| nothing_resolved(host)))
+}
+
+/// Small packets must not wait for each other's acknowledgements: batches are made above, by whole writes.
+pub(super) fn tune(stream: &TcpStream) {
+    // A socket that refuses the option still carries every byte, only later.
+    let _ = SockRef::from(stream).set_tcp_nodelay(true);
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // On Unix this lets a restarted broker take its port while old connections linger; elsewhere it would let two
+    // listeners share one port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn nothing_resolved(host: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("the name {host} has no address"),
+    )
+}

@@ -1,0 +1,178 @@
+//! Addresses as text, and pipes of both kinds.
+
+use super::{Address, Listener, Stream};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+fn tcp(host: &str, port: u16) -> Address {
+    Address::Tcp {
+        host: host.to_owned(),
+        port,
+    }
+}
+
+fn memory(name: &str) -> Address {
+    Address::Memory {
+        name: name.to_owned(),
+    }
+}
+
+#[test]
+fn every_spelling_of_an_address_is_read() {
+    for (text, address) in [
+        ("mqtt://127.0.0.1", tcp("127.0.0.1", 1883)),
+        ("mqtt://127.0.0.1:0", tcp("127.0.0.1", 0)),
+        ("MQTT://broker.example:1884/", tcp("broker.example", 1884)),
+        ("tcp://localhost:1", tcp("localhost", 1)),
+        ("localhost", tcp("localhost", 1883)),
+        ("localhost:65535", tcp("localhost", 65535)),
+        ("[::1]:1884", tcp("::1", 1884)),
+        ("mqtt://[fe80::1]", tcp("fe80::1", 1883)),
+        ("::1", tcp("::1", 1883)),
+        ("mem://plant-7", memory("plant-7")),
+    ] {
+        assert_eq!(Address::parse(text), Ok(address), "{text}");
+    }
+}
+
+#[test]
+fn an_address_as_text_is_read_as_the_same_address() {
+    for address in [tcp("127.0.0.1", 0), tcp("::1", 1884), memory("x")] {
+        assert_eq!(Address::parse(&address.to_string()), Ok(address));
+    }
+}
+
+#[test]
+fn what_is_no_address_is_refused_with_a_reason() {
+    for (text, reason) in [
+        ("", "host is missing"),
+        ("mqtt://", "host is missing"),
+        (":1883", "host is missing"),
+        ("mqtt://host:port", "port must be a number"),
+        ("mqtt://host:65536", "port must be a number"),
+        ("mqtt://host:+1", "port must be a number"),
+        ("mqtt://host:", "port must be a number"),
+        ("mqtt://host/topic", "no path"),
+        ("mqtt://host?x=1", "beside the address"),
+        ("mqtt://ho st", "space or control"),
+        ("mqtt://[::1", "not closed"),
+        ("mqtt://[host]:1", "IPv6"),
+        ("mqtt://[::1]1883", "behind the bracket"),
+        ("mqtt://fe80:::1:1", "in brackets"),
+        ("mqtts://host", "not built yet"),
+        ("ws://host", "not built yet"),
+        ("wss://host", "not built yet"),
+        ("unix:///run/mqtt", "not built yet"),
+        ("http://host", "unknown scheme 'http'"),
+        ("mem://", "name is missing"),
+        ("mem://a/b", "none of"),
+    ] {
+        let error = Address::parse(text).expect_err(text).to_string();
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_not_repeated() {
+    let error = Address::parse("mqtt://me:secret@host")
+        .expect_err("credentials")
+        .to_string();
+    assert!(!error.contains("secret"), "{error}");
+}
+
+async fn carries_bytes_both_ways(listener: &Listener) {
+    let address = listener.address().unwrap();
+    let (near, far) = tokio::join!(Stream::connect(&address), listener.accept());
+    let (mut near, mut far) = (near.unwrap(), far.unwrap());
+    near.write_all(b"ping").await.unwrap();
+    let mut got = [0; 4];
+    far.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"ping");
+    far.write_all(b"pong").await.unwrap();
+    near.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"pong");
+    assert!(near.is_write_vectored() || near.peer_address().is_none());
+    drop(far);
+    assert_eq!(near.read(&mut got).await.unwrap(), 0);
+}
+
+/// spec(4): MQTT-7.1.2-1
+/// spec(5): MQTT-4.2.0-1
+#[tokio::test]
+async fn a_tcp_pipe_carries_bytes_both_ways() {
+    let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
+    carries_bytes_both_ways(&listener).await;
+}
+
+#[tokio::test]
+async fn a_memory_pipe_carries_bytes_both_ways() {
+    let listener = Listener::bind(&memory("both-ways")).await.unwrap();
+    carries_bytes_both_ways(&listener).await;
+}
+
+#[tokio::test]
+async fn tcp_sockets_do_not_wait_to_fill_a_segment() {
+    let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
+    let address = listener.address().unwrap();
+    let (near, far) = tokio::join!(Stream::connect(&address), listener.accept());
+    for stream in [near.unwrap(), far.unwrap()] {
+        let Stream::Tcp(stream) = stream else {
+            panic!("not TCP")
+        };
+        assert!(stream.nodelay().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_name_resolves_to_addresses_that_are_tried_in_turn() {
+    // localhost is ::1 first on many machines; the listener is at 127.0.0.1 alone.
+    let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
+    let Address::Tcp { port, .. } = listener.address().unwrap() else {
+        panic!("not TCP")
+    };
+    let stream = Stream::connect(&tcp("localhost", port)).await.unwrap();
+    assert_eq!(stream.peer_address().map(|peer| peer.port()), Some(port));
+}
+
+#[tokio::test]
+async fn a_port_in_use_and_a_name_in_use_are_both_said_to_be() {
+    let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
+    let again = Listener::bind(&listener.address().unwrap()).await;
+    assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    let _held = Listener::bind(&memory("in-use")).await.unwrap();
+    let again = Listener::bind(&memory("in-use")).await;
+    assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn a_memory_name_is_free_when_its_listener_is_gone() {
+    let address = memory("freed");
+    let missing = Stream::connect(&address).await.unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    drop(Listener::bind(&address).await.unwrap());
+    let missing = Stream::connect(&address).await.unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    Listener::bind(&address).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_listening_is_refused() {
+    let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
+    let address = listener.address().unwrap();
+    drop(listener);
+    let refused = Stream::connect(&address).await.unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_cancelled_accept_loses_no_pipe() {
+    let listener = Listener::bind(&memory("cancelled")).await.unwrap();
+    {
+        let accept = listener.accept();
+        tokio::pin!(accept);
+        let first = std::future::poll_fn(|cx| std::task::Poll::Ready(accept.as_mut().poll(cx)));
+        assert!(first.await.is_pending());
+    }
+    let _near = Stream::connect(&listener.address().unwrap()).await.unwrap();
+    listener.accept().await.unwrap();
+}
