@@ -1,0 +1,317 @@
+//! The receiver's half: what is a duplicate, which answers are due, in which order they leave.
+//!
+//! A message is *delivered* when it was handed to the caller, *taken* when the caller said so by [`Inbound::accepted`].
+//! Between the two the connection may break, and the peer sends the message again on the next one. For QoS 2 that must
+//! neither deliver twice nor lose the answer, so the id is known from its delivery on, not from its PUBREC on:
+//!
+//! | QoS 2 id | PUBLISH | `accepted` | refused by `accepted` | PUBREL | new connection, session kept |
+//! |---|---|---|---|---|---|
+//! | unknown | deliver, id is *delivered* | – | – | PUBCOMP 0x92 | – |
+//! | delivered | duplicate; the answer waits for `accepted` | PUBREC, id is *taken* | PUBREC with the code, id is unknown | PUBCOMP, id is unknown | stays; `accepted` may come before the peer has sent the message again: then the answer waits for that |
+//! | taken | duplicate; PUBREC | – | – | PUBCOMP, id is unknown | stays |
+//!
+//! For QoS 1 the table is short: unknown → PUBLISH → delivered → `accepted` → PUBACK → unknown. A repetition with DUP
+//! before the answer is a duplicate, some clients of 3.1.1 send those; a new connection forgets the id, since delivering
+//! again is what QoS 1 promises.
+//!
+//! PUBACK and PUBREC leave in the order in which the messages came, so one that is not accepted holds back those behind
+//! it. PUBCOMP does not wait for them: it answers another packet, and gives the peer its window back.
+
+use super::{Receipt, Violation};
+use crate::codec::{Ack, AckKind, PacketId, Publish, ReasonCode};
+use crate::message::QoS;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU16;
+
+/// A queue this short is not worth shrinking.
+const QUEUE_SMALL: usize = 64;
+
+/// The receiver's half: duplicates, and answers due, in the order of arrival.
+#[derive(Debug, Clone)]
+pub struct Inbound {
+    exchanges: BTreeMap<PacketId, Exchange>,
+    /// PUBACK and PUBREC in the order of arrival; the number of the first is `first_place`.
+    answers: VecDeque<Answer>,
+    first_place: u64,
+    completions: VecDeque<Ack>,
+    receive_maximum: usize,
+    /// Messages of this connection that the peer counts against our Receive Maximum.
+    unanswered: usize,
+    generation: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Exchange {
+    /// QoS 1: its answer's place in the queue.
+    AtLeastOnce { place: u64 },
+    /// QoS 2, in all states of the table.
+    ExactlyOnce {
+        state: State,
+        /// Where its answer is in the queue; at most one is.
+        place: Option<u64>,
+        /// Whether the PUBLISH came on this connection, and so counts against our Receive Maximum.
+        is_counted: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Delivered,
+    Taken,
+    /// By this code; known until the peer has been told.
+    Refused(ReasonCode),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    /// Waits for [`Inbound::accepted`].
+    Waiting,
+    Ready(AckKind, PacketId, ReasonCode),
+    /// The exchange went on without it.
+    Void,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self {
+            exchanges: BTreeMap::new(),
+            answers: VecDeque::new(),
+            first_place: 0,
+            completions: VecDeque::new(),
+            receive_maximum: usize::from(u16::MAX),
+            unanswered: 0,
+            generation: 0,
+        }
+    }
+}
+
+impl Inbound {
+    /// A connection begins. With a kept session the QoS 2 ids are remembered, else forgotten.
+    /// `receive_maximum` is what *we* announced: more unanswered messages than that are a [`Violation`].
+    pub fn begin(&mut self, receive_maximum: NonZeroU16, resumed: bool) {
+        self.receive_maximum = usize::from(receive_maximum.get());
+        self.unanswered = 0;
+        self.first_place += self.answers.len() as u64;
+        self.answers = VecDeque::new();
+        self.completions = VecDeque::new();
+        if resumed {
+            self.exchanges.retain(|_, exchange| match exchange {
+                Exchange::AtLeastOnce { .. } => false,
+                Exchange::ExactlyOnce {
+                    place, is_counted, ..
+                } => {
+                    *place = None;
+                    *is_counted = false;
+                    true
+                }
+            });
+        } else {
+            self.exchanges.clear();
+            self.generation += 1;
+        }
+    }
+
+    /// Counts the sessions: the same as long as the peer's ids mean the same. Whoever calls [`Inbound::accepted`] late
+    /// compares it first with that of the delivery, lest the answer go to another session's message.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A PUBLISH arrived, of any QoS.
+    ///
+    /// # Errors
+    /// The peer exceeded our Receive Maximum, or used an id that it has in use for another message.
+    pub fn on_publish(&mut self, publish: &Publish) -> Result<Receipt, Violation> {
+        let Some(id) = publish.packet_id else {
+            return Ok(Receipt::Deliver);
+        };
+        let is_qos2 = publish.message.qos == QoS::ExactlyOnce;
+        match self.exchanges.get(&id) {
+            Some(Exchange::ExactlyOnce { .. }) if is_qos2 => return self.on_repeated(id),
+            Some(Exchange::AtLeastOnce { .. }) if !is_qos2 && publish.dup => {
+                return Ok(Receipt::Duplicate);
+            }
+            // A client that lost its own state and came back to its session begins with low ids: what they once
+            // meant is over.
+            None
+            | Some(Exchange::ExactlyOnce {
+                is_counted: false, ..
+            }) => {}
+            Some(_) => {
+                return Err(Violation {
+                    what: "a new message with a packet id that is in use",
+                    clause: "section 2.2.1",
+                    reason: ReasonCode::ProtocolError,
+                });
+            }
+        }
+        self.count()?;
+        let place = self.queue(Answer::Waiting);
+        let exchange = if is_qos2 {
+            // spec(4): MQTT-4.3.3-2
+            // spec(5): MQTT-4.3.3-8, MQTT-4.3.3-9, MQTT-4.3.3-12
+            Exchange::ExactlyOnce {
+                state: State::Delivered,
+                place: Some(place),
+                is_counted: true,
+            }
+        } else {
+            // spec(4): MQTT-4.3.2-2
+            // spec(5): MQTT-4.3.2-4, MQTT-4.3.2-5
+            Exchange::AtLeastOnce { place }
+        };
+        self.exchanges.insert(id, exchange);
+        Ok(Receipt::Deliver)
+    }
+
+    /// A QoS 2 message that was delivered before.
+    ///
+    /// spec(4): MQTT-4.3.3-2
+    /// spec(5): MQTT-4.3.3-10
+    fn on_repeated(&mut self, id: PacketId) -> Result<Receipt, Violation> {
+        let Some(Exchange::ExactlyOnce {
+            state,
+            place,
+            is_counted,
+        }) = self.exchanges.get(&id).copied()
+        else {
+            return Ok(Receipt::Duplicate);
+        };
+        if !is_counted {
+            self.count()?;
+        }
+        let place = place.unwrap_or_else(|| {
+            self.queue(match state {
+                State::Delivered => Answer::Waiting,
+                State::Taken => Answer::Ready(AckKind::PubRec, id, ReasonCode::Success),
+                State::Refused(reason) => Answer::Ready(AckKind::PubRec, id, reason),
+            })
+        });
+        self.exchanges.insert(
+            id,
+            Exchange::ExactlyOnce {
+                state,
+                place: Some(place),
+                is_counted: true,
+            },
+        );
+        Ok(Receipt::Duplicate)
+    }
+
+    /// One more message that the peer counts against our Receive Maximum.
+    fn count(&mut self) -> Result<(), Violation> {
+        if self.unanswered >= self.receive_maximum {
+            return Err(Violation {
+                what: "more unanswered messages than our Receive Maximum",
+                clause: "MQTT-3.3.4-7, MQTT-3.3.4-9",
+                reason: ReasonCode::ReceiveMaximumExceeded,
+            });
+        }
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    fn queue(&mut self, answer: Answer) -> u64 {
+        self.answers.push_back(answer);
+        self.first_place + self.answers.len() as u64 - 1
+    }
+
+    /// The message is safe (routed, queued, or processed), or refused by a code at or above 0x80. Its PUBACK or PUBREC
+    /// becomes due; it leaves in the order of arrival, whatever the order of these calls. Unknown ids are ignored:
+    /// the connection of an answer that comes late may be gone. See [`Inbound::generation`].
+    pub fn accepted(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        let (kind, place) = match self.exchanges.get_mut(&packet_id) {
+            Some(Exchange::AtLeastOnce { place }) => (AckKind::PubAck, Some(*place)),
+            Some(Exchange::ExactlyOnce { state, place, .. }) if *state == State::Delivered => {
+                *state = if reason.is_error() {
+                    State::Refused(reason)
+                } else {
+                    State::Taken
+                };
+                (AckKind::PubRec, *place)
+            }
+            _ => return,
+        };
+        if let Some(answer @ Answer::Waiting) = place.and_then(|place| self.answer_at(place)) {
+            *answer = Answer::Ready(kind, packet_id, reason);
+        }
+    }
+
+    fn answer_at(&mut self, place: u64) -> Option<&mut Answer> {
+        let index = usize::try_from(place.checked_sub(self.first_place)?).ok()?;
+        self.answers.get_mut(index)
+    }
+
+    /// PUBREL arrived; PUBCOMP becomes due.
+    ///
+    /// Fetch it by [`Inbound::next_ack`] before the next packet is read: a peer may send PUBREL as often as it likes.
+    pub fn on_pubrel(&mut self, ack: &Ack) {
+        let id = ack.packet_id;
+        // spec(4): MQTT-4.3.3-2
+        // spec(5): MQTT-4.3.3-11, MQTT-4.3.3-12
+        let reason = match self.exchanges.get(&id).copied() {
+            Some(Exchange::ExactlyOnce {
+                place, is_counted, ..
+            }) => {
+                self.exchanges.remove(&id);
+                self.unanswered -= usize::from(is_counted);
+                if let Some(answer) = place.and_then(|place| self.answer_at(place)) {
+                    *answer = Answer::Void;
+                }
+                ReasonCode::Success
+            }
+            _ => ReasonCode::PacketIdentifierNotFound,
+        };
+        self.completions
+            .push_back(Ack::new(AckKind::PubComp, id, reason));
+    }
+
+    /// The next answer that may leave: PUBACK, PUBREC or PUBCOMP.
+    pub fn next_ack(&mut self) -> Option<Ack> {
+        if let Some(completion) = self.completions.pop_front() {
+            return Some(completion);
+        }
+        // spec(4): MQTT-4.6.0-2, MQTT-4.6.0-3
+        // spec(5): MQTT-4.6.0-2, MQTT-4.6.0-3
+        loop {
+            let answer = *self.answers.front()?;
+            if matches!(answer, Answer::Waiting) {
+                return None;
+            }
+            self.answers.pop_front();
+            self.first_place += 1;
+            if self.answers.capacity() > QUEUE_SMALL
+                && self.answers.capacity() > 4 * self.answers.len()
+            {
+                self.answers.shrink_to(2 * self.answers.len());
+            }
+            if let Answer::Ready(kind, id, reason) = answer {
+                self.on_answered(id);
+                return Some(Ack::new(kind, id, reason));
+            }
+        }
+    }
+
+    /// The answer of this exchange leaves: for QoS 1, and for a refused QoS 2, that is its end.
+    fn on_answered(&mut self, id: PacketId) {
+        match self.exchanges.get_mut(&id) {
+            Some(Exchange::ExactlyOnce {
+                state: State::Taken | State::Delivered,
+                place,
+                ..
+            }) => {
+                *place = None;
+            }
+            Some(_) => {
+                self.exchanges.remove(&id);
+                self.unanswered -= 1;
+            }
+            None => {}
+        }
+    }
+
+    /// Messages taken and not yet answered, and QoS 2 ids not yet released.
+    pub fn in_flight(&self) -> usize {
+        self.exchanges.len()
+    }
+}
