@@ -6,6 +6,7 @@
 
 mod error;
 mod options;
+pub mod protocol;
 
 pub use error::BrokerError;
 pub use options::{BrokerOptions, Limits};

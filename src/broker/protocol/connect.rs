@@ -1,0 +1,232 @@
+//! CONNECT and CONNACK: what is checked before anybody is asked, and what is promised.
+
+use super::{
+    Event, Phase, Protocol, ProtocolError, SessionState, announces_connect, is_reserved,
+    levels_within,
+};
+use crate::codec::{
+    self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
+};
+use bytes::BytesMut;
+use bytestring::ByteString;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::{Duration, Instant};
+
+/// What [`Protocol::accept`] needs to know from those who remember sessions.
+#[derive(Debug, Default)]
+pub struct Accept {
+    /// What the session has kept; the default for a new one.
+    pub state: SessionState,
+    /// Whether there was one to resume.
+    pub session_present: bool,
+    /// The client id it got, if it came without one.
+    pub assigned_client_id: Option<ByteString>,
+}
+
+impl Protocol {
+    pub(super) fn receive_connect(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Option<Event>, ProtocolError> {
+        // One byte is enough to know that a stranger is not a client, whatever length it announces.
+        // spec(4): MQTT-3.1.0-1
+        // spec(5): MQTT-3.1.0-1
+        match input.first() {
+            None => return Ok(None),
+            Some(first) if !announces_connect(*first) => {
+                return Err(self.fail(ProtocolError::ConnectExpected));
+            }
+            Some(_) => {}
+        }
+        match codec::decode(input, self.version, &self.decode_limits) {
+            Ok(None) => Ok(None),
+            Ok(Some(Packet::Connect(connect))) => self.on_connect(connect, now),
+            Ok(Some(_)) => Err(self.fail(ProtocolError::ConnectExpected)),
+            Err(DecodeError::UnsupportedVersion { level }) => {
+                // Each is answered in the form it is most likely to read.
+                // spec(4): MQTT-3.1.2-2
+                // spec(5): MQTT-3.1.2-2
+                if level > ProtocolVersion::V5 as u8 {
+                    self.version = ProtocolVersion::V5;
+                }
+                Err(self.refused(ReasonCode::UnsupportedProtocolVersion))
+            }
+            // spec(4): MQTT-3.1.4-1
+            // spec(5): MQTT-3.1.4-1
+            Err(error) => Err(self.fail(error.into())),
+        }
+    }
+
+    fn on_connect(
+        &mut self,
+        connect: Box<Connect>,
+        now: Instant,
+    ) -> Result<Option<Event>, ProtocolError> {
+        self.version = connect.version;
+        self.packet_size_max = connect.properties.maximum_packet_size;
+        if let Some(reason) = self.objection(&connect) {
+            return Err(self.refused(reason));
+        }
+        self.session_expiry_interval = self.granted_session_expiry(&connect);
+        // The caller gets as long again to decide, for instance to wait until an older connection has let go.
+        self.deadline = now.checked_add(self.limits.connect_timeout);
+        let asked = connect.clone();
+        self.phase = Phase::Asked(connect);
+        Ok(Some(Event::ConnectRequested(asked)))
+    }
+
+    /// What speaks against a well-formed CONNECT, whoever sent it.
+    fn objection(&self, connect: &Connect) -> Option<ReasonCode> {
+        // spec(4): MQTT-3.1.3-8
+        if connect.client_id.is_empty()
+            && !connect.clean_start
+            && connect.version != ProtocolVersion::V5
+        {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        // No method of enhanced authentication is known here.
+        // spec(5): MQTT-4.12.0-1
+        if connect.properties.authentication_method.is_some() {
+            return Some(ReasonCode::BadAuthenticationMethod);
+        }
+        let topic = &connect.will.as_ref()?.message.topic;
+        if is_reserved(topic) {
+            return Some(ReasonCode::NotAuthorized);
+        }
+        (!levels_within(topic.as_str(), self.limits.topic_levels_max))
+            .then_some(ReasonCode::TopicNameInvalid)
+    }
+
+    /// How long the session will outlive the connection, in seconds; `u32::MAX`: for ever.
+    pub fn session_expiry_interval(&self) -> u32 {
+        self.session_expiry_interval
+    }
+
+    fn granted_session_expiry(&self, connect: &Connect) -> u32 {
+        let asked = match (connect.version, connect.clean_start) {
+            (ProtocolVersion::V5, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+            // spec(4): MQTT-3.1.2-4, MQTT-3.1.2-6
+            (_, true) => 0,
+            (_, false) => u32::MAX,
+        };
+        asked.min(self.limits.session_expiry_max)
+    }
+
+    /// Lets the client in: CONNACK, then whatever the session still owes.
+    ///
+    /// # Errors
+    /// Nobody asked, or CONNACK is larger than the client takes.
+    pub fn accept(&mut self, accept: Accept, now: Instant) -> Result<(), ProtocolError> {
+        let Phase::Asked(connect) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return Err(ProtocolError::Closed);
+        };
+        let is_v5 = connect.version == ProtocolVersion::V5;
+        let keep_alive = self.granted_keep_alive(connect.keep_alive);
+        let mut properties = ConnAckProperties::default();
+        if is_v5 {
+            properties = self.promises(&connect);
+            properties.assigned_client_identifier = accept.assigned_client_id;
+            // spec(5): MQTT-3.1.2-21, MQTT-3.2.2-21
+            properties.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
+        }
+        let mut connack = Packet::ConnAck(Box::new(ConnAck {
+            // spec(4): MQTT-3.2.2-1, MQTT-3.2.2-2, MQTT-3.2.2-3
+            // spec(5): MQTT-3.2.2-2, MQTT-3.2.2-3
+            session_present: accept.session_present,
+            reason: ReasonCode::Success,
+            properties,
+        }));
+        self.leave_out_what_does_not_fit(&mut connack);
+        let (receive_maximum, topic_alias_max) = match &connack {
+            Packet::ConnAck(connack) if is_v5 => (
+                connack.properties.receive_maximum,
+                connack.properties.topic_alias_maximum.unwrap_or(0),
+            ),
+            _ => (None, 0),
+        };
+        self.topic_alias_max = topic_alias_max;
+        self.state = accept.state;
+        let session = &mut self.state.session;
+        session.inbound.begin(
+            receive_maximum.unwrap_or(NonZeroU16::MAX),
+            accept.session_present,
+        );
+        // spec(5): MQTT-4.9.0-1
+        let window = connect
+            .properties
+            .receive_maximum
+            .unwrap_or(NonZeroU16::MAX);
+        let own = NonZeroU16::new(self.limits.in_flight_max).unwrap_or(NonZeroU16::MIN);
+        session.outbound.resume(window.min(own));
+        // spec(4): MQTT-3.1.4-4, MQTT-3.2.0-1
+        // spec(5): MQTT-3.1.4-5, MQTT-3.2.0-1, MQTT-3.2.0-2
+        self.write(&connack)?;
+        self.phase = Phase::Connected;
+        self.patience =
+            (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500));
+        self.touch(now);
+        self.send_due();
+        Ok(())
+    }
+
+    /// Sends the client away. What it has sent after its CONNECT is not looked at.
+    pub fn refuse(&mut self, reason: ReasonCode) {
+        self.refused(reason);
+    }
+
+    fn refused(&mut self, reason: ReasonCode) -> ProtocolError {
+        // spec(4): MQTT-3.1.4-5, MQTT-3.2.2-4, MQTT-3.2.2-5
+        // spec(5): MQTT-3.1.4-2, MQTT-3.1.4-6, MQTT-3.2.2-6, MQTT-3.2.2-7
+        let connack = Packet::ConnAck(Box::new(ConnAck {
+            session_present: false,
+            reason,
+            properties: ConnAckProperties::default(),
+        }));
+        self.write(&connack).unwrap_or_default();
+        self.phase = Phase::Closed;
+        ProtocolError::Refused(reason)
+    }
+
+    fn granted_keep_alive(&self, asked: u16) -> u16 {
+        match (self.limits.keep_alive_max, asked) {
+            (0, asked) => asked,
+            (ceiling, 0) => ceiling,
+            (ceiling, asked) => asked.min(ceiling),
+        }
+    }
+
+    fn promises(&self, connect: &Connect) -> ConnAckProperties {
+        let limits = &self.limits;
+        let asked = connect.properties.session_expiry_interval.unwrap_or(0);
+        ConnAckProperties {
+            session_expiry_interval: (asked != self.session_expiry_interval)
+                .then_some(self.session_expiry_interval),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum),
+            maximum_packet_size: u32::try_from(limits.packet_size_max)
+                .ok()
+                .and_then(NonZeroU32::new),
+            topic_alias_maximum: (limits.topic_alias_max > 0).then_some(limits.topic_alias_max),
+            shared_subscription_available: Some(false),
+            ..ConnAckProperties::default()
+        }
+    }
+
+    /// A client may take packets too small for all we would like to say. What it can do without goes first.
+    fn leave_out_what_does_not_fit(&self, connack: &mut Packet) {
+        let leave_out: [fn(&mut ConnAckProperties); 4] = [
+            |properties| properties.maximum_packet_size = None,
+            |properties| properties.topic_alias_maximum = None,
+            |properties| properties.shared_subscription_available = None,
+            |properties| properties.receive_maximum = None,
+        ];
+        for leave_out in leave_out {
+            if self.fits(connack) {
+                return;
+            }
+            if let Packet::ConnAck(connack) = connack {
+                leave_out(&mut connack.properties);
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The server side of one connection, without socket and clock: bytes and time in, bytes and events out.
+//!
+//! Owns every decision about what a client may send and when, and what it is answered: CONNECT and CONNACK (`connect`),
+//! messages both ways (`publish`), subscriptions (`subscribe`). It owns no message that waits and knows no other
+//! client: that is the hub's. The caller asks [`Protocol::receive`] until it says `None`, answers each [`Event`] through
+//! the method named there, and writes [`Protocol::outgoing`]. After an error it writes what is left and closes.
+
+mod connect;
+mod publish;
+mod subscribe;
+
+pub use connect::Accept;
+pub use publish::{Delivered, Delivery, Room};
+pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
+
+use crate::broker::Limits;
+use crate::codec::{
+    self, Connect, DecodeError, Disconnect, Packet, PacketId, PacketType, ProtocolVersion,
+    ReasonCode, SendBuffer,
+};
+use crate::message::Message;
+use crate::session::{Session, Violation};
+use crate::topic::TopicName;
+use bytes::BytesMut;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So much waits in [`Protocol::outgoing`] at most before deliveries pause: enough for one large write.
+pub const SEND_BUFFER_TARGET: usize = 64 << 10;
+
+/// With so much unread by the peer, nothing more is read from it: answers are bounded too.
+pub const SEND_BUFFER_MAX: usize = 256 << 10;
+
+/// What a session keeps between connections, apart from what waits in its queue.
+#[derive(Debug, Clone, Default)]
+pub struct SessionState {
+    /// Exchanges under way in both directions.
+    pub session: Session,
+    /// The subscription identifiers of messages in flight, for when they have to be sent again. Rarely any.
+    pub subscription_ids: BTreeMap<PacketId, Vec<NonZeroU32>>,
+}
+
+/// What the peer asks for, one at a time.
+#[derive(Debug)]
+pub enum Event {
+    /// May this client connect? Answer with [`Protocol::accept`] or [`Protocol::refuse`]; nothing more is read before.
+    ConnectRequested(Box<Connect>),
+    /// A message. With a packet id, answer with [`Protocol::accepted`] once it is routed and queued.
+    Publish {
+        /// The message.
+        message: Message,
+        /// What the answer needs.
+        packet_id: Option<PacketId>,
+    },
+    /// Answer with [`Protocol::subscribed`].
+    Subscribe(SubscribeRequest),
+    /// Answer with [`Protocol::unsubscribed`].
+    Unsubscribe(UnsubscribeRequest),
+    /// The client takes its leave: close.
+    Disconnected {
+        /// Whether its will is to be published all the same.
+        publish_will: bool,
+        /// The new session expiry interval, in seconds, if it changes it; already under the ceiling.
+        session_expiry_interval: Option<u32>,
+    },
+}
+
+/// Why a connection has to end. What the peer is told, if anything, is in [`Protocol::outgoing`] already.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// The bytes are no packet, or one over the limits.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The peer broke a rule.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The first packet was not CONNECT.
+    #[error("the first packet is not a CONNECT")]
+    ConnectExpected,
+    /// No complete CONNECT in time.
+    #[error("no CONNECT in time")]
+    ConnectTimeout,
+    /// Nothing heard for one and a half keep alive intervals.
+    #[error("keep alive timed out")]
+    KeepAliveTimeout,
+    /// CONNECT was refused.
+    #[error("refused: {0:?}")]
+    Refused(ReasonCode),
+    /// What has to be answered does not fit what the peer takes.
+    #[error("an answer is larger than the peer takes")]
+    AnswerTooLarge,
+    /// It has ended before.
+    #[error("the connection has ended")]
+    Closed,
+}
+
+impl ProtocolError {
+    /// What an MQTT 5 peer is told.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Decode(error) => error.reason(),
+            Self::Violation(violation) => violation.reason,
+            Self::ConnectExpected => ReasonCode::ProtocolError,
+            Self::ConnectTimeout => ReasonCode::MaximumConnectTime,
+            Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
+            Self::Refused(reason) => *reason,
+            Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
+            Self::Closed => ReasonCode::UnspecifiedError,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing heard yet.
+    AwaitConnect,
+    /// The caller has been asked whether this client may connect.
+    Asked(Box<Connect>),
+    Connected,
+    Closed,
+}
+
+/// The server role of one connection.
+#[derive(Debug)]
+pub struct Protocol {
+    limits: Arc<Limits>,
+    decode_limits: codec::Limits,
+    phase: Phase,
+    version: ProtocolVersion,
+    state: SessionState,
+    out: SendBuffer,
+    /// One and a half keep alive intervals; `None`: never.
+    patience: Option<Duration>,
+    deadline: Option<Instant>,
+    /// The largest packet the peer takes.
+    packet_size_max: Option<NonZeroU32>,
+    session_expiry_interval: u32,
+    topic_alias_max: u16,
+    aliases: BTreeMap<u16, TopicName>,
+}
+
+impl Protocol {
+    /// A connection of which nothing has been heard yet.
+    pub fn new(limits: Arc<Limits>, now: Instant) -> Self {
+        Self {
+            decode_limits: codec::Limits {
+                packet_size_max: limits.packet_size_max,
+                control_packet_size_max: limits.control_packet_size_max,
+            },
+            phase: Phase::AwaitConnect,
+            version: ProtocolVersion::V3_1_1,
+            state: SessionState::default(),
+            out: SendBuffer::new(),
+            patience: None,
+            deadline: now.checked_add(limits.connect_timeout),
+            packet_size_max: None,
+            session_expiry_interval: 0,
+            topic_alias_max: 0,
+            aliases: BTreeMap::new(),
+            limits,
+        }
+    }
+
+    /// What the peer speaks; 3.1.1 until its CONNECT has been read.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// Whether CONNECT was accepted and nothing has ended the connection since.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected)
+    }
+
+    /// Takes one event out of what has arrived; call until `None`. Nothing is taken while [`Event::ConnectRequested`] is
+    /// unanswered.
+    ///
+    /// # Errors
+    /// The connection has to end. MQTT 5 peers are told why, in [`Protocol::outgoing`].
+    pub fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            match self.phase {
+                Phase::AwaitConnect => return self.receive_connect(input, now),
+                Phase::Asked(_) => return Ok(None),
+                Phase::Closed => return Err(ProtocolError::Closed),
+                Phase::Connected => {}
+            }
+            let packet = match codec::decode(input, self.version, &self.decode_limits) {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(self.fail(error.into())),
+            };
+            // spec(4): MQTT-3.1.2-24
+            // spec(5): MQTT-3.1.2-22
+            self.touch(now);
+            match self.on_packet(packet) {
+                Ok(Some(event)) => return Ok(Some(event)),
+                Ok(None) => {}
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    /// What is to be written next.
+    pub fn outgoing(&mut self) -> &mut SendBuffer {
+        &mut self.out
+    }
+
+    /// Whether so much is unread by the peer that nothing more should be read from it.
+    pub fn is_congested(&self) -> bool {
+        self.out.len() > SEND_BUFFER_MAX
+    }
+
+    /// When [`Protocol::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Closed => None,
+            _ => self.deadline,
+        }
+    }
+
+    /// Ends the connection if its deadline has passed.
+    ///
+    /// # Errors
+    /// [`ProtocolError::ConnectTimeout`] or [`ProtocolError::KeepAliveTimeout`].
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        if self.next_timeout().is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
+        let error = match self.phase {
+            // spec(4): MQTT-3.1.2-24
+            // spec(5): MQTT-3.1.2-22
+            Phase::Connected => ProtocolError::KeepAliveTimeout,
+            _ => ProtocolError::ConnectTimeout,
+        };
+        Err(self.fail(error))
+    }
+
+    /// Starts the keep alive interval anew, as a packet does: for when reading was held back on our side.
+    pub fn touch(&mut self, now: Instant) {
+        if self.is_connected() {
+            self.deadline = self.patience.and_then(|patience| now.checked_add(patience));
+        }
+    }
+
+    /// Ends the connection from our side: MQTT 5 peers are told the reason, 3.1.1 has no way to.
+    pub fn close(&mut self, reason: ReasonCode) {
+        // spec(5): MQTT-3.14.0-1
+        if self.is_connected() && self.version == ProtocolVersion::V5 {
+            // spec(5): MQTT-3.14.2-2, MQTT-3.14.2-3, MQTT-3.14.2-4
+            self.write(&Packet::Disconnect(Disconnect::new(reason)))
+                .unwrap_or_default();
+        }
+        self.phase = Phase::Closed;
+    }
+
+    /// Hands out what the session keeps. The connection is over.
+    pub fn take_state(&mut self) -> SessionState {
+        self.phase = Phase::Closed;
+        std::mem::take(&mut self.state)
+    }
+
+    /// Messages on their way to the peer.
+    pub fn in_flight(&self) -> usize {
+        self.state.session.outbound.in_flight()
+    }
+
+    fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        // spec(4): MQTT-4.8.0-1
+        // spec(5): MQTT-4.13.1-1, MQTT-4.13.2-1
+        self.close(error.reason());
+        error
+    }
+
+    fn on_packet(&mut self, packet: Packet) -> Result<Option<Event>, ProtocolError> {
+        match packet {
+            Packet::Publish(publish) => self.on_publish(publish),
+            Packet::Ack(ack) => self.on_ack(&ack).map(|()| None),
+            Packet::Subscribe(subscribe) => self.on_subscribe(subscribe).map(Some),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(unsubscribe).map(Some),
+            // spec(4): MQTT-3.12.4-1
+            // spec(5): MQTT-3.12.4-1
+            Packet::PingReq => self.write(&Packet::PingResp).map(|()| None),
+            Packet::Disconnect(disconnect) => self.on_disconnect(&disconnect).map(Some),
+            // spec(4): MQTT-3.1.0-2
+            // spec(5): MQTT-3.1.0-2
+            Packet::Connect(_) => Err(violation("a second CONNECT", "MQTT-3.1.0-2")),
+            Packet::Auth(_) => Err(violation(
+                "AUTH although no method was agreed",
+                "MQTT-4.12.0-6",
+            )),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                Err(violation("a packet that only servers send", "2.1.2"))
+            }
+        }
+    }
+
+    fn on_disconnect(&mut self, disconnect: &Disconnect) -> Result<Event, ProtocolError> {
+        if let Some(interval) = disconnect.session_expiry_interval
+            && interval > 0
+            && self.session_expiry_interval == 0
+        {
+            return Err(violation(
+                "DISCONNECT revives a session that was to end",
+                "3.14.2.2.2",
+            ));
+        }
+        self.phase = Phase::Closed;
+        Ok(Event::Disconnected {
+            // spec(4): MQTT-3.14.4-3
+            // spec(5): MQTT-3.14.4-3
+            publish_will: disconnect.reason != ReasonCode::Success,
+            session_expiry_interval: disconnect
+                .session_expiry_interval
+                .map(|interval| interval.min(self.limits.session_expiry_max)),
+        })
+    }
+
+    /// Writes a packet, unless the peer would not take it.
+    fn write(&mut self, packet: &Packet) -> Result<(), ProtocolError> {
+        // spec(5): MQTT-3.1.2-24
+        if !self.fits(packet) {
+            return Err(ProtocolError::AnswerTooLarge);
+        }
+        codec::encode(packet, self.version, &mut self.out)
+            .map_err(|_| ProtocolError::AnswerTooLarge)
+    }
+
+    fn fits(&self, packet: &Packet) -> bool {
+        self.packet_size_max.is_none_or(|limit| {
+            codec::encoded_size(packet, self.version)
+                .is_ok_and(|size| u32::try_from(size).is_ok_and(|size| size <= limit.get()))
+        })
+    }
+}
+
+fn violation(what: &'static str, clause: &'static str) -> ProtocolError {
+    refusal(what, clause, ReasonCode::ProtocolError)
+}
+
+fn refusal(what: &'static str, clause: &'static str, reason: ReasonCode) -> ProtocolError {
+    ProtocolError::Violation(Violation {
+        what,
+        clause,
+        reason,
+    })
+}
+
+/// The kind of packet a first byte announces, if it is CONNECT or not.
+fn announces_connect(first_byte: u8) -> bool {
+    first_byte >> 4 == PacketType::Connect as u8
+}
+
+/// Whether a topic or filter has no more levels than allowed.
+fn levels_within(text: &str, limit: usize) -> bool {
+    text.bytes().filter(|byte| *byte == b'/').count() < limit
+}
+
+/// The topics that only the broker itself may publish to.
+fn is_reserved(topic: &TopicName) -> bool {
+    let topic = topic.as_str();
+    topic == "$SYS" || topic.starts_with("$SYS/")
+}

@@ -1,0 +1,291 @@
+//! Messages both ways: topic aliases and refusals on the way in; window, size and expiry on the way out.
+
+use super::{
+    Event, Protocol, ProtocolError, SEND_BUFFER_TARGET, is_reserved, levels_within, refusal,
+    violation,
+};
+use crate::codec::{self, Ack, AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode};
+use crate::message::{Message, QoS};
+use crate::session::{Receipt, Step};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A message on its way to one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// With the QoS and the retain flag it is to be delivered with.
+    pub message: Message,
+    /// Which of the session's subscriptions it is for.
+    pub subscription_ids: Vec<NonZeroU32>,
+    /// When it is of no more use.
+    pub expires_at: Option<Instant>,
+}
+
+/// What [`Protocol::deliver`] can take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Messages of QoS 0.
+    pub at_most_once: bool,
+    /// Messages of QoS 1 and 2.
+    pub acknowledged: bool,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is among what is to be written.
+    Sent,
+    /// It was too old.
+    Expired,
+    /// It is larger than the client takes, which counts as delivered.
+    TooLarge,
+    /// There was no [`Room`]: here it is back.
+    NoRoom(Box<Delivery>),
+}
+
+impl Protocol {
+    pub(super) fn on_publish(
+        &mut self,
+        mut publish: Publish,
+    ) -> Result<Option<Event>, ProtocolError> {
+        if !publish.subscription_ids.is_empty() {
+            return Err(violation(
+                "a client's PUBLISH with a subscription identifier",
+                "MQTT-3.3.4-6",
+            ));
+        }
+        self.resolve_alias(&mut publish)?;
+        let receipt = self.state.session.inbound.on_publish(&publish)?;
+        if receipt == Receipt::Duplicate {
+            // spec(4): MQTT-4.3.3-2
+            // spec(5): MQTT-4.3.3-10
+            self.send_due();
+            return Ok(None);
+        }
+        if let Some(reason) = self.forbidden(&publish)? {
+            if let Some(packet_id) = publish.packet_id {
+                self.accepted(packet_id, reason);
+            }
+            return Ok(None);
+        }
+        Ok(Some(Event::Publish {
+            message: publish.message,
+            packet_id: publish.packet_id,
+        }))
+    }
+
+    fn resolve_alias(&mut self, publish: &mut Publish) -> Result<(), ProtocolError> {
+        let Some(alias) = publish.topic_alias else {
+            return Ok(());
+        };
+        // spec(5): MQTT-3.3.2-9
+        if alias.get() > self.topic_alias_max {
+            return Err(refusal(
+                "a topic alias above the maximum",
+                "MQTT-3.3.2-9",
+                ReasonCode::TopicAliasInvalid,
+            ));
+        }
+        if publish.topic_on_wire {
+            // spec(5): MQTT-3.3.2-12
+            self.aliases
+                .insert(alias.get(), publish.message.topic.compact());
+        } else if let Some(topic) = self.aliases.get(&alias.get()) {
+            publish.message.topic = topic.clone();
+        } else {
+            return Err(violation("a topic alias that was never set", "3.3.2.3.4"));
+        }
+        Ok(())
+    }
+
+    /// Why a message is not let in, if the client can be told, or the error that ends the connection.
+    fn forbidden(&self, publish: &Publish) -> Result<Option<ReasonCode>, ProtocolError> {
+        let topic = &publish.message.topic;
+        if !levels_within(topic.as_str(), self.limits.topic_levels_max) {
+            return match self.version {
+                ProtocolVersion::V5 => Ok(Some(ReasonCode::TopicNameInvalid)),
+                _ => Err(refusal(
+                    "a topic with too many levels",
+                    "4.7.3",
+                    ReasonCode::TopicNameInvalid,
+                )),
+            };
+        }
+        // 3.1.1 cannot say no: the message is acknowledged and dropped.
+        // spec(4): MQTT-3.3.5-2
+        Ok(is_reserved(topic).then_some(ReasonCode::NotAuthorized))
+    }
+
+    /// The message with this packet id is routed and queued, or refused: its answer may leave.
+    pub fn accepted(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        let reason = match self.version {
+            ProtocolVersion::V5 => reason,
+            _ => ReasonCode::Success,
+        };
+        self.state.session.inbound.accepted(packet_id, reason);
+        self.send_due();
+    }
+
+    pub(super) fn on_ack(&mut self, ack: &Ack) -> Result<(), ProtocolError> {
+        let session = &mut self.state.session;
+        if ack.kind == AckKind::PubRel {
+            session.inbound.on_pubrel(ack);
+        } else {
+            match session.outbound.on_ack(ack)? {
+                Step::Send(pubrel) => {
+                    self.state.subscription_ids.remove(&ack.packet_id);
+                    self.write(&Packet::Ack(pubrel))?;
+                }
+                Step::Settled { .. } => {
+                    self.state.subscription_ids.remove(&ack.packet_id);
+                }
+                Step::Ignored => {}
+            }
+        }
+        self.send_due();
+        Ok(())
+    }
+
+    /// Writes what the session owes: answers, and after a resumption what has to be sent again.
+    pub fn send_due(&mut self) {
+        while let Some(ack) = self.state.session.inbound.next_ack() {
+            self.write(&Packet::Ack(ack)).unwrap_or_default();
+        }
+        while self.out.len() < SEND_BUFFER_TARGET {
+            match self.state.session.outbound.next_again() {
+                Some(packet) => self.send_again(packet),
+                None => break,
+            }
+        }
+    }
+
+    fn send_again(&mut self, mut packet: Packet) {
+        if let Packet::Publish(publish) = &mut packet {
+            if self.version == ProtocolVersion::V5
+                && let Some(packet_id) = publish.packet_id
+                && let Some(ids) = self.state.subscription_ids.get(&packet_id)
+            {
+                publish.subscription_ids.clone_from(ids);
+            }
+            self.adapt(&mut publish.message);
+        }
+        if self.write(&packet).is_err()
+            && let Packet::Publish(publish) = packet
+        {
+            // The client takes smaller packets than when this was sent first.
+            self.settle_unsent(&publish);
+        }
+    }
+
+    /// Counts a message as delivered that the client cannot take.
+    // spec(5): MQTT-3.1.2-25
+    fn settle_unsent(&mut self, publish: &Publish) {
+        let Some(packet_id) = publish.packet_id else {
+            return;
+        };
+        let kind = match publish.message.qos {
+            QoS::ExactlyOnce => AckKind::PubRec,
+            _ => AckKind::PubAck,
+        };
+        let refused = Ack::new(kind, packet_id, ReasonCode::PacketTooLarge);
+        // What was just sent is in flight, so its acknowledgement cannot be a violation.
+        drop(self.state.session.outbound.on_ack(&refused));
+        self.state.subscription_ids.remove(&packet_id);
+    }
+
+    /// What can be delivered now: QoS 1 and 2 need a place in the client's window, all need room to be written.
+    pub fn room(&self) -> Room {
+        let at_most_once = self.is_connected() && self.out.len() < SEND_BUFFER_TARGET;
+        Room {
+            at_most_once,
+            // spec(5): MQTT-3.3.4-7, MQTT-4.9.0-2
+            acknowledged: at_most_once && self.state.session.outbound.has_room(),
+        }
+    }
+
+    /// Sends a message to the client.
+    pub fn deliver(&mut self, mut delivery: Delivery, now: Instant) -> Delivered {
+        // spec(5): MQTT-3.3.2-5
+        if !count_down(&mut delivery, now) {
+            return Delivered::Expired;
+        }
+        self.adapt(&mut delivery.message);
+        if self.packet_size_max.is_some() && !self.fits_delivery(&delivery) {
+            return Delivered::TooLarge;
+        }
+        let Delivery {
+            message,
+            subscription_ids,
+            expires_at,
+        } = delivery;
+        let mut publish = match self.state.session.outbound.send(message, 0) {
+            Ok(publish) => publish,
+            Err(message) => {
+                return Delivered::NoRoom(Box::new(Delivery {
+                    message,
+                    subscription_ids,
+                    expires_at,
+                }));
+            }
+        };
+        if self.version == ProtocolVersion::V5 {
+            if let (Some(packet_id), false) = (publish.packet_id, subscription_ids.is_empty()) {
+                self.state
+                    .subscription_ids
+                    .insert(packet_id, subscription_ids.clone());
+            }
+            // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
+            publish.subscription_ids = subscription_ids;
+        }
+        let packet = Packet::Publish(publish);
+        if codec::encode(&packet, self.version, &mut self.out).is_ok() {
+            return Delivered::Sent;
+        }
+        if let Packet::Publish(publish) = packet {
+            self.settle_unsent(&publish);
+        }
+        Delivered::TooLarge
+    }
+
+    /// 3.1.1 knows no properties.
+    fn adapt(&self, message: &mut Message) {
+        if self.version != ProtocolVersion::V5 {
+            message.properties = None;
+        }
+    }
+
+    fn fits_delivery(&self, delivery: &Delivery) -> bool {
+        let mut publish = Publish::new(delivery.message.clone());
+        publish
+            .subscription_ids
+            .clone_from(&delivery.subscription_ids);
+        // Any id takes the same two bytes.
+        publish.packet_id = match delivery.message.qos {
+            QoS::AtMostOnce => None,
+            _ => PacketId::new(1),
+        };
+        self.fits(&Packet::Publish(publish))
+    }
+}
+
+/// Writes the time that is left into the message; `false` if there is none.
+// spec(5): MQTT-3.3.2-6
+fn count_down(delivery: &mut Delivery, now: Instant) -> bool {
+    let Some(expires_at) = delivery.expires_at else {
+        return true;
+    };
+    let left = expires_at.saturating_duration_since(now);
+    if left.is_zero() {
+        return false;
+    }
+    // Rounded up: a message of one second must not say zero.
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    if let Some(properties) = &mut delivery.message.properties
+        && properties.message_expiry_interval != Some(seconds)
+    {
+        Arc::make_mut(properties).message_expiry_interval = Some(seconds);
+    }
+    true
+}
