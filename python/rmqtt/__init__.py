@@ -1,3 +1,153 @@
-"""MQTT 3.1.1 and 5.0: codec, async client and embeddable broker."""
+"""MQTT 3.1.1 and 5.0: codec, async client and embeddable broker.
 
-__all__: list[str] = []
+>>> import asyncio, rmqtt
+>>> async def main():
+...     async with rmqtt.Broker("mqtt://127.0.0.1:0") as broker, rmqtt.Client(broker.url) as client:
+...         async with client.subscribe("plant/+/temperature", qos=1) as readings:
+...             await client.publish("plant/7/temperature", b"21.5", qos=1)
+...             async for message in readings:
+...                 return message.topic, message.payload
+>>> asyncio.run(main())
+('plant/7/temperature', b'21.5')
+
+The names are loaded when they are first used, so that ``import rmqtt`` costs next to nothing.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rmqtt._broker import Broker
+    from rmqtt._client import Client, Subscription
+    from rmqtt._rmqtt import Message, PublishResult, topic_matches
+    from rmqtt._types import (
+        BrokerStats,
+        ClientInfo,
+        ClientStats,
+        Connected,
+        Disconnected,
+        Event,
+        Limits,
+        Negotiated,
+        Outbox,
+        Properties,
+        QoS,
+        ReasonCode,
+        Reconnect,
+        SessionForgotten,
+        SessionInfo,
+        Will,
+    )
+    from rmqtt.exceptions import (
+        BatchWindowWarning,
+        BindError,
+        BrokerError,
+        Closed,
+        ConnectFailed,
+        ConnectionLost,
+        ConnectRefused,
+        DecodeError,
+        MalformedPacket,
+        MqttError,
+        MqttTimeout,
+        NotConnected,
+        NotSupportedByBroker,
+        PacketTooLarge,
+        ProtocolError,
+        PublishRefused,
+        QueueFull,
+        ServerDisconnected,
+        SessionLost,
+        SlowConsumerWarning,
+        StorageError,
+        SubscribeRefused,
+        TopicError,
+        UnsubscribeRefused,
+    )
+
+__all__ = [
+    "BatchWindowWarning",
+    "BindError",
+    "Broker",
+    "BrokerError",
+    "BrokerStats",
+    "Client",
+    "ClientInfo",
+    "ClientStats",
+    "Closed",
+    "ConnectFailed",
+    "ConnectRefused",
+    "Connected",
+    "ConnectionLost",
+    "DecodeError",
+    "Disconnected",
+    "Event",
+    "Limits",
+    "MalformedPacket",
+    "Message",
+    "MqttError",
+    "MqttTimeout",
+    "Negotiated",
+    "NotConnected",
+    "NotSupportedByBroker",
+    "Outbox",
+    "PacketTooLarge",
+    "Properties",
+    "ProtocolError",
+    "PublishRefused",
+    "PublishResult",
+    "QoS",
+    "QueueFull",
+    "ReasonCode",
+    "Reconnect",
+    "ServerDisconnected",
+    "SessionForgotten",
+    "SessionInfo",
+    "SessionLost",
+    "SlowConsumerWarning",
+    "StorageError",
+    "SubscribeRefused",
+    "Subscription",
+    "TopicError",
+    "UnsubscribeRefused",
+    "Will",
+    "topic_matches",
+]
+
+# Which module a name comes from; what is not listed is an exception.
+_HOMES = {
+    "_broker": ("Broker",),
+    "_client": ("Client", "Subscription"),
+    "_rmqtt": ("Message", "PublishResult", "topic_matches"),
+    "_types": (
+        "BrokerStats",
+        "ClientInfo",
+        "ClientStats",
+        "Connected",
+        "Disconnected",
+        "Event",
+        "Limits",
+        "Negotiated",
+        "Outbox",
+        "Properties",
+        "QoS",
+        "ReasonCode",
+        "Reconnect",
+        "SessionForgotten",
+        "SessionInfo",
+        "Will",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'rmqtt' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - loaded when first needed, as everything here
+
+    value = getattr(import_module(f"rmqtt.{_HOME_OF.get(name, 'exceptions')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,404 @@
+"""The small types: what can be asked for, and what is told. All are frozen; those with fields take keywords only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Sequence
+    from mmap import mmap
+    from typing import Any
+
+    #: What a message can say: bytes-like of any shape (sent as its C-order bytes), or text (sent as UTF-8).
+    Payload: TypeAlias = str | bytes | bytearray | memoryview | array[Any] | mmap | "SupportsBuffer"
+
+    from typing import Protocol
+
+    class SupportsBuffer(Protocol):
+        """Anything with the buffer protocol, such as a NumPy array."""
+
+        def __buffer__(self, flags: int, /) -> memoryview:
+            """Give the bytes."""
+
+
+UserProperties: TypeAlias = "Sequence[tuple[str, str]]"
+Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "latest", "error"]
+AckMode: TypeAlias = Literal["processed", "received", "manual"]
+
+
+class QoS(IntEnum):
+    """Quality of service: how hard the two ends try. The plain numbers 0, 1 and 2 do as well.
+
+    Examples
+    --------
+    >>> QoS(1)
+    <QoS.AT_LEAST_ONCE: 1>
+    """
+
+    #: Sent once, never acknowledged.
+    AT_MOST_ONCE = 0
+    #: Sent until acknowledged: may arrive more than once.
+    AT_LEAST_ONCE = 1
+    #: A two-step exchange that delivers exactly once.
+    EXACTLY_ONCE = 2
+
+
+QoSLike: TypeAlias = Literal[0, 1, 2] | QoS
+
+
+class ReasonCode(IntEnum):
+    """How something went, in the numbers of MQTT 5; 0x80 and above are failures. Return codes of 3.1.1 are translated.
+
+    Examples
+    --------
+    >>> ReasonCode.NOT_AUTHORIZED.is_error
+    True
+    """
+
+    SUCCESS = 0x00
+    GRANTED_QOS_1 = 0x01
+    GRANTED_QOS_2 = 0x02
+    DISCONNECT_WITH_WILL = 0x04
+    NO_MATCHING_SUBSCRIBERS = 0x10
+    NO_SUBSCRIPTION_EXISTED = 0x11
+    CONTINUE_AUTHENTICATION = 0x18
+    RE_AUTHENTICATE = 0x19
+    UNSPECIFIED_ERROR = 0x80
+    MALFORMED_PACKET = 0x81
+    PROTOCOL_ERROR = 0x82
+    IMPLEMENTATION_SPECIFIC_ERROR = 0x83
+    UNSUPPORTED_PROTOCOL_VERSION = 0x84
+    CLIENT_IDENTIFIER_NOT_VALID = 0x85
+    BAD_USER_NAME_OR_PASSWORD = 0x86
+    NOT_AUTHORIZED = 0x87
+    SERVER_UNAVAILABLE = 0x88
+    SERVER_BUSY = 0x89
+    BANNED = 0x8A
+    SERVER_SHUTTING_DOWN = 0x8B
+    BAD_AUTHENTICATION_METHOD = 0x8C
+    KEEP_ALIVE_TIMEOUT = 0x8D
+    SESSION_TAKEN_OVER = 0x8E
+    TOPIC_FILTER_INVALID = 0x8F
+    TOPIC_NAME_INVALID = 0x90
+    PACKET_IDENTIFIER_IN_USE = 0x91
+    PACKET_IDENTIFIER_NOT_FOUND = 0x92
+    RECEIVE_MAXIMUM_EXCEEDED = 0x93
+    TOPIC_ALIAS_INVALID = 0x94
+    PACKET_TOO_LARGE = 0x95
+    MESSAGE_RATE_TOO_HIGH = 0x96
+    QUOTA_EXCEEDED = 0x97
+    ADMINISTRATIVE_ACTION = 0x98
+    PAYLOAD_FORMAT_INVALID = 0x99
+    RETAIN_NOT_SUPPORTED = 0x9A
+    QOS_NOT_SUPPORTED = 0x9B
+    USE_ANOTHER_SERVER = 0x9C
+    SERVER_MOVED = 0x9D
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED = 0x9E
+    CONNECTION_RATE_EXCEEDED = 0x9F
+    MAXIMUM_CONNECT_TIME = 0xA0
+    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED = 0xA1
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it reports a failure."""
+        return self >= 0x80
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Properties:
+    """What MQTT 5 can say about a message beyond topic and payload. All absent under MQTT 3.1.1.
+
+    Examples
+    --------
+    >>> Properties(content_type="application/json").content_type
+    'application/json'
+    """
+
+    #: Whether the payload is said to be UTF-8 text; `None`: nothing said.
+    payload_is_utf8: bool | None = None
+    #: Seconds for which the message is of use, less the time it waited in the broker; `None`: for ever.
+    expiry: int | None = None
+    #: What the payload is, usually a MIME type.
+    content_type: str | None = None
+    #: Where an answer should be published.
+    response_topic: str | None = None
+    #: What tells the asker which question an answer belongs to.
+    correlation: bytes | None = None
+    #: The application's own names and values, in order.
+    user_properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Will:
+    """The message that the broker publishes when it loses the client.
+
+    Examples
+    --------
+    >>> Will(topic="devices/7/status", payload=b"lost", qos=1, retain=True).delay
+    0
+    """
+
+    #: Topic name, no wildcards.
+    topic: str
+    #: What to say; at most 65 535 bytes.
+    payload: Payload = b""
+    #: 0 at most once, 1 at least once, 2 exactly once.
+    qos: QoSLike = 0
+    #: Keep it as the topic's last value.
+    retain: bool = False
+    #: Seconds to wait for the client's return first (MQTT 5).
+    delay: float = 0
+    #: Seconds for which the message is of use (MQTT 5); `None`: for ever.
+    expiry: float | None = None
+    #: What the payload is, usually a MIME type (MQTT 5).
+    content_type: str | None = None
+    #: Where an answer should be published (MQTT 5).
+    response_topic: str | None = None
+    #: What tells the asker which question an answer belongs to (MQTT 5).
+    correlation: bytes | None = None
+    #: The application's own names and values (MQTT 5).
+    user_properties: UserProperties = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconnect:
+    """When to connect again after a cut. Before try *n* passes ``initial * factor**n``, at most ``max``.
+
+    Examples
+    --------
+    >>> Reconnect(initial=1, max_attempts=5).max
+    30.0
+    """
+
+    #: Seconds before the first try; 0 or more.
+    initial: float = 0.5
+    #: Growth of the delay; 1 or more.
+    factor: float = 2.0
+    #: Longest delay, in seconds.
+    max: float = 30.0
+    #: ``"full"`` spreads each delay evenly over zero to its length, so that many clients do not come back at once.
+    jitter: Literal["full", "none"] = "full"
+    #: Tries in a row after which to give up; `None`: never.
+    max_attempts: int | None = None
+    #: Whether a first connection that fails is tried again too.
+    retry_first: bool = False
+    #: Seconds a connection must have lasted for the delays to start over.
+    stable_after: float = 30.0
+    #: Whether to subscribe again: when the broker has lost the session, always (for brokers that lie), or never.
+    resubscribe: Literal["auto", "always", "never"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outbox:
+    """The bounds of what waits to be sent or acknowledged, also while there is no connection.
+
+    Examples
+    --------
+    >>> Outbox(max_messages=100).keep_qos0
+    False
+    """
+
+    #: Messages; 1 or more.
+    max_messages: int = 10_000
+    #: Their bytes: topic, payload and properties.
+    max_bytes: int = 64 << 20
+    #: Keep messages of QoS 0 that are published while there is no connection.
+    keep_qos0: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """The bounds of a broker. Reaching one costs the one who reached it, and is counted.
+
+    Examples
+    --------
+    >>> Limits(connections_max=50).packet_size_max
+    2000000
+    """
+
+    #: Connections at a time. Each costs memory before it has said who it is.
+    connections_max: int = 100_000
+    #: Seconds from the first byte to CONNECT complete. A silent socket must not be held for ever.
+    connect_timeout: float = 10.0
+    #: The largest packet taken, in bytes; announced to MQTT 5 clients.
+    packet_size_max: int = 2_000_000
+    #: The largest CONNECT, SUBSCRIBE, UNSUBSCRIBE and AUTH, in bytes: what a stranger can make us hold.
+    control_packet_size_max: int = 100_000
+    #: Levels in a topic or filter. Deep trees cost walks and memory.
+    topic_levels_max: int = 200
+    #: QoS 1 and 2 messages from one client that are not settled; 1 to 65 535.
+    receive_maximum: int = 1024
+    #: QoS 1 and 2 messages to one client that are not settled, whatever more it would take; 1 to 65 535.
+    in_flight_max: int = 1024
+    #: Messages that wait for one session.
+    queue_messages_max: int = 10_000
+    #: And their bytes.
+    queue_bytes_max: int = 16 << 20
+    #: Sessions, connected or not.
+    sessions_max: int = 100_000
+    #: Seconds that a session may outlive its connection; `None`: no ceiling.
+    session_expiry_max: float | None = None
+    #: Subscriptions of one session.
+    subscriptions_max: int = 10_000
+    #: Retained messages.
+    retained_messages_max: int = 1_000_000
+    #: And their bytes.
+    retained_bytes_max: int = 1 << 30
+    #: Topic aliases taken from one client; 0 to 65 535.
+    topic_alias_max: int = 64
+    #: Ceiling of the keep alive, in seconds; 0: none.
+    keep_alive_max: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Negotiated:
+    """What the broker granted at the latest connection. Absent limits are filled with what their absence means."""
+
+    #: What is spoken, after any fall-back.
+    version: Literal["5.0", "3.1.1", "3.1"]
+    #: Ours, or the one the broker assigned.
+    client_id: str
+    #: Whether the broker had our session.
+    session_present: bool
+    #: Seconds between packets at most; the broker's wish goes before ours. 0: no limit.
+    keep_alive: int
+    #: Seconds that the session outlives the connection; `None`: as asked for.
+    session_expiry: int | None = None
+    #: QoS 1 and 2 messages that may be on the way to the broker.
+    receive_maximum: int = 65_535
+    #: The highest QoS the broker takes.
+    maximum_qos: QoS = QoS.EXACTLY_ONCE
+    #: Whether retained messages are kept.
+    retain_available: bool = True
+    #: The largest packet the broker takes, in bytes; `None`: any.
+    maximum_packet_size: int | None = None
+    #: Topic aliases that the broker takes.
+    topic_alias_maximum: int = 0
+    #: Whether filters may have wildcards.
+    wildcard_subscription_available: bool = True
+    #: Whether subscriptions may have identifiers.
+    subscription_identifiers_available: bool = True
+    #: Whether ``$share/…`` filters work.
+    shared_subscription_available: bool = True
+    #: The broker's words, if any.
+    reason_string: str | None = None
+    #: What response topics should start with, if the broker says so.
+    response_information: str | None = None
+    #: Where else the broker can be found.
+    server_reference: str | None = None
+    #: The broker's names and values, in order.
+    user_properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientStats:
+    """A snapshot of a client's counters; they count since the client was made unless said otherwise."""
+
+    #: Now.
+    connected: bool
+    connects: int
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    acknowledged: int
+    dropped: int
+    #: Waiting to be sent now.
+    queued_messages: int
+    #: And their bytes.
+    queued_bytes: int
+    #: Sent and not settled, now.
+    in_flight: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BrokerStats:
+    """A snapshot of a broker's counters; they count since the broker was made unless said otherwise."""
+
+    #: Now.
+    connections: int
+    #: Now, connected or not.
+    sessions: int
+    #: Now.
+    subscriptions: int
+    #: Now.
+    retained_messages: int
+    #: Now.
+    retained_bytes: int
+    #: Now, for all sessions.
+    queued_messages: int
+    connects_accepted: int
+    connects_refused: int
+    #: Ended by us because the peer broke a rule or a limit.
+    connections_violated: int
+    messages_received: int
+    messages_delivered: int
+    #: QoS 0 that a full queue had no room for.
+    messages_dropped_qos0: int
+    #: QoS 1 and 2 that a full queue of an absent client had no room for.
+    messages_dropped_queue_full: int
+    messages_expired: int
+    bytes_received: int
+    bytes_sent: int
+    wills_published: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientInfo:
+    """What a broker knows of a connected client."""
+
+    client_id: str
+    #: What it speaks.
+    version: Literal["5.0", "3.1.1", "3.1"]
+    #: Where it is, as ``host:port``; `None` in memory.
+    peer_address: str | None
+    #: Who it says it is.
+    username: str | None
+    #: Seconds.
+    keep_alive: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionInfo:
+    """What a broker knows of a session."""
+
+    client_id: str
+    #: Whether its client is here.
+    is_connected: bool
+    #: Its filters, with the granted QoS.
+    subscriptions: dict[str, QoS] = field(default_factory=dict)
+    #: Messages waiting for it.
+    queued_messages: int
+    #: Messages on the way to it.
+    in_flight: int
+    #: Seconds that it outlives its connection; `None`: for ever.
+    expiry_interval: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connected:
+    """The broker accepted the client."""
+
+    negotiated: Negotiated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disconnected:
+    """The connection ended."""
+
+    #: Why.
+    error: Exception
+    #: Seconds until the next try; `None`: there will be none.
+    retry_in: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionForgotten:
+    """The broker has forgotten the session: it was subscribed again, and what was unacknowledged is sent anew."""
+
+
+Event: TypeAlias = Connected | Disconnected | SessionForgotten

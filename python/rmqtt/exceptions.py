@@ -1,0 +1,272 @@
+"""What can go wrong, as a tree.
+
+::
+
+    MqttError(Exception)
+    ├── ConnectFailed(ConnectionError)          the way there: name resolution, TCP, no listener
+    ├── ConnectRefused(ConnectionRefusedError)  the broker said no in CONNACK
+    ├── ConnectionLost(ConnectionError)         an operation needed the link and may not wait for the next one
+    │   └── ServerDisconnected                  the broker ended the connection with DISCONNECT
+    ├── SessionLost                             nobody knows whether the message arrived: the broker forgot the session
+    ├── PublishRefused                          the broker refused a message
+    ├── SubscribeRefused                        the broker refused filters; ``results`` names them
+    ├── UnsubscribeRefused                      the same for UNSUBSCRIBE
+    ├── QueueFull                               a bounded queue had no room
+    ├── PacketTooLarge(ValueError)              larger than the broker takes
+    ├── TopicError(ValueError)                  not a topic name, or not a topic filter
+    ├── NotSupportedByBroker                    the broker has said that it lacks this
+    ├── MqttTimeout(TimeoutError)               something took longer than it may
+    ├── ProtocolError                           the peer broke a rule of the standard
+    │   └── MalformedPacket(ValueError)         the bytes are no packet
+    ├── DecodeError(ValueError)                 a payload is not what it should be
+    ├── BrokerError                             the embedded broker
+    │   ├── BindError(OSError)                  an address could not be listened at
+    │   └── StorageError(OSError)               the store has no room, or cannot be written
+    └── Closed                                  used after close
+        └── NotConnected                        used before connect
+
+Every class carries ``reason_code``, ``reason_string`` and ``user_properties``, filled where the packet behind it has
+them. What means a lost or refused connection is also the builtin of that name, so ``except ConnectionError`` and
+``except TimeoutError`` work as everywhere else. Wrong arguments are plain `TypeError` and `ValueError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rmqtt._types import ReasonCode
+
+__all__ = [
+    "BatchWindowWarning",
+    "BindError",
+    "BrokerError",
+    "Closed",
+    "ConnectFailed",
+    "ConnectRefused",
+    "ConnectionLost",
+    "DecodeError",
+    "MalformedPacket",
+    "MqttError",
+    "MqttTimeout",
+    "NotConnected",
+    "NotSupportedByBroker",
+    "PacketTooLarge",
+    "ProtocolError",
+    "PublishRefused",
+    "QueueFull",
+    "ServerDisconnected",
+    "SessionLost",
+    "SlowConsumerWarning",
+    "StorageError",
+    "SubscribeRefused",
+    "TopicError",
+    "UnsubscribeRefused",
+]
+
+
+class MqttError(Exception):
+    """Base of all errors of this package.
+
+    Parameters
+    ----------
+    message
+        What went wrong, for people.
+    reason_code
+        The code in the packet behind the error, if there is one.
+    reason_string
+        The peer's own words, if it sent any (MQTT 5).
+    user_properties
+        The peer's names and values, in its order (MQTT 5).
+    """
+
+    #: The reason code of the packet behind the error; `None` where there is none.
+    reason_code: ReasonCode | None
+    #: The peer's own words; `None` where there are none.
+    reason_string: str | None
+    #: The peer's names and values, in its order.
+    user_properties: tuple[tuple[str, str], ...]
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason_code: ReasonCode | None = None,
+        reason_string: str | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+        self.reason_string = reason_string
+        self.user_properties = tuple(user_properties)
+
+
+class ConnectFailed(MqttError, ConnectionError):
+    """The broker could not be reached: name resolution, TCP, no listener.
+
+    Parameters
+    ----------
+    endpoint
+        The address that was tried.
+    retryable
+        Whether another try may help.
+    """
+
+    endpoint: str
+    retryable: bool
+
+    def __init__(self, message: str = "", *, endpoint: str = "", retryable: bool = True) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+        self.retryable = retryable
+
+
+class ConnectRefused(MqttError, ConnectionRefusedError):
+    """The broker answered CONNECT with a refusal.
+
+    Parameters
+    ----------
+    terminal
+        Whether trying again with the same options is pointless: bad credentials, a ban, a bad client id.
+    server_reference
+        Where to go instead, if the broker says so.
+    """
+
+    terminal: bool
+    server_reference: str | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason_code: ReasonCode | None = None,
+        reason_string: str | None = None,
+        terminal: bool = False,
+        server_reference: str | None = None,
+    ) -> None:
+        super().__init__(message, reason_code=reason_code, reason_string=reason_string)
+        self.terminal = terminal
+        self.server_reference = server_reference
+
+
+class ConnectionLost(MqttError, ConnectionError):
+    """The connection was lost while an operation needed it and may not wait for the next one."""
+
+
+class ServerDisconnected(ConnectionLost):
+    """The broker ended the connection with DISCONNECT; ``reason_code`` says why."""
+
+
+class SessionLost(MqttError):
+    """The broker forgot the session before an exchange was complete: nobody knows whether the message arrived."""
+
+
+class PublishRefused(MqttError):
+    """The broker refused a message; ``reason_code`` says why."""
+
+
+class SubscribeRefused(MqttError):
+    """The broker refused filters; none of the subscription is in force.
+
+    Parameters
+    ----------
+    results
+        The reason code of each filter that was refused.
+    """
+
+    results: dict[str, ReasonCode]
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason_code: ReasonCode | None = None,
+        results: Mapping[str, ReasonCode] | None = None,
+    ) -> None:
+        super().__init__(message, reason_code=reason_code)
+        self.results = dict(results or {})
+
+
+class UnsubscribeRefused(SubscribeRefused):
+    """The broker refused to unsubscribe; ``results`` names the filters."""
+
+
+class QueueFull(MqttError):
+    """A bounded queue had no room."""
+
+
+class PacketTooLarge(MqttError, ValueError):
+    """The packet is larger than the broker takes; nothing was sent."""
+
+
+class TopicError(MqttError, ValueError):
+    """Not a topic name, or not a topic filter; nothing was sent."""
+
+
+class NotSupportedByBroker(MqttError):
+    """The broker has said in CONNACK that it lacks this; nothing was sent."""
+
+
+class MqttTimeout(MqttError, TimeoutError):
+    """Something took longer than it may."""
+
+
+class ProtocolError(MqttError):
+    """The peer broke a rule of the standard; the message names the clause."""
+
+
+class MalformedPacket(ProtocolError, ValueError):
+    """The bytes are no packet."""
+
+
+class DecodeError(MqttError, ValueError):
+    """A payload is not what it should be."""
+
+
+class BrokerError(MqttError):
+    """The embedded broker could not do what was asked."""
+
+
+class BindError(BrokerError, OSError):
+    """An address could not be listened at; ``errno`` says why.
+
+    Parameters
+    ----------
+    errno
+        The operating system's number, if it gave one.
+    address
+        What could not be listened at.
+    """
+
+    address: str
+
+    def __init__(self, message: str = "", *, errno: int | None = None, address: str = "") -> None:
+        super().__init__(message)
+        self.errno = errno
+        self.strerror = message
+        self.address = address
+
+    def __str__(self) -> str:
+        return self.args[0] if self.args else ""
+
+
+class StorageError(BrokerError, OSError):
+    """The broker's store has no room, or cannot be written."""
+
+
+class Closed(MqttError):
+    """Used after close: clients and subscriptions cannot be opened again, make a new one."""
+
+
+class NotConnected(Closed):
+    """Used before connect."""
+
+
+class BatchWindowWarning(UserWarning):
+    """Batches close early because the window of unacknowledged messages is used up."""
+
+
+class SlowConsumerWarning(UserWarning):
+    """A subscription's queue ran over, and messages were dropped by its stated policy."""
