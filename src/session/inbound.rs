@@ -37,25 +37,25 @@ pub struct Inbound {
     receive_maximum: usize,
     /// Messages of this connection that the peer counts against our Receive Maximum.
     unanswered: usize,
-    generation: u64,
+    deliveries: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Exchange {
-    /// QoS 1: its answer's place in the queue.
-    AtLeastOnce { place: u64 },
-    /// QoS 2, in all states of the table.
-    ExactlyOnce {
-        state: State,
-        /// Where its answer is in the queue; at most one is.
-        place: Option<u64>,
-        /// Whether the PUBLISH came on this connection, and so counts against our Receive Maximum.
-        is_counted: bool,
-    },
+struct Exchange {
+    /// Which delivery the id stands for.
+    delivery: u64,
+    state: State,
+    /// Where its answer is in the queue; at most one is.
+    place: Option<u64>,
+    /// Whether the PUBLISH came on this connection, and so counts against our Receive Maximum.
+    is_counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// QoS 1, delivered.
+    AtLeastOnce,
+    /// QoS 2, as all that follow.
     Delivered,
     Taken,
     /// By this code; known until the peer has been told.
@@ -80,7 +80,7 @@ impl Default for Inbound {
             completions: VecDeque::new(),
             receive_maximum: usize::from(u16::MAX),
             unanswered: 0,
-            generation: 0,
+            deliveries: 0,
         }
     }
 }
@@ -95,26 +95,20 @@ impl Inbound {
         self.answers = VecDeque::new();
         self.completions = VecDeque::new();
         if resumed {
-            self.exchanges.retain(|_, exchange| match exchange {
-                Exchange::AtLeastOnce { .. } => false,
-                Exchange::ExactlyOnce {
-                    place, is_counted, ..
-                } => {
-                    *place = None;
-                    *is_counted = false;
-                    true
-                }
+            self.exchanges.retain(|_, exchange| {
+                exchange.place = None;
+                exchange.is_counted = false;
+                exchange.state != State::AtLeastOnce
             });
         } else {
             self.exchanges.clear();
-            self.generation += 1;
         }
     }
 
-    /// Counts the sessions: the same as long as the peer's ids mean the same. Whoever calls [`Inbound::accepted`] late
-    /// compares it first with that of the delivery, lest the answer go to another session's message.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    /// The number of the latest delivery of QoS 1 or 2, the one for which [`Inbound::on_publish`] has just said
+    /// [`Receipt::Deliver`]. Never given twice: for [`Inbound::accepted_late`].
+    pub fn latest_delivery(&self) -> u64 {
+        self.deliveries
     }
 
     /// A PUBLISH arrived, of any QoS.
@@ -126,75 +120,56 @@ impl Inbound {
             return Ok(Receipt::Deliver);
         };
         let is_qos2 = publish.message.qos == QoS::ExactlyOnce;
-        match self.exchanges.get(&id) {
-            Some(Exchange::ExactlyOnce { .. }) if is_qos2 => return self.on_repeated(id),
-            Some(Exchange::AtLeastOnce { .. }) if !is_qos2 && publish.dup => {
-                return Ok(Receipt::Duplicate);
+        if let Some(exchange) = self.exchanges.get(&id).copied() {
+            let is_same_qos = (exchange.state != State::AtLeastOnce) == is_qos2;
+            if is_same_qos && (is_qos2 || publish.dup) {
+                return self.on_repeated(id, exchange);
             }
-            // A client that lost its own state and came back to its session begins with low ids: what they once
-            // meant is over.
-            None
-            | Some(Exchange::ExactlyOnce {
-                is_counted: false, ..
-            }) => {}
-            Some(_) => {
+            if exchange.is_counted {
                 return Err(Violation {
                     what: "a new message with a packet id that is in use",
                     clause: "section 2.2.1",
                     reason: ReasonCode::ProtocolError,
                 });
             }
+            // A client that lost its own state and came back to its session begins with low ids: what they once
+            // meant is over.
         }
         self.count()?;
-        let place = self.queue(Answer::Waiting);
-        let exchange = if is_qos2 {
-            // spec(4): MQTT-4.3.3-2
-            // spec(5): MQTT-4.3.3-8, MQTT-4.3.3-9, MQTT-4.3.3-12
-            Exchange::ExactlyOnce {
-                state: State::Delivered,
-                place: Some(place),
-                is_counted: true,
-            }
-        } else {
-            // spec(4): MQTT-4.3.2-2
-            // spec(5): MQTT-4.3.2-4, MQTT-4.3.2-5
-            Exchange::AtLeastOnce { place }
+        self.deliveries += 1;
+        let exchange = Exchange {
+            delivery: self.deliveries,
+            // spec(4): MQTT-4.3.2-2, MQTT-4.3.3-2
+            // spec(5): MQTT-4.3.2-4, MQTT-4.3.2-5, MQTT-4.3.3-8, MQTT-4.3.3-9, MQTT-4.3.3-12
+            state: if is_qos2 {
+                State::Delivered
+            } else {
+                State::AtLeastOnce
+            },
+            place: Some(self.queue(Answer::Waiting)),
+            is_counted: true,
         };
         self.exchanges.insert(id, exchange);
         Ok(Receipt::Deliver)
     }
 
-    /// A QoS 2 message that was delivered before.
+    /// A message that was delivered before.
     ///
     /// spec(4): MQTT-4.3.3-2
     /// spec(5): MQTT-4.3.3-10
-    fn on_repeated(&mut self, id: PacketId) -> Result<Receipt, Violation> {
-        let Some(Exchange::ExactlyOnce {
-            state,
-            place,
-            is_counted,
-        }) = self.exchanges.get(&id).copied()
-        else {
-            return Ok(Receipt::Duplicate);
-        };
-        if !is_counted {
+    fn on_repeated(&mut self, id: PacketId, mut exchange: Exchange) -> Result<Receipt, Violation> {
+        if !exchange.is_counted {
             self.count()?;
+            exchange.is_counted = true;
         }
-        let place = place.unwrap_or_else(|| {
-            self.queue(match state {
-                State::Delivered => Answer::Waiting,
+        if exchange.place.is_none() {
+            exchange.place = Some(self.queue(match exchange.state {
+                State::AtLeastOnce | State::Delivered => Answer::Waiting,
                 State::Taken => Answer::Ready(AckKind::PubRec, id, ReasonCode::Success),
                 State::Refused(reason) => Answer::Ready(AckKind::PubRec, id, reason),
-            })
-        });
-        self.exchanges.insert(
-            id,
-            Exchange::ExactlyOnce {
-                state,
-                place: Some(place),
-                is_counted: true,
-            },
-        );
+            }));
+        }
+        self.exchanges.insert(id, exchange);
         Ok(Receipt::Duplicate)
     }
 
@@ -217,23 +192,37 @@ impl Inbound {
     }
 
     /// The message is safe (routed, queued, or processed), or refused by a code at or above 0x80. Its PUBACK or PUBREC
-    /// becomes due; it leaves in the order of arrival, whatever the order of these calls. Unknown ids are ignored:
-    /// the connection of an answer that comes late may be gone. See [`Inbound::generation`].
+    /// becomes due; it leaves in the order of arrival, whatever the order of these calls. Unknown ids are ignored.
+    ///
+    /// Right while nothing else can have happened to the id since its delivery; else [`Inbound::accepted_late`].
     pub fn accepted(&mut self, packet_id: PacketId, reason: ReasonCode) {
-        let (kind, place) = match self.exchanges.get_mut(&packet_id) {
-            Some(Exchange::AtLeastOnce { place }) => (AckKind::PubAck, Some(*place)),
-            Some(Exchange::ExactlyOnce { state, place, .. }) if *state == State::Delivered => {
-                *state = if reason.is_error() {
-                    State::Refused(reason)
-                } else {
-                    State::Taken
-                };
-                (AckKind::PubRec, *place)
-            }
-            _ => return,
+        let Some(exchange) = self.exchanges.get_mut(&packet_id) else {
+            return;
         };
+        let kind = match exchange.state {
+            State::AtLeastOnce => AckKind::PubAck,
+            State::Delivered if reason.is_error() => {
+                exchange.state = State::Refused(reason);
+                AckKind::PubRec
+            }
+            State::Delivered => {
+                exchange.state = State::Taken;
+                AckKind::PubRec
+            }
+            State::Taken | State::Refused(_) => return,
+        };
+        let place = exchange.place;
         if let Some(answer @ Answer::Waiting) = place.and_then(|place| self.answer_at(place)) {
             *answer = Answer::Ready(kind, packet_id, reason);
+        }
+    }
+
+    /// As [`Inbound::accepted`], when connections may have come and gone since the delivery: nothing happens unless the
+    /// id still stands for that `delivery` ([`Inbound::latest_delivery`]), lest another message be acknowledged.
+    pub fn accepted_late(&mut self, packet_id: PacketId, delivery: u64, reason: ReasonCode) {
+        let exchange = self.exchanges.get(&packet_id);
+        if exchange.is_some_and(|exchange| exchange.delivery == delivery) {
+            self.accepted(packet_id, reason);
         }
     }
 
@@ -250,12 +239,10 @@ impl Inbound {
         // spec(4): MQTT-4.3.3-2
         // spec(5): MQTT-4.3.3-11, MQTT-4.3.3-12
         let reason = match self.exchanges.get(&id).copied() {
-            Some(Exchange::ExactlyOnce {
-                place, is_counted, ..
-            }) => {
+            Some(exchange) if exchange.state != State::AtLeastOnce => {
                 self.exchanges.remove(&id);
-                self.unanswered -= usize::from(is_counted);
-                if let Some(answer) = place.and_then(|place| self.answer_at(place)) {
+                self.unanswered -= usize::from(exchange.is_counted);
+                if let Some(answer) = exchange.place.and_then(|place| self.answer_at(place)) {
                     *answer = Answer::Void;
                 }
                 ReasonCode::Success
@@ -294,19 +281,13 @@ impl Inbound {
 
     /// The answer of this exchange leaves: for QoS 1, and for a refused QoS 2, that is its end.
     fn on_answered(&mut self, id: PacketId) {
-        match self.exchanges.get_mut(&id) {
-            Some(Exchange::ExactlyOnce {
-                state: State::Taken | State::Delivered,
-                place,
-                ..
-            }) => {
-                *place = None;
-            }
-            Some(_) => {
-                self.exchanges.remove(&id);
-                self.unanswered -= 1;
-            }
-            None => {}
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        exchange.place = None;
+        if matches!(exchange.state, State::AtLeastOnce | State::Refused(_)) {
+            self.exchanges.remove(&id);
+            self.unanswered -= 1;
         }
     }
 
