@@ -68,6 +68,11 @@ impl TopicName {
         }
     }
 
+    /// Stands where a topic alias has not been looked up yet.
+    pub(crate) fn unresolved() -> Self {
+        Self(ByteString::from_static("-"))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

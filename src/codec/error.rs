@@ -81,3 +81,19 @@ pub enum EncodeError {
         clause: &'static str,
     },
 }
+
+pub(super) fn malformed(what: &'static str, clause: &'static str) -> DecodeError {
+    DecodeError::Malformed { what, clause }
+}
+
+pub(super) fn protocol_error(what: &'static str, clause: &'static str) -> DecodeError {
+    DecodeError::NotAllowed {
+        what,
+        clause,
+        reason: ReasonCode::ProtocolError,
+    }
+}
+
+pub(super) fn refused(what: &'static str, clause: &'static str) -> EncodeError {
+    EncodeError::NotAllowed { what, clause }
+}

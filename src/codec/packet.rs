@@ -54,6 +54,56 @@ pub enum PacketType {
     Auth = 15,
 }
 
+impl PacketType {
+    /// The kind with this number, if it is 1 to 15.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return None,
+        })
+    }
+
+    /// Its number in the upper half of the first byte.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Its name as the standard writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::ConnAck => "CONNACK",
+            Self::Publish => "PUBLISH",
+            Self::PubAck => "PUBACK",
+            Self::PubRec => "PUBREC",
+            Self::PubRel => "PUBREL",
+            Self::PubComp => "PUBCOMP",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::SubAck => "SUBACK",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::UnsubAck => "UNSUBACK",
+            Self::PingReq => "PINGREQ",
+            Self::PingResp => "PINGRESP",
+            Self::Disconnect => "DISCONNECT",
+            Self::Auth => "AUTH",
+        }
+    }
+}
+
 /// A control packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
@@ -90,12 +140,7 @@ impl Packet {
             Self::Connect(_) => PacketType::Connect,
             Self::ConnAck(_) => PacketType::ConnAck,
             Self::Publish(_) => PacketType::Publish,
-            Self::Ack(ack) => match ack.kind {
-                AckKind::PubAck => PacketType::PubAck,
-                AckKind::PubRec => PacketType::PubRec,
-                AckKind::PubRel => PacketType::PubRel,
-                AckKind::PubComp => PacketType::PubComp,
-            },
+            Self::Ack(ack) => ack.kind.packet_type(),
             Self::Subscribe(_) => PacketType::Subscribe,
             Self::SubAck(_) => PacketType::SubAck,
             Self::Unsubscribe(_) => PacketType::Unsubscribe,
@@ -229,6 +274,18 @@ pub enum AckKind {
     PubRec,
     PubRel,
     PubComp,
+}
+
+impl AckKind {
+    /// The kind of packet it is.
+    pub fn packet_type(self) -> PacketType {
+        match self {
+            Self::PubAck => PacketType::PubAck,
+            Self::PubRec => PacketType::PubRec,
+            Self::PubRel => PacketType::PubRel,
+            Self::PubComp => PacketType::PubComp,
+        }
+    }
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP: one form, four meanings.

@@ -1,5 +1,8 @@
 //! Reason codes: the one-byte answers of MQTT 5, and the return codes of 3.1.1 as a view of them.
 
+use super::error::{protocol_error, refused};
+use super::wire::Reader;
+use super::{DecodeError, EncodeError, PacketType};
 use crate::message::QoS;
 
 /// How something went. Below 0x80: well.
@@ -147,5 +150,108 @@ impl ReasonCode {
             5 => Self::NotAuthorized,
             _ => return None,
         })
+    }
+}
+
+/// Which packets a code may stand in, as a bit for each number of a packet type.
+const CONNACK: u16 = 1 << 2;
+const PUBACK_PUBREC: u16 = 0b11 << 4;
+const PUBREL_PUBCOMP: u16 = 0b11 << 6;
+const SUBACK: u16 = 1 << 9;
+const UNSUBACK: u16 = 1 << 11;
+const DISCONNECT: u16 = 1 << 14;
+const AUTH: u16 = 1 << 15;
+const REQUESTS: u16 = PUBACK_PUBREC | SUBACK | UNSUBACK;
+
+impl ReasonCode {
+    /// Whether the standard lists the code for this kind of packet, from one end or the other.
+    pub fn is_allowed_in(self, packet_type: PacketType) -> bool {
+        self.places() & 1 << packet_type.number() != 0
+    }
+
+    fn places(self) -> u16 {
+        match self {
+            Self::Success => REQUESTS | PUBREL_PUBCOMP | CONNACK | DISCONNECT | AUTH,
+            Self::GrantedQoS1 | Self::GrantedQoS2 => SUBACK,
+            Self::NoMatchingSubscribers => PUBACK_PUBREC,
+            Self::NoSubscriptionExisted => UNSUBACK,
+            Self::ContinueAuthentication | Self::ReAuthenticate => AUTH,
+            Self::UnspecifiedError | Self::ImplementationSpecificError | Self::NotAuthorized => {
+                REQUESTS | CONNACK | DISCONNECT
+            }
+            Self::UnsupportedProtocolVersion
+            | Self::ClientIdentifierNotValid
+            | Self::BadUserNameOrPassword
+            | Self::ServerUnavailable
+            | Self::Banned => CONNACK,
+            // Bad authentication method stands for DISCONNECT in one table of the standard and not in the other.
+            Self::MalformedPacket
+            | Self::ProtocolError
+            | Self::ServerBusy
+            | Self::BadAuthenticationMethod
+            | Self::PacketTooLarge
+            | Self::RetainNotSupported
+            | Self::QoSNotSupported
+            | Self::UseAnotherServer
+            | Self::ServerMoved
+            | Self::ConnectionRateExceeded => CONNACK | DISCONNECT,
+            Self::DisconnectWithWill
+            | Self::ServerShuttingDown
+            | Self::KeepAliveTimeout
+            | Self::SessionTakenOver
+            | Self::ReceiveMaximumExceeded
+            | Self::TopicAliasInvalid
+            | Self::MessageRateTooHigh
+            | Self::AdministrativeAction
+            | Self::MaximumConnectTime => DISCONNECT,
+            Self::TopicFilterInvalid => SUBACK | UNSUBACK | DISCONNECT,
+            Self::TopicNameInvalid | Self::PayloadFormatInvalid => {
+                CONNACK | PUBACK_PUBREC | DISCONNECT
+            }
+            Self::PacketIdentifierInUse => REQUESTS,
+            Self::PacketIdentifierNotFound => PUBREL_PUBCOMP,
+            Self::QuotaExceeded => CONNACK | PUBACK_PUBREC | SUBACK | DISCONNECT,
+            Self::SharedSubscriptionsNotSupported
+            | Self::SubscriptionIdentifiersNotSupported
+            | Self::WildcardSubscriptionsNotSupported => SUBACK | DISCONNECT,
+        }
+    }
+}
+
+/// The next byte as a reason code of this kind of packet.
+pub(super) fn read_reason(
+    packet: &mut Reader,
+    packet_type: PacketType,
+) -> Result<ReasonCode, DecodeError> {
+    ReasonCode::from_number(packet.byte()?)
+        .filter(|reason| reason.is_allowed_in(packet_type))
+        .ok_or_else(|| {
+            let what = "the reason code does not belong in this kind of packet";
+            protocol_error(what, clause(packet_type))
+        })
+}
+
+pub(super) fn check_reason(reason: ReasonCode, packet_type: PacketType) -> Result<(), EncodeError> {
+    if reason.is_allowed_in(packet_type) {
+        return Ok(());
+    }
+    Err(refused(
+        "the reason code does not belong in this kind of packet",
+        clause(packet_type),
+    ))
+}
+
+fn clause(packet_type: PacketType) -> &'static str {
+    match packet_type {
+        PacketType::ConnAck => "MQTT-3.2.2-8",
+        PacketType::PubAck => "MQTT-3.4.2-1",
+        PacketType::PubRec => "MQTT-3.5.2-1",
+        PacketType::PubRel => "MQTT-3.6.2-1",
+        PacketType::PubComp => "MQTT-3.7.2-1",
+        PacketType::SubAck => "MQTT-3.9.3-2",
+        PacketType::UnsubAck => "MQTT-3.11.3-2",
+        PacketType::Disconnect => "MQTT-3.14.2-1",
+        PacketType::Auth => "MQTT-3.15.2-1",
+        _ => "MQTT 5, 2.4",
     }
 }
