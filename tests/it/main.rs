@@ -1,1 +1,4 @@
 //! The one integration binary: each suite is a module.
+
+mod qos;
+mod seed;
