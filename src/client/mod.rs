@@ -5,6 +5,8 @@
 
 mod error;
 mod options;
+#[doc(hidden)]
+pub mod protocol;
 
 pub use error::ClientError;
 pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
@@ -233,13 +235,14 @@ pub struct Delivery {
     pub receipt: Option<DeliveryReceipt>,
 }
 
-/// Which acknowledgement a delivery owes. Stale after a reconnect, and then ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which acknowledgement a delivery owes. After a reconnect that of a QoS 1 message is stale and does nothing: the broker
+/// sends the message again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeliveryReceipt {
     /// Of the PUBLISH.
     pub packet_id: PacketId,
-    /// Which connection it arrived by.
-    pub connection: u64,
+    /// Names this delivery; never given twice by one client.
+    pub delivery: u64,
 }
 
 /// A subscription's bounded queue, by messages and by bytes. Any number of threads may take from it.

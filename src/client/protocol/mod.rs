@@ -1,0 +1,486 @@
+//! The client's side of MQTT without sockets, tasks or clock.
+//!
+//! [`Protocol`] outlives its connections: it keeps the [`Session`] and begins a connection with [`Protocol::connect`].
+//! Bytes come in through [`Protocol::receive`], one [`Event`] at a time, and go out through [`Protocol::outgoing`]. What
+//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`. It queues nothing: a message that has no room
+//! now is the caller's to keep. Next: `driver`, which moves the bytes.
+//!
+//! | state | taken from the broker | left by |
+//! |---|---|---|
+//! | `Idle` | nothing | `connect` |
+//! | `Connecting` | CONNACK | CONNACK, or an error |
+//! | `Connected` | all but CONNACK | `disconnect`, DISCONNECT, or an error |
+//! | `Ended` | nothing; nothing more is sent | `connect` |
+
+mod connect;
+mod granted;
+mod incoming;
+#[cfg(test)]
+mod tests;
+
+pub use granted::Granted;
+
+use super::{ClientError, ClientOptions};
+use crate::codec::{
+    self, Ack, AckKind, AckProperties, ConnAck, Disconnect, EncodeError, Limits, Packet, PacketId,
+    ProtocolVersion, Publish, ReasonCode, SendBuffer, SubAck, Subscribe, SubscribeFilter, UnsubAck,
+    Unsubscribe,
+};
+use crate::message::{Message, QoS};
+use crate::session::{Beat, KeepAlive, Session, Step, Token, Violation};
+use crate::topic::TopicName;
+use bytes::BytesMut;
+use bytestring::ByteString;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// Messages of a resumed session are sent again in portions of so many bytes, whenever the last portion has left.
+const AGAIN_BYTES_MAX: usize = 64 << 10;
+
+/// What the broker did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It accepted the connection.
+    Connected {
+        /// Its answer, with all limits.
+        connack: Box<ConnAck>,
+        /// What was in flight when the session is lost, oldest first: to be sent as new. One that comes without its
+        /// message is a QoS 2 exchange past PUBREC: the broker had taken the message over.
+        lost: Vec<(Token, Option<Message>)>,
+    },
+    /// A message, never a duplicate of QoS 2. QoS 1 and 2 are answered by [`Protocol::accepted`].
+    Message {
+        /// As it came, with its topic alias looked up.
+        publish: Publish,
+        /// Names this delivery for ever; 0 for QoS 0.
+        delivery: u64,
+    },
+    /// An exchange of ours is over.
+    Published {
+        /// As given to [`Protocol::publish`].
+        token: Token,
+        /// At or above 0x80: refused.
+        reason: ReasonCode,
+        /// What came with the last acknowledgement.
+        properties: Option<Box<AckProperties>>,
+    },
+    /// A SUBSCRIBE was answered, with one code for each filter.
+    Subscribed {
+        /// As given to [`Protocol::subscribe`].
+        token: Token,
+        /// The answer.
+        suback: SubAck,
+    },
+    /// An UNSUBSCRIBE was answered.
+    Unsubscribed {
+        /// As given to [`Protocol::unsubscribe`].
+        token: Token,
+        /// The answer; without codes under 3.1.1.
+        unsuback: UnsubAck,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Connecting,
+    Connected,
+    Ended,
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE without its answer.
+#[derive(Debug)]
+struct Asked {
+    token: Token,
+    filters: usize,
+}
+
+/// One client's side of the protocol, connection after connection.
+#[derive(Debug)]
+pub struct Protocol {
+    options: ClientOptions,
+    version: ProtocolVersion,
+    client_id: ByteString,
+    state: State,
+    /// Whether the broker has accepted us before: then Clean Start is not repeated where the session may live on.
+    was_connected: bool,
+    session: Session,
+    granted: Granted,
+    limits: Limits,
+    out: SendBuffer,
+    /// What the broker's topic aliases stand for, on this connection alone.
+    aliases: Vec<Option<TopicName>>,
+    subscribing: BTreeMap<PacketId, Asked>,
+    unsubscribing: BTreeMap<PacketId, Asked>,
+    keep_alive: KeepAlive,
+    keep_alive_interval: Duration,
+    last_received: Instant,
+    /// Refusals decided here, while sending again what the new connection does not take.
+    refused: Vec<(Token, ReasonCode)>,
+}
+
+impl Protocol {
+    /// Nothing is sent yet. `client_id` is used where the options leave it open.
+    pub fn new(options: ClientOptions, client_id: &str, now: Instant) -> Self {
+        let limits = Limits {
+            packet_size_max: options
+                .packet_size_max
+                .map_or(codec::PACKET_SIZE_MAX, |size| size as usize),
+            ..Limits::default()
+        };
+        Self {
+            version: options.version,
+            client_id: options.client_id.as_deref().unwrap_or(client_id).into(),
+            state: State::Idle,
+            was_connected: false,
+            session: Session::default(),
+            granted: Granted::none(options.version),
+            limits,
+            out: SendBuffer::new(),
+            aliases: Vec::new(),
+            subscribing: BTreeMap::new(),
+            unsubscribing: BTreeMap::new(),
+            keep_alive: KeepAlive::new(Duration::ZERO, now),
+            keep_alive_interval: Duration::ZERO,
+            last_received: now,
+            refused: Vec::new(),
+            options,
+        }
+    }
+
+    /// Takes what arrived, up to the next event; call it until `None`.
+    ///
+    /// # Errors
+    /// The connection is over: the broker refused, ended or broke it. What is in [`Protocol::outgoing`] then, a
+    /// DISCONNECT at most, should still be tried.
+    pub fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<Option<Event>, ClientError> {
+        loop {
+            if let Some((token, reason)) = self.refused.pop() {
+                return Ok(Some(Event::Published {
+                    token,
+                    reason,
+                    properties: None,
+                }));
+            }
+            if matches!(self.state, State::Idle | State::Ended) {
+                return Ok(None);
+            }
+            let Some(packet) = self.decode(input)? else {
+                return Ok(None);
+            };
+            self.last_received = now;
+            self.keep_alive.on_received(now);
+            let event = if self.state == State::Connecting {
+                Some(self.on_first(packet, now)?)
+            } else {
+                self.on_packet(packet)?
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Bytes for the broker, in order. Answers that have become due are in it.
+    pub fn outgoing(&mut self) -> &mut SendBuffer {
+        self.answer();
+        &mut self.out
+    }
+
+    /// Some of [`Protocol::outgoing`] went out: keep alive counts from here.
+    ///
+    /// When nothing has come from the broker for an interval, sending no longer counts, so that a ping falls due: a client
+    /// that only publishes would otherwise not notice for minutes that its broker is gone.
+    pub fn sent(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.last_received) < self.keep_alive_interval {
+            self.keep_alive.on_sent(now);
+        }
+    }
+
+    /// When to call [`Protocol::handle_timeout`], if nothing happens before.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.state == State::Connected {
+            self.keep_alive.next_timeout()
+        } else {
+            None
+        }
+    }
+
+    /// Sends PINGREQ when it is time, and gives up on a broker that does not answer.
+    ///
+    /// # Errors
+    /// The broker is silent.
+    // spec(4): MQTT-3.1.2-23
+    // spec(5): MQTT-3.1.2-20
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ClientError> {
+        if self.state != State::Connected {
+            return Ok(());
+        }
+        match self.keep_alive.handle_timeout(now) {
+            Beat::Wait => Ok(()),
+            Beat::Ping => {
+                self.keep_alive.on_ping_sent(now);
+                self.put(&Packet::PingReq)
+            }
+            Beat::Dead => {
+                self.state = State::Ended;
+                Err(ClientError::ConnectionLost {
+                    cause: "the broker did not answer a ping".to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Whether a message of this QoS can be sent now: connected, room in the window, nothing to be sent again first.
+    pub fn can_publish(&self, qos: QoS) -> bool {
+        // What is to be sent again goes before everything new, QoS 0 included: `has_room` waits for it, and QoS 0
+        // takes no room of its own.
+        self.state == State::Connected
+            && (qos == QoS::AtMostOnce || self.session.outbound.has_room())
+    }
+
+    /// Sends a message: only while [`Protocol::can_publish`]. `token` comes back in [`Event::Published`], but for QoS 0.
+    ///
+    /// # Errors
+    /// It is larger than the broker takes or asks for what the broker lacks; nothing was sent.
+    // spec(4): MQTT-4.3.1-1, MQTT-4.3.2-1, MQTT-4.3.3-1
+    // spec(5): MQTT-4.3.1-1, MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-3.3.4-7, MQTT-4.9.0-2
+    pub fn publish(&mut self, message: Message, token: Token) -> Result<(), ClientError> {
+        if !self.can_publish(message.qos) {
+            return Err(ClientError::NotConnected);
+        }
+        self.granted.check_publish(&message)?;
+        let publish = self
+            .session
+            .outbound
+            .send(message, token)
+            .map_err(|_| ClientError::NotConnected)?;
+        let packet = Packet::Publish(publish);
+        self.encode(&packet)
+    }
+
+    /// Sends SUBSCRIBE, whatever the state of the window.
+    ///
+    /// # Errors
+    /// A filter is no filter, or asks for what the broker lacks; nothing was sent.
+    // spec(5): MQTT-3.3.4-8, MQTT-4.9.0-3
+    pub fn subscribe(
+        &mut self,
+        filters: Vec<SubscribeFilter>,
+        subscription_id: Option<NonZeroU32>,
+        token: Token,
+    ) -> Result<(), ClientError> {
+        self.granted.check_subscribe(&filters)?;
+        let asked = Asked {
+            token,
+            filters: filters.len(),
+        };
+        let packet_id = self.take_packet_id()?;
+        let sent = self.put(&Packet::Subscribe(Subscribe {
+            packet_id,
+            filters,
+            subscription_id: subscription_id.filter(|_| self.granted.subscription_ids),
+            user_properties: Vec::new(),
+        }));
+        match sent {
+            Ok(()) => {
+                self.subscribing.insert(packet_id, asked);
+            }
+            Err(_) => self.session.outbound.free_packet_id(packet_id),
+        }
+        sent
+    }
+
+    /// Sends UNSUBSCRIBE.
+    ///
+    /// # Errors
+    /// The packet is too large, or there are no filters; nothing was sent.
+    // spec(4): MQTT-3.10.3-2
+    // spec(5): MQTT-3.10.3-2
+    pub fn unsubscribe(
+        &mut self,
+        filters: Vec<ByteString>,
+        token: Token,
+    ) -> Result<(), ClientError> {
+        if filters.is_empty() {
+            return Err(ClientError::Misuse(
+                "an UNSUBSCRIBE needs at least one filter".to_owned(),
+            ));
+        }
+        let asked = Asked {
+            token,
+            filters: filters.len(),
+        };
+        let packet_id = self.take_packet_id()?;
+        let sent = self.put(&Packet::Unsubscribe(Unsubscribe {
+            packet_id,
+            filters,
+            user_properties: Vec::new(),
+        }));
+        match sent {
+            Ok(()) => {
+                self.unsubscribing.insert(packet_id, asked);
+            }
+            Err(_) => self.session.outbound.free_packet_id(packet_id),
+        }
+        sent
+    }
+
+    /// The message of an [`Event::Message`] is safe, or refused: its acknowledgement leaves in the order of arrival. Nothing
+    /// happens when the packet id no longer stands for that delivery, because a connection or the session ended.
+    // spec(4): MQTT-4.6.0-2, MQTT-4.6.0-3
+    // spec(5): MQTT-4.6.0-2, MQTT-4.6.0-3
+    pub fn accepted(&mut self, packet_id: PacketId, delivery: u64, reason: ReasonCode) {
+        // A 3.1.1 acknowledgement has no code: whatever the application thinks of it, the message is acknowledged.
+        let reason = if self.version == ProtocolVersion::V5 {
+            reason
+        } else {
+            ReasonCode::Success
+        };
+        self.session
+            .inbound
+            .accepted_late(packet_id, delivery, reason);
+    }
+
+    /// Ends the connection on purpose: nothing is sent behind this. Under 3.1.1 DISCONNECT takes the will back, so it is
+    /// left out where the will is wanted.
+    // spec(4): MQTT-3.14.4-1, MQTT-3.14.4-2
+    // spec(5): MQTT-3.14.4-1, MQTT-3.14.4-2
+    pub fn disconnect(&mut self, reason: ReasonCode) {
+        if self.state == State::Connected {
+            self.answer();
+            if self.version == ProtocolVersion::V5 || reason == ReasonCode::Success {
+                // A DISCONNECT of four bytes always encodes; if not, closing says the same.
+                let _ = self.encode(&Packet::Disconnect(Disconnect::new(reason)));
+            }
+        }
+        self.state = State::Ended;
+    }
+
+    /// The pipe is gone. What was on its way out is forgotten; the session is kept for the next [`Protocol::connect`].
+    pub fn connection_lost(&mut self) {
+        self.state = State::Idle;
+        self.out.clear();
+        self.aliases.clear();
+    }
+
+    /// Whether CONNACK has come and nothing has ended the connection since.
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// What is spoken: after a fall-back 3.1.1.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// Ours, or the one the broker assigned.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// What the broker takes on this connection.
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    /// What survives the connection.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Acknowledgements due, and what a resumed session owes the broker.
+    fn answer(&mut self) {
+        if self.state != State::Connected {
+            return;
+        }
+        while let Some(ack) = self.session.inbound.next_ack() {
+            // An acknowledgement without properties always encodes.
+            let _ = self.encode(&Packet::Ack(ack));
+        }
+        while self.out.len() < AGAIN_BYTES_MAX
+            && let Some(packet) = self.session.outbound.next_again()
+        {
+            self.send_again(&packet);
+        }
+    }
+
+    /// A message of the session that the new connection does not take is refused here as the broker would refuse it.
+    fn send_again(&mut self, packet: &Packet) {
+        if let Packet::Publish(publish) = packet
+            && let Some(packet_id) = publish.packet_id
+            && let Err(error) = self.granted.check_publish(&publish.message)
+        {
+            let kind = match publish.message.qos {
+                QoS::ExactlyOnce => AckKind::PubRec,
+                _ => AckKind::PubAck,
+            };
+            let ack = Ack::new(kind, packet_id, granted::refusal(&error));
+            if let Ok(Step::Settled { token, reason }) = self.session.outbound.on_ack(&ack) {
+                self.refused.push((token, reason));
+            }
+            return;
+        }
+        // It was encoded before; under another version it can only have become shorter.
+        let _ = self.encode(packet);
+    }
+
+    fn take_packet_id(&mut self) -> Result<PacketId, ClientError> {
+        if self.state != State::Connected {
+            return Err(ClientError::NotConnected);
+        }
+        self.session
+            .outbound
+            .take_packet_id()
+            .ok_or(ClientError::QueueFull)
+    }
+
+    /// Writes a packet unless it is larger than the broker takes.
+    // spec(5): MQTT-3.2.2-15
+    fn put(&mut self, packet: &Packet) -> Result<(), ClientError> {
+        if let Some(limit) = self.granted.packet_size_max {
+            let size = codec::encoded_size(packet, self.version).map_err(misuse)?;
+            if size > limit {
+                return Err(ClientError::PacketTooLarge { size, limit });
+            }
+        }
+        self.encode(packet)
+    }
+
+    fn encode(&mut self, packet: &Packet) -> Result<(), ClientError> {
+        codec::encode(packet, self.version, &mut self.out).map_err(misuse)
+    }
+
+    fn broken(&mut self, violation: Violation) -> ClientError {
+        self.violated(violation.what, violation.clause, violation.reason)
+    }
+
+    /// The broker broke a rule: under MQTT 5 it is told which, and the connection is over.
+    // spec(4): MQTT-4.8.0-1
+    // spec(5): MQTT-4.13.2-1, MQTT-3.14.4-1
+    fn violated(
+        &mut self,
+        what: impl Into<String>,
+        clause: impl Into<String>,
+        reason: ReasonCode,
+    ) -> ClientError {
+        if self.state == State::Connected && self.version == ProtocolVersion::V5 {
+            let _ = self.encode(&Packet::Disconnect(Disconnect::new(reason)));
+        }
+        self.state = State::Ended;
+        ClientError::Protocol {
+            what: what.into(),
+            clause: clause.into(),
+            reason,
+        }
+    }
+}
+
+fn misuse(error: EncodeError) -> ClientError {
+    ClientError::Misuse(error.to_string())
+}
