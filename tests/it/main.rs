@@ -2,3 +2,5 @@
 
 mod qos;
 mod seed;
+mod spec;
+mod tidy;

@@ -50,4 +50,3 @@ pub(crate) fn each(usual: u64, scenario: impl Fn(Seed)) {
         }
     }
 }
-
