@@ -5,8 +5,15 @@
 //! is `outbox`; what connections share, and the only locks, is `hub`; the tasks that move bytes are `driver`.
 
 mod error;
+pub mod hub;
 mod options;
+pub mod outbox;
 pub mod protocol;
+pub mod registry;
+pub mod retained;
+pub mod router;
+pub mod stats;
+pub mod subscriptions;
 
 pub use error::BrokerError;
 pub use options::{BrokerOptions, Limits};

@@ -1,0 +1,415 @@
+//! What connections share, and the only locks beside the queues' own.
+//!
+//! Owns the registry, the router, the queues by session and the connections by number. Every change is a named method
+//! that takes the time as an argument and never waits, so that a test can drive the whole broker from one thread. One
+//! lock is held at a time: what follows from a change is collected under the lock and carried out after it.
+
+mod core;
+mod inspect;
+
+use self::core::{Aftermath, Core};
+use crate::broker::outbox::{Bell, Letter, Outbox, Pressure};
+use crate::broker::protocol::{Delivery, FilterRequest, Room, SessionState};
+use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
+use crate::broker::router::{Route, Routes, SessionKey};
+use crate::broker::stats::Counters;
+use crate::broker::subscriptions::Subscription;
+use crate::broker::{BrokerError, ClientInfo, Limits};
+use crate::codec::ReasonCode;
+use crate::message::{Message, QoS};
+use crate::topic::TopicFilter;
+use parking_lot::RwLock;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Retained messages fetched under one lock.
+const RETAINED_SLICE: usize = 64;
+
+/// Timers carried out under one lock.
+const TIMER_SLICE: usize = 256;
+
+/// A connection that wants a session.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What its CONNECT asks.
+    pub request: ConnectRequest,
+    /// What is known of the client.
+    pub info: ClientInfo,
+    /// Rung when something waits for it.
+    pub bell: Arc<Bell>,
+}
+
+/// What a connection holds while it has a session.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// Its own number.
+    pub connection: ConnectionId,
+    /// The session's.
+    pub key: SessionKey,
+    /// The session's queue.
+    pub outbox: Arc<Outbox>,
+}
+
+/// A session for a connection.
+#[derive(Debug)]
+pub struct Granted {
+    /// What to hold on to.
+    pub attached: Attached,
+    /// What the session has kept.
+    pub state: SessionState,
+    /// Whether it was there before.
+    pub session_present: bool,
+}
+
+/// What becomes of an arrival.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Let in.
+    Granted(Box<Granted>),
+    /// An older connection has to let go first: the bell will be rung, then [`Hub::claim`].
+    Wait(ConnectionId),
+    /// Not let in.
+    Refused(ReasonCode),
+}
+
+/// What became of a message.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// How many sessions it matched.
+    pub matched: usize,
+    /// The full queues it went into, and what that asks of the publisher. Nearly always empty.
+    pub full: Vec<(Arc<Outbox>, Pressure)>,
+}
+
+/// Memory for publishing, to be used again, and who is to be woken at the end of a batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    routes: Routes,
+    found: Vec<(Arc<Outbox>, Route)>,
+    to_wake: Vec<Arc<Bell>>,
+}
+
+impl Batch {
+    /// Wakes everybody who got something. To be called before waiting for anything.
+    pub fn finish(&mut self) {
+        for bell in self.to_wake.drain(..) {
+            bell.ring();
+        }
+    }
+}
+
+/// What all connections of a broker share.
+#[derive(Debug)]
+pub struct Hub {
+    core: RwLock<Core>,
+    limits: Arc<Limits>,
+    counters: Counters,
+    /// Rung when something becomes due earlier than was known.
+    timer: Arc<Bell>,
+}
+
+impl Hub {
+    /// A broker with nobody in it.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            core: RwLock::new(Core::new(Arc::clone(&limits))),
+            limits,
+            counters: Counters::default(),
+            timer: Arc::new(Bell::default()),
+        }
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Rung when [`Hub::next_timeout`] has become earlier.
+    pub fn timer_bell(&self) -> &Arc<Bell> {
+        &self.timer
+    }
+
+    /// A client wants a session.
+    pub fn connect(&self, arrival: Arrival, now: Instant) -> Outcome {
+        let bell = Arc::clone(&arrival.bell);
+        let (connection, verdict, outbox, aftermath) = self.core.write().connect(arrival);
+        self.follow(aftermath, now);
+        match (verdict, outbox) {
+            (Verdict::Granted(grant), Some(outbox)) => {
+                outbox.connect(bell);
+                Outcome::Granted(Box::new(granted(connection, grant, outbox)))
+            }
+            (Verdict::Refused(reason), _) => Outcome::Refused(reason),
+            (Verdict::Wait | Verdict::Granted(_), _) => Outcome::Wait(connection),
+        }
+    }
+
+    /// The session that a connection has waited for, once the older one has let go.
+    pub fn claim(&self, connection: ConnectionId) -> Option<Box<Granted>> {
+        let (grant, outbox, bell) = {
+            let mut core = self.core.write();
+            let waiting = core.connections.get_mut(&connection)?;
+            let grant = waiting.grant.take()?;
+            let bell = Arc::clone(&waiting.bell);
+            let outbox = core.outbox(grant.key);
+            (grant, outbox, bell)
+        };
+        outbox.connect(bell);
+        Some(Box::new(granted(connection, grant, outbox)))
+    }
+
+    /// A connection that waits for its session gives up, or has been refused meanwhile.
+    pub fn give_up(&self, connection: ConnectionId, now: Instant) {
+        let aftermath = self.core.write().give_up(connection, now);
+        self.follow(aftermath, now);
+    }
+
+    /// A connection lets go of its session.
+    pub fn detach(&self, attached: &Attached, leave: Leave, now: Instant) {
+        let dropped = attached.outbox.disconnect();
+        self.counters.messages_dropped_qos0.add(dropped);
+        attached
+            .outbox
+            .note_in_flight(leave.state.session.outbound.in_flight());
+        let aftermath = self.core.write().leave(attached, leave, now);
+        self.follow(aftermath, now);
+    }
+
+    /// Routes a message into the queues of those who subscribed. `publisher` is the session it came from, if from one.
+    ///
+    /// # Errors
+    /// It is to be retained and there is no room; then nobody gets it.
+    pub fn publish(
+        &self,
+        message: &Message,
+        publisher: Option<SessionKey>,
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Result<Published, BrokerError> {
+        if message.retain {
+            // Kept and routed under one lock: what is kept is what was routed last.
+            let is_due_earlier = {
+                let mut core = self.core.write();
+                let before = core.next_timeout();
+                core.router.retain(message, now)?;
+                core.route(message, publisher, &mut batch.routes, &mut batch.found);
+                core.is_due_earlier(before)
+            };
+            if is_due_earlier {
+                self.timer.ring();
+            }
+        } else {
+            self.core
+                .read()
+                .route(message, publisher, &mut batch.routes, &mut batch.found);
+        }
+        let mut published = Published {
+            matched: batch.found.len(),
+            full: Vec::new(),
+        };
+        let mut letter = Letter::new(message, now);
+        for (outbox, route) in batch.found.drain(..) {
+            let qos = route.qos;
+            let pushed = outbox.push(&mut letter, route, now);
+            self.counters.messages_dropped_qos0.add(pushed.evicted);
+            if pushed.is_dropped {
+                match qos {
+                    QoS::AtMostOnce => self.counters.messages_dropped_qos0.add_one(),
+                    _ => self.counters.messages_dropped_queue_full.add_one(),
+                }
+            }
+            batch.to_wake.extend(pushed.wake);
+            if pushed.pressure > Pressure::None {
+                published.full.push((outbox, pushed.pressure));
+            }
+        }
+        Ok(published)
+    }
+
+    /// Subscribes a session; one code for each filter, in order.
+    // spec(4): MQTT-3.8.4-3, MQTT-3.8.4-4
+    // spec(5): MQTT-3.8.4-3, MQTT-3.8.4-5
+    pub fn subscribe(
+        &self,
+        attached: &Attached,
+        filters: &[FilterRequest],
+        id: Option<NonZeroU32>,
+    ) -> Vec<ReasonCode> {
+        let mut cursors = Vec::new();
+        let mut reasons = Vec::with_capacity(filters.len());
+        {
+            let mut core = self.core.write();
+            for line in filters {
+                reasons.push(match &line.filter {
+                    Err(reason) => *reason,
+                    Ok(filter) if !core.has_subscription_room(attached.key, filter) => {
+                        ReasonCode::QuotaExceeded
+                    }
+                    Ok(filter) => {
+                        let subscription = Subscription {
+                            options: line.options,
+                            id,
+                        };
+                        cursors.extend(core.router.subscribe(attached.key, filter, subscription));
+                        ReasonCode::granted(line.options.qos)
+                    }
+                });
+            }
+        }
+        for cursor in cursors {
+            attached.outbox.add_cursor(cursor);
+        }
+        reasons
+    }
+
+    /// Ends subscriptions of a session; one code for each filter, in order.
+    // spec(4): MQTT-3.10.4-2, MQTT-3.10.4-6
+    // spec(5): MQTT-3.10.4-2, MQTT-3.10.4-6
+    pub fn unsubscribe(
+        &self,
+        attached: &Attached,
+        filters: &[Result<TopicFilter, ReasonCode>],
+    ) -> Vec<ReasonCode> {
+        let reasons = {
+            let mut core = self.core.write();
+            let subscriptions = &mut core.router.subscriptions;
+            filters
+                .iter()
+                .map(|filter| match filter {
+                    Err(reason) => *reason,
+                    Ok(filter) if subscriptions.remove(attached.key, filter.as_str()) => {
+                        ReasonCode::Success
+                    }
+                    Ok(_) => ReasonCode::NoSubscriptionExisted,
+                })
+                .collect()
+        };
+        for filter in filters.iter().flatten() {
+            attached.outbox.drop_cursor(filter.as_str());
+        }
+        reasons
+    }
+
+    /// The next message for a session that there is room for. When there is none, the next one rings the bell.
+    pub fn take(&self, attached: &Attached, room: Room, now: Instant) -> Option<Delivery> {
+        if room.at_most_once {
+            self.fetch_retained(&attached.outbox, now);
+        }
+        attached.outbox.take(room)
+    }
+
+    /// When [`Hub::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.core.read().next_timeout()
+    }
+
+    /// Publishes wills, ends sessions and forgets retained messages that are due, a slice at a time.
+    pub fn handle_timeout(&self, now: Instant) {
+        let (aftermath, expired) = {
+            let mut core = self.core.write();
+            let mut effects = Effects::default();
+            core.registry.handle_timeout(now, TIMER_SLICE, &mut effects);
+            let expired = core.router.retained.expire(now, TIMER_SLICE);
+            (core.carry_out(effects), expired)
+        };
+        self.counters.messages_expired.add(expired);
+        self.follow(aftermath, now);
+    }
+
+    /// Tells a client's connection to go; says whether there was one.
+    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
+        let bell = {
+            let core = self.core.read();
+            core.registry
+                .find(client_id)
+                .and_then(|key| core.registry.get(key)?.connection)
+                .and_then(|connection| core.bell(connection))
+        };
+        match bell {
+            Some(bell) => {
+                bell.tell_to_go(reason);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Tells every connection to go.
+    pub fn disconnect_all(&self, reason: ReasonCode) {
+        let bells: Vec<_> = {
+            let core = self.core.read();
+            let connections = core.connections.values();
+            connections.map(|it| Arc::clone(&it.bell)).collect()
+        };
+        for bell in bells {
+            bell.tell_to_go(reason);
+        }
+    }
+
+    /// Fetches retained messages for a session whose queue is nearly empty.
+    fn fetch_retained(&self, outbox: &Outbox, now: Instant) {
+        while let Some(mut cursor) = outbox.begin_retained() {
+            let mut found = Vec::new();
+            let has_more =
+                self.core
+                    .read()
+                    .router
+                    .next_retained(&mut cursor, RETAINED_SLICE, now, &mut found);
+            let slice = found
+                .into_iter()
+                .map(|kept| Delivery {
+                    // spec(4): MQTT-3.3.1-8
+                    message: Message {
+                        qos: kept.message.qos.min(cursor.qos),
+                        retain: true,
+                        ..kept.message
+                    },
+                    subscription_ids: cursor.subscription_id.into_iter().collect(),
+                    expires_at: kept.expires_at,
+                })
+                .collect();
+            outbox.push_retained(slice, has_more.then_some(cursor));
+        }
+    }
+
+    /// Does what follows from a change, with no lock held.
+    fn follow(&self, aftermath: Aftermath, now: Instant) {
+        for (bell, reason) in aftermath.told_to_go {
+            bell.tell_to_go(reason);
+        }
+        if let Some(bell) = aftermath.may_claim {
+            bell.ring();
+        }
+        if aftermath.is_due_earlier {
+            self.timer.ring();
+        }
+        let mut batch = Batch::default();
+        for will in aftermath.wills {
+            self.counters.wills_published.add_one();
+            // A will that cannot be retained is published all the same: there is nobody left to tell.
+            if self.publish(&will, None, &mut batch, now).is_err() {
+                let plain = will.with_retain(false);
+                drop(self.publish(&plain, None, &mut batch, now));
+            }
+        }
+        batch.finish();
+    }
+}
+
+fn granted(connection: ConnectionId, grant: Grant, outbox: Arc<Outbox>) -> Granted {
+    Granted {
+        attached: Attached {
+            connection,
+            key: grant.key,
+            outbox,
+        },
+        state: grant.state,
+        session_present: grant.session_present,
+    }
+}

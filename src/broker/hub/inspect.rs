@@ -1,0 +1,77 @@
+//! What those who look on may see of the hub.
+
+use super::Hub;
+use crate::broker::{BrokerStats, ClientInfo, SessionInfo};
+use crate::message::Message;
+use std::time::Instant;
+
+impl Hub {
+    /// The retained messages, by topic.
+    pub fn retained(&self, now: Instant) -> Vec<Message> {
+        let mut all = self.core.read().router.retained.all(now);
+        all.sort_by(|one, other| one.topic.cmp(&other.topic));
+        all
+    }
+
+    /// The connected clients, by client id.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let mut clients: Vec<_> = {
+            let core = self.core.read();
+            let attached = core
+                .registry
+                .iter()
+                .filter_map(|(_, entry)| entry.connection);
+            attached
+                .filter_map(|connection| Some(core.connections.get(&connection)?.info.clone()))
+                .collect()
+        };
+        clients.sort_by(|one, other| one.client_id.cmp(&other.client_id));
+        clients
+    }
+
+    /// The sessions, by client id.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let found: Vec<_> = {
+            let core = self.core.read();
+            core.registry
+                .iter()
+                .map(|(key, entry)| {
+                    (
+                        core.session_info(key, entry),
+                        core.outboxes.get(key.0).cloned().flatten(),
+                    )
+                })
+                .collect()
+        };
+        let mut sessions: Vec<_> = found
+            .into_iter()
+            .map(|(info, outbox)| SessionInfo {
+                queued_messages: outbox.as_ref().map_or(0, |outbox| outbox.len()),
+                in_flight: outbox.map_or(0, |outbox| outbox.in_flight()),
+                ..info
+            })
+            .collect();
+        sessions.sort_by(|one, other| one.client_id.cmp(&other.client_id));
+        sessions
+    }
+
+    /// A snapshot of the counters.
+    pub fn stats(&self) -> BrokerStats {
+        let mut stats = self.counters.snapshot();
+        let outboxes: Vec<_> = {
+            let core = self.core.read();
+            stats.connections = core
+                .registry
+                .iter()
+                .filter(|(_, entry)| entry.connection.is_some())
+                .count();
+            stats.sessions = core.registry.len();
+            stats.subscriptions = core.router.subscriptions.len();
+            stats.retained_messages = core.router.retained.len();
+            stats.retained_bytes = core.router.retained.bytes();
+            core.outboxes.iter().flatten().cloned().collect()
+        };
+        stats.queued_messages = outboxes.iter().map(|outbox| outbox.len()).sum();
+        stats
+    }
+}

@@ -1,0 +1,488 @@
+//! A session's delivery queue, and the bell that wakes a connection.
+//!
+//! Owns what waits for one session: its bounds, what is dropped, who is woken. It sends nothing: the session's connection
+//! takes from it what its window has room for. One small lock of its own, never held while another is taken.
+//!
+//! # What happens when a queue is full
+//!
+//! | | client absent | client connected |
+//! |---|---|---|
+//! | QoS 0, below the bound | not queued: nobody is there | queued |
+//! | QoS 0, at the bound | not queued | dropped, counted |
+//! | QoS 1 and 2, below the bound | queued | queued |
+//! | QoS 1 and 2, at the bound | the newest is dropped, counted | queued; the oldest of QoS 0 makes room, else the **publisher is held back** |
+//!
+//! A publisher is held back in two steps. While a queue is at its bound ([`Pressure::Withhold`]), the answers to what was
+//! published into it wait until it has drained to three quarters: a publisher's own window then stops it, and yet all it
+//! sends besides is still read. That is why a client that subscribes to what it publishes itself, or two that feed each
+//! other, cannot lock up: the acknowledgements that drain the queue are read. Publishers with windows so wide that the
+//! queue reaches twice its bound, and more over it than our Receive Maximum ([`Pressure::Stop`]), are not read any more
+//! until there is room.
+//!
+//! None of this lasts: a queue that does not drain to three quarters within [`GRACE`] loses its connection (MQTT 5: quota
+//! exceeded); the session keeps what is queued, and what comes then is dropped as for any absent client. So one slow
+//! consumer costs its publishers at most [`GRACE`], and memory about twice the bound and one message per publisher.
+
+use crate::broker::Limits;
+use crate::broker::protocol::{Delivery, Room};
+use crate::broker::retained::expiry;
+use crate::broker::router::{RetainedCursor, Route};
+use crate::codec::ReasonCode;
+use crate::message::{Message, QoS};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// How long a connected client's queue may stay full before its connection is ended.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// What one entry costs beside its message, in bytes: bounds must hold for small messages too.
+const ENTRY_COST: usize = 64;
+
+/// More waiting than this is copied out of the read buffers it was cut from: they must not be kept alive for long.
+const BACKLOG: usize = 64;
+
+/// Retained messages are fetched in slices, only while less than this waits.
+const RETAINED_LOW: usize = 64;
+
+/// Wakes one connection, and tells it to go.
+#[derive(Debug, Default)]
+pub struct Bell(Mutex<BellState>);
+
+#[derive(Debug, Default)]
+struct BellState {
+    rung: bool,
+    told_to_go: Option<ReasonCode>,
+    waker: Option<Waker>,
+}
+
+impl Bell {
+    /// Wakes the connection.
+    pub fn ring(&self) {
+        let waker = {
+            let mut state = self.0.lock();
+            state.rung = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Tells the connection to go. The first reason counts.
+    pub fn tell_to_go(&self, reason: ReasonCode) {
+        self.0.lock().told_to_go.get_or_insert(reason);
+        self.ring();
+    }
+
+    /// Why the connection has to go, if it has been told to.
+    pub fn told_to_go(&self) -> Option<ReasonCode> {
+        self.0.lock().told_to_go
+    }
+
+    /// Whether it was rung since the last time; if not, `waker` is called when it is.
+    pub fn answer(&self, waker: &Waker) -> bool {
+        let mut state = self.0.lock();
+        if std::mem::take(&mut state.rung) {
+            return true;
+        }
+        match &mut state.waker {
+            Some(old) => old.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        false
+    }
+}
+
+/// What a publisher has to do after its message was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// Nothing.
+    None,
+    /// Hold back the answer until there is room.
+    Withhold,
+    /// Read no more until there is room.
+    Stop,
+}
+
+/// What became of a message pushed into a queue.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Whether it was dropped.
+    pub is_dropped: bool,
+    /// How many older messages of QoS 0 were dropped to make room.
+    pub evicted: usize,
+    /// Whom to wake, once the batch is done.
+    pub wake: Option<Arc<Bell>>,
+    /// What the publisher has to do.
+    pub pressure: Pressure,
+}
+
+/// One message on its way into any number of queues.
+#[derive(Debug)]
+pub struct Letter<'a> {
+    message: &'a Message,
+    expires_at: Option<Instant>,
+    /// The message in memory of its own: made once, for the first queue in which it may stay long.
+    copy: Option<Message>,
+}
+
+impl<'a> Letter<'a> {
+    /// A message that arrives at `now`.
+    pub fn new(message: &'a Message, now: Instant) -> Self {
+        Self {
+            message,
+            expires_at: expiry(message, now),
+            copy: None,
+        }
+    }
+
+    fn delivery(&mut self, route: Route, is_for_long: bool) -> Delivery {
+        let message = if is_for_long {
+            self.copy.get_or_insert_with(|| self.message.compact())
+        } else {
+            self.message
+        };
+        Delivery {
+            message: Message {
+                qos: route.qos,
+                retain: route.retain,
+                ..message.clone()
+            },
+            subscription_ids: route.subscription_ids,
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Keeps the order of arrival between the two lists.
+    number: u64,
+    cost: usize,
+    delivery: Delivery,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// QoS 0 has a list of its own: it need not wait for the client's window.
+    at_most_once: VecDeque<Entry>,
+    acknowledged: VecDeque<Entry>,
+    numbers: u64,
+    bytes: usize,
+    bell: Option<Arc<Bell>>,
+    /// Whether the connection knows that something waits.
+    is_awake: bool,
+    /// While retained messages are being fetched, live ones wait here so that no older value overtakes a newer one.
+    held: Option<Vec<Entry>>,
+    cursors: VecDeque<RetainedCursor>,
+    full_since: Option<Instant>,
+    publishers_waiting: Vec<Arc<Bell>>,
+}
+
+impl State {
+    fn count(&self) -> usize {
+        self.at_most_once.len() + self.acknowledged.len() + self.held.as_ref().map_or(0, Vec::len)
+    }
+
+    fn append(&mut self, entry: Entry) {
+        match entry.delivery.message.qos {
+            QoS::AtMostOnce => self.at_most_once.push_back(entry),
+            _ => self.acknowledged.push_back(entry),
+        }
+    }
+
+    fn enter(&mut self, delivery: Delivery) -> Entry {
+        let cost = delivery.message.size() + ENTRY_COST;
+        self.bytes += cost;
+        self.numbers += 1;
+        Entry {
+            number: self.numbers,
+            cost,
+            delivery,
+        }
+    }
+
+    /// Live messages wait no more for retained ones.
+    fn release_held(&mut self) {
+        for mut entry in self.held.take().unwrap_or_default() {
+            self.numbers += 1;
+            entry.number = self.numbers;
+            self.append(entry);
+        }
+    }
+
+    fn wake(&mut self) -> Option<Arc<Bell>> {
+        if std::mem::replace(&mut self.is_awake, true) {
+            return None;
+        }
+        self.bell.clone()
+    }
+}
+
+/// The queue of one session.
+#[derive(Debug)]
+pub struct Outbox {
+    state: Mutex<State>,
+    messages_max: usize,
+    bytes_max: usize,
+    /// So many are too many even from publishers that keep to our Receive Maximum.
+    messages_stop: usize,
+    /// Told by the connection, for those who look on.
+    in_flight: AtomicUsize,
+}
+
+impl Outbox {
+    /// An empty queue with these bounds.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            state: Mutex::default(),
+            messages_max: limits.queue_messages_max,
+            bytes_max: limits.queue_bytes_max,
+            messages_stop: limits
+                .queue_messages_max
+                .saturating_add(limits.queue_messages_max.max(limits.receive_maximum.into())),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// A connection takes the queue over.
+    pub fn connect(&self, bell: Arc<Bell>) {
+        let mut state = self.state.lock();
+        state.bell = Some(bell);
+        state.is_awake = true;
+        state.release_held();
+    }
+
+    /// The connection is gone: what was of QoS 0 goes with it, what remains is copied out of the read buffers. Returns
+    /// how many were dropped.
+    pub fn disconnect(&self) -> usize {
+        let mut state = self.state.lock();
+        state.bell = None;
+        state.full_since = None;
+        state.release_held();
+        let dropped = std::mem::take(&mut state.at_most_once);
+        state.bytes -= dropped.iter().map(|entry| entry.cost).sum::<usize>();
+        for entry in &mut state.acknowledged {
+            entry.delivery.message = entry.delivery.message.compact();
+        }
+        let waiting = std::mem::take(&mut state.publishers_waiting);
+        drop(state);
+        ring_all(&waiting);
+        dropped.len()
+    }
+
+    /// Queues a message or drops it: see the table on top.
+    pub fn push(&self, letter: &mut Letter<'_>, route: Route, now: Instant) -> Pushed {
+        let mut state = self.state.lock();
+        let mut pushed = Pushed {
+            is_dropped: false,
+            evicted: 0,
+            wake: None,
+            pressure: Pressure::None,
+        };
+        let is_absent = state.bell.is_none();
+        let is_full = self.quarters(&state) >= 4;
+        let is_best_effort = route.qos == QoS::AtMostOnce;
+        if (is_best_effort && (is_absent || is_full)) || (is_absent && is_full) {
+            pushed.is_dropped = true;
+            return pushed;
+        }
+        let is_for_long = is_absent || state.count() >= BACKLOG;
+        let entry = state.enter(letter.delivery(route, is_for_long));
+        if let Some(held) = &mut state.held {
+            held.push(entry);
+        } else {
+            state.append(entry);
+            pushed.wake = state.wake();
+        }
+        if is_absent || is_best_effort {
+            return pushed;
+        }
+        pushed.evicted = self.make_room(&mut state);
+        if self.quarters(&state) >= 4 {
+            if state.full_since.is_none() {
+                // Its connection may be stuck in a write: it has to learn that its time runs.
+                state.full_since = Some(now);
+                pushed.wake.clone_from(&state.bell);
+            }
+            pushed.pressure = self.pressure(&state);
+        }
+        pushed
+    }
+
+    /// Drops the oldest messages of QoS 0 while the queue is at its bound.
+    fn make_room(&self, state: &mut State) -> usize {
+        let mut evicted = 0;
+        while self.quarters(state) >= 4
+            && let Some(entry) = state.at_most_once.pop_front()
+        {
+            state.bytes -= entry.cost;
+            evicted += 1;
+        }
+        evicted
+    }
+
+    fn pressure(&self, state: &State) -> Pressure {
+        let is_far_over =
+            state.count() >= self.messages_stop || state.bytes >= self.bytes_max.saturating_mul(2);
+        if is_far_over {
+            Pressure::Stop
+        } else {
+            Pressure::Withhold
+        }
+    }
+
+    /// Takes the next message there is room for. When there is none, the next push will wake the connection.
+    pub fn take(&self, room: Room) -> Option<Delivery> {
+        let mut state = self.state.lock();
+        let first = |list: &VecDeque<Entry>, has_room: bool| {
+            list.front()
+                .filter(|_| has_room)
+                .map_or(u64::MAX, |entry| entry.number)
+        };
+        let at_most_once = first(&state.at_most_once, room.at_most_once);
+        let acknowledged = first(&state.acknowledged, room.acknowledged);
+        let entry = if at_most_once < acknowledged {
+            state.at_most_once.pop_front()
+        } else if acknowledged < u64::MAX {
+            state.acknowledged.pop_front()
+        } else {
+            None
+        };
+        let Some(entry) = entry else {
+            // With no room the connection comes back by itself when there is; only an empty queue needs the bell.
+            state.is_awake = false;
+            return None;
+        };
+        state.bytes -= entry.cost;
+        if state.full_since.is_some() && self.quarters(&state) < 3 {
+            state.full_since = None;
+        }
+        let waiting = if state.full_since.is_none() {
+            std::mem::take(&mut state.publishers_waiting)
+        } else {
+            Vec::new()
+        };
+        drop(state);
+        ring_all(&waiting);
+        Some(entry.delivery)
+    }
+
+    /// Puts back what was taken and could not be sent.
+    pub fn put_back(&self, delivery: Delivery) {
+        let mut state = self.state.lock();
+        let cost = delivery.message.size() + ENTRY_COST;
+        state.bytes += cost;
+        let entry = Entry {
+            // In front of everything.
+            number: 0,
+            cost,
+            delivery,
+        };
+        match entry.delivery.message.qos {
+            QoS::AtMostOnce => state.at_most_once.push_front(entry),
+            _ => state.acknowledged.push_front(entry),
+        }
+    }
+
+    /// Whether a publisher still has to hold back; if so, its bell is rung when it need not any more.
+    pub fn holds_back(&self, publisher: &Arc<Bell>) -> bool {
+        let mut state = self.state.lock();
+        let holds = state.full_since.is_some();
+        if holds
+            && !state
+                .publishers_waiting
+                .iter()
+                .any(|waiting| Arc::ptr_eq(waiting, publisher))
+        {
+            state.publishers_waiting.push(Arc::clone(publisher));
+        }
+        holds
+    }
+
+    /// When the connection has to go if the queue has not drained until then.
+    pub fn overdue_at(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        state.full_since.and_then(|since| since.checked_add(GRACE))
+    }
+
+    /// Adds retained messages to come; those of the same filter start again.
+    pub fn add_cursor(&self, cursor: RetainedCursor) {
+        let mut state = self.state.lock();
+        state.cursors.retain(|old| old.filter != cursor.filter);
+        state.cursors.push_back(cursor);
+    }
+
+    /// Sends no more retained messages for this filter.
+    pub fn drop_cursor(&self, filter: &str) {
+        let mut state = self.state.lock();
+        state.cursors.retain(|old| old.filter.as_str() != filter);
+    }
+
+    /// If it is time to fetch retained messages, says for which subscription; from now until
+    /// [`Outbox::push_retained`], live messages wait behind them.
+    pub fn begin_retained(&self) -> Option<RetainedCursor> {
+        let mut state = self.state.lock();
+        if state.count() >= RETAINED_LOW || state.held.is_some() {
+            return None;
+        }
+        let cursor = state.cursors.pop_front()?;
+        state.held = Some(Vec::new());
+        Some(cursor)
+    }
+
+    /// Queues a slice of retained messages, then what came live meanwhile. `rest` is the subscription that has more.
+    pub fn push_retained(&self, slice: Vec<Delivery>, rest: Option<RetainedCursor>) {
+        let mut state = self.state.lock();
+        for delivery in slice {
+            let entry = state.enter(delivery);
+            state.append(entry);
+        }
+        state.release_held();
+        if let Some(rest) = rest {
+            state.cursors.push_front(rest);
+        }
+    }
+
+    /// The connection says how many messages are on their way.
+    pub fn note_in_flight(&self, count: usize) {
+        self.in_flight.store(count, Ordering::Relaxed);
+    }
+
+    /// Messages on their way, as last told.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Messages waiting.
+    pub fn len(&self) -> usize {
+        self.state.lock().count()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// About how many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// How full the queue is, in quarters of its bound.
+    fn quarters(&self, state: &State) -> usize {
+        let messages = state.count().saturating_mul(4) / self.messages_max.max(1);
+        let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
+        messages.max(bytes)
+    }
+}
+
+fn ring_all(bells: &[Arc<Bell>]) {
+    for bell in bells {
+        bell.ring();
+    }
+}

@@ -1,0 +1,404 @@
+//! Client ids, their sessions and their wills.
+//!
+//! Owns who is connected under which client id, what happens when a second connection comes for it, when a session ends
+//! and when a will is published. It decides and reports, in [`Effects`]; the hub carries out. A session's state is handed
+//! from the old connection to the new one, never shared: the new one waits until the old one has let go.
+//!
+//! | a connection ends | will (delay 0) | will (delay > 0) | session |
+//! |---|---|---|---|
+//! | DISCONNECT 0x00 | forgotten | forgotten | lives its expiry interval |
+//! | any other way | published | at the delay or the session's end, whichever is first | the same |
+//! | taken over, session goes on | published | forgotten | goes on |
+//! | taken over, session ends | published | published | ends, a new one begins |
+
+use crate::broker::Limits;
+use crate::broker::protocol::SessionState;
+use crate::broker::router::SessionKey;
+use crate::codec::{ReasonCode, Will};
+use crate::message::Message;
+use bytestring::ByteString;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// The number of a connection since the broker was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What a CONNECT asks of the registry.
+#[derive(Debug, Clone)]
+pub struct ConnectRequest {
+    /// Not empty: the caller has chosen one if the client did not.
+    pub client_id: ByteString,
+    /// Whether an older session is to be thrown away.
+    pub clean_start: bool,
+    /// How long the session outlives the connection, in seconds; `u32::MAX`: for ever.
+    pub session_expiry_interval: u32,
+    /// What to publish when the client is lost.
+    pub will: Option<Will>,
+}
+
+/// A session, handed to the connection it is for.
+#[derive(Debug)]
+pub struct Grant {
+    /// Its number.
+    pub key: SessionKey,
+    /// What it has kept.
+    pub state: SessionState,
+    /// Whether it was there before.
+    pub session_present: bool,
+}
+
+/// What becomes of a CONNECT.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Here is the session.
+    Granted(Grant),
+    /// Another connection has it and was told to go: the grant comes in the [`Effects`] of its leaving.
+    Wait,
+    /// Not let in.
+    Refused(ReasonCode),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub struct Leave {
+    /// What the session has to keep.
+    pub state: SessionState,
+    /// Whether it ended in a way that publishes the will.
+    pub publish_will: bool,
+    /// The new session expiry interval, if it changed at the end.
+    pub session_expiry_interval: Option<u32>,
+}
+
+/// What follows from a change, for the hub to carry out.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Wills to publish, in order.
+    pub wills: Vec<Message>,
+    /// Sessions that have ended.
+    pub ended: Vec<SessionKey>,
+    /// A connection to be told to go, with the reason.
+    pub told_to_go: Vec<(ConnectionId, ReasonCode)>,
+    /// A connection that waited and now has its session.
+    pub granted: Option<(ConnectionId, Grant)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Will,
+    End,
+}
+
+/// A session as its owner sees it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Whose.
+    pub client_id: ByteString,
+    /// In seconds; `u32::MAX`: for ever.
+    pub expiry_interval: u32,
+    /// Who has it now.
+    pub connection: Option<ConnectionId>,
+    /// What it keeps while nobody has it.
+    state: SessionState,
+    will: Option<Will>,
+    waiting: Option<(ConnectionId, ConnectRequest)>,
+    will_due: Option<Instant>,
+    ends_at: Option<Instant>,
+}
+
+/// All sessions by client id.
+#[derive(Debug)]
+pub struct Registry {
+    /// Only ever looked up.
+    by_client_id: FxHashMap<ByteString, SessionKey>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<SessionKey>,
+    timers: BTreeSet<(Instant, SessionKey, Timer)>,
+    sessions_max: usize,
+}
+
+impl Registry {
+    /// No session yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            by_client_id: FxHashMap::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            timers: BTreeSet::new(),
+            sessions_max: limits.sessions_max,
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.by_client_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_client_id.is_empty()
+    }
+
+    /// The session with this number.
+    pub fn get(&self, key: SessionKey) -> Option<&Entry> {
+        self.entries.get(key.0)?.as_ref()
+    }
+
+    /// The number of a client's session.
+    pub fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.by_client_id.get(client_id).copied()
+    }
+
+    /// All sessions, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionKey, &Entry)> {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(key, entry)| Some((SessionKey(key), entry.as_ref()?)))
+    }
+
+    /// A client wants to connect.
+    // spec(4): MQTT-3.1.3-2, MQTT-3.1.4-2, MQTT-3.1.4-3
+    // spec(5): MQTT-3.1.3-2, MQTT-3.1.4-3, MQTT-3.1.4-4
+    pub fn connect(
+        &mut self,
+        connection: ConnectionId,
+        request: ConnectRequest,
+        effects: &mut Effects,
+    ) -> Verdict {
+        let Some(key) = self.find(&request.client_id) else {
+            if self.len() >= self.sessions_max {
+                return Verdict::Refused(ReasonCode::QuotaExceeded);
+            }
+            return Verdict::Granted(self.open(connection, request));
+        };
+        let Some(entry) = self.entry(key) else {
+            return Verdict::Refused(ReasonCode::UnspecifiedError);
+        };
+        if let Some(old) = entry.connection {
+            if let Some((also_waiting, _)) = entry.waiting.replace((connection, request)) {
+                effects
+                    .told_to_go
+                    .push((also_waiting, ReasonCode::SessionTakenOver));
+            }
+            effects.told_to_go.push((old, ReasonCode::SessionTakenOver));
+            return Verdict::Wait;
+        }
+        Verdict::Granted(self.hand_over(key, connection, request, effects))
+    }
+
+    /// A connection that waited for its session gives up.
+    pub fn give_up(&mut self, client_id: &str, connection: ConnectionId) {
+        if let Some(entry) = self.find(client_id).and_then(|key| self.entry(key))
+            && entry
+                .waiting
+                .as_ref()
+                .is_some_and(|(waiting, _)| *waiting == connection)
+        {
+            entry.waiting = None;
+        }
+    }
+
+    /// A connection lets go of its session.
+    pub fn leave(
+        &mut self,
+        key: SessionKey,
+        connection: ConnectionId,
+        leave: Leave,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        let Some(entry) = self.entry(key) else {
+            return;
+        };
+        if entry.connection != Some(connection) {
+            return;
+        }
+        entry.connection = None;
+        entry.state = leave.state;
+        if let Some(interval) = leave.session_expiry_interval {
+            entry.expiry_interval = interval;
+        }
+        if !leave.publish_will {
+            // spec(4): MQTT-3.1.2-10, MQTT-3.14.4-3
+            // spec(5): MQTT-3.1.2-10, MQTT-3.14.4-3
+            entry.will = None;
+        }
+        if let Some((successor, request)) = entry.waiting.take() {
+            // A will without delay speaks even if the successor is the same client.
+            // spec(4): MQTT-3.1.2-8
+            if entry.will.as_ref().is_some_and(|will| delay(will) == 0) {
+                effects.wills.extend(take_will(entry));
+            }
+            let grant = self.hand_over(key, successor, request, effects);
+            effects.granted = Some((successor, grant));
+            return;
+        }
+        self.start_waiting(key, now, effects);
+    }
+
+    /// When [`Registry::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _, _)| *at)
+    }
+
+    /// Publishes wills and ends sessions that are due, at most `limit` of them.
+    pub fn handle_timeout(&mut self, now: Instant, limit: usize, effects: &mut Effects) {
+        for _ in 0..limit {
+            match self.timers.first().copied() {
+                Some((at, key, timer)) if at <= now => {
+                    self.timers.pop_first();
+                    match (timer, self.entry(key)) {
+                        (Timer::Will, Some(entry)) => {
+                            entry.will_due = None;
+                            effects.wills.extend(take_will(entry));
+                        }
+                        // spec(5): MQTT-4.1.0-2
+                        (Timer::End, _) => self.end(key, effects),
+                        (Timer::Will, None) => {}
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn entry(&mut self, key: SessionKey) -> Option<&mut Entry> {
+        self.entries.get_mut(key.0)?.as_mut()
+    }
+
+    /// A new session for a client id that has none.
+    // spec(4): MQTT-3.2.2-3
+    // spec(5): MQTT-3.1.2-6, MQTT-3.2.2-3
+    fn open(&mut self, connection: ConnectionId, request: ConnectRequest) -> Grant {
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            SessionKey(self.entries.len() - 1)
+        });
+        let client_id = ByteString::from(request.client_id.as_ref() as &str);
+        self.by_client_id.insert(client_id.clone(), key);
+        self.entries[key.0] = Some(Entry {
+            client_id,
+            expiry_interval: request.session_expiry_interval,
+            connection: Some(connection),
+            state: SessionState::default(),
+            will: request.will.map(compact),
+            waiting: None,
+            will_due: None,
+            ends_at: None,
+        });
+        Grant {
+            key,
+            state: SessionState::default(),
+            session_present: false,
+        }
+    }
+
+    /// A session that nobody has goes to a connection, or ends and makes room for a new one.
+    fn hand_over(
+        &mut self,
+        key: SessionKey,
+        connection: ConnectionId,
+        request: ConnectRequest,
+        effects: &mut Effects,
+    ) -> Grant {
+        self.stop_timers(key);
+        let ends = request.clean_start;
+        match self.entry(key) {
+            Some(entry) if !ends && entry.expiry_interval > 0 => {
+                // spec(4): MQTT-3.2.2-2
+                // spec(5): MQTT-3.1.2-5, MQTT-3.1.3-9, MQTT-3.2.2-3
+                entry.connection = Some(connection);
+                entry.expiry_interval = request.session_expiry_interval;
+                entry.will = request.will.map(compact);
+                entry.ends_at = None;
+                Grant {
+                    key,
+                    state: std::mem::take(&mut entry.state),
+                    session_present: true,
+                }
+            }
+            _ => {
+                // spec(4): MQTT-3.1.2-6
+                // spec(5): MQTT-3.1.2-4
+                self.end(key, effects);
+                self.open(connection, request)
+            }
+        }
+    }
+
+    /// A session without connection: its will and its end are put on the clock, or happen at once.
+    fn start_waiting(&mut self, key: SessionKey, now: Instant, effects: &mut Effects) {
+        let Some(entry) = self.entry(key) else {
+            return;
+        };
+        let expiry_interval = entry.expiry_interval;
+        if expiry_interval == 0 {
+            return self.end(key, effects);
+        }
+        if let Some(will) = &entry.will {
+            let delay = delay(will);
+            // spec(5): MQTT-3.1.2-8
+            match after(now, delay) {
+                Some(due) if delay > 0 => entry.will_due = Some(due),
+                _ => effects.wills.extend(take_will(entry)),
+            }
+        }
+        if expiry_interval < u32::MAX {
+            entry.ends_at = after(now, expiry_interval);
+        }
+        let timers = [
+            entry.will_due.map(|at| (at, key, Timer::Will)),
+            entry.ends_at.map(|at| (at, key, Timer::End)),
+        ];
+        self.timers.extend(timers.into_iter().flatten());
+    }
+
+    fn stop_timers(&mut self, key: SessionKey) {
+        let Some(entry) = self.entry(key) else {
+            return;
+        };
+        let (will_due, ends_at) = (entry.will_due.take(), entry.ends_at);
+        if let Some(at) = will_due {
+            self.timers.remove(&(at, key, Timer::Will));
+        }
+        if let Some(at) = ends_at {
+            self.timers.remove(&(at, key, Timer::End));
+        }
+    }
+
+    /// The session is over: its will, if still unsaid, is published now.
+    fn end(&mut self, key: SessionKey, effects: &mut Effects) {
+        self.stop_timers(key);
+        let Some(mut entry) = self.entries.get_mut(key.0).and_then(Option::take) else {
+            return;
+        };
+        self.by_client_id.remove(&entry.client_id);
+        self.free.push(key);
+        effects.wills.extend(take_will(&mut entry));
+        effects.ended.push(key);
+    }
+}
+
+/// Forgets the will and returns its message.
+// spec(4): MQTT-3.1.2-10
+// spec(5): MQTT-3.1.2-10
+fn take_will(entry: &mut Entry) -> Option<Message> {
+    entry.will.take().map(|will| will.message)
+}
+
+fn compact(will: Will) -> Will {
+    Will {
+        message: will.message.compact(),
+        ..will
+    }
+}
+
+fn delay(will: &Will) -> u32 {
+    will.delay_interval.unwrap_or(0)
+}
+
+fn after(now: Instant, seconds: u32) -> Option<Instant> {
+    now.checked_add(Duration::from_secs(u64::from(seconds)))
+}

@@ -1,0 +1,330 @@
+//! The last value of each topic that wants one kept.
+//!
+//! Owns the store, its bounds and the walk that finds what a filter matches, in slices and in the order of the topics'
+//! levels. Like the filters, the topics lie in a slab: depth costs memory, never stack, and an emptied branch is freed.
+
+use crate::broker::{BrokerError, Limits};
+use crate::message::Message;
+use crate::topic::{TopicFilter, TopicName};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Range};
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+/// A message that is kept, and until when it is of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetainedMessage {
+    /// As it was published, with its retain flag.
+    pub message: Message,
+    /// `None`: for ever.
+    pub expires_at: Option<Instant>,
+}
+
+type NodeId = usize;
+const ROOT: NodeId = 0;
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    parent: NodeId,
+    level: Box<str>,
+    children: BTreeMap<Box<str>, NodeId>,
+    value: Option<RetainedMessage>,
+}
+
+/// The retained messages, by topic.
+#[derive(Debug, Clone)]
+pub struct Retained {
+    nodes: Vec<Node>,
+    free: Vec<NodeId>,
+    expiries: BTreeSet<(Instant, TopicName)>,
+    count: usize,
+    bytes: usize,
+    count_max: usize,
+    bytes_max: usize,
+}
+
+impl Retained {
+    /// An empty store with these bounds.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            nodes: vec![Node::default()],
+            free: Vec::new(),
+            expiries: BTreeSet::new(),
+            count: 0,
+            bytes: 0,
+            count_max: limits.retained_messages_max,
+            bytes_max: limits.retained_bytes_max,
+        }
+    }
+
+    /// Keeps a copy of the message as its topic's last value; an empty payload deletes the value instead.
+    ///
+    /// # Errors
+    /// [`BrokerError::RetainedFull`]; then nothing has changed.
+    // spec(4): MQTT-3.3.1-5, MQTT-3.3.1-10, MQTT-3.3.1-11
+    // spec(5): MQTT-3.3.1-5, MQTT-3.3.1-6, MQTT-3.3.1-7
+    pub fn set(&mut self, message: &Message, now: Instant) -> Result<(), BrokerError> {
+        if message.payload.is_empty() {
+            self.delete(&message.topic);
+            return Ok(());
+        }
+        let old = self
+            .find(message.topic.as_str())
+            .and_then(|node| self.nodes[node].value.as_ref());
+        let old_bytes = old.map_or(0, |old| old.message.size());
+        if old.is_none() && self.count >= self.count_max {
+            return Err(BrokerError::RetainedFull {
+                limit: "retained_messages_max",
+            });
+        }
+        if self.bytes - old_bytes + message.size() > self.bytes_max {
+            return Err(BrokerError::RetainedFull {
+                limit: "retained_bytes_max",
+            });
+        }
+        self.delete(&message.topic);
+        let message = message.compact();
+        let expires_at = expiry(&message, now);
+        if let Some(at) = expires_at {
+            self.expiries.insert((at, message.topic.clone()));
+        }
+        self.count += 1;
+        self.bytes += message.size();
+        let node = self.make_node(message.topic.as_str());
+        self.nodes[node].value = Some(RetainedMessage {
+            message,
+            expires_at,
+        });
+        Ok(())
+    }
+
+    /// Forgets a topic's value.
+    pub fn delete(&mut self, topic: &TopicName) {
+        let Some(mut id) = self.find(topic.as_str()) else {
+            return;
+        };
+        if let Some(old) = self.nodes[id].value.take() {
+            self.count -= 1;
+            self.bytes -= old.message.size();
+            if let Some(at) = old.expires_at {
+                self.expiries.remove(&(at, old.message.topic));
+            }
+        }
+        while id != ROOT {
+            let node = &self.nodes[id];
+            if node.value.is_some() || !node.children.is_empty() {
+                return;
+            }
+            let Node { parent, level, .. } = std::mem::take(&mut self.nodes[id]);
+            self.free.push(id);
+            self.nodes[parent].children.remove(&level);
+            id = parent;
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// About how many bytes they hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nodes in use, beside the root.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len() - self.free.len() - 1
+    }
+
+    /// When the next one expires.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Forgets at most `limit` of those that have expired, and says how many.
+    pub fn expire(&mut self, now: Instant, limit: usize) -> usize {
+        let mut expired = 0;
+        while expired < limit {
+            match self.expiries.first() {
+                Some((at, topic)) if *at <= now => {
+                    let topic = topic.clone();
+                    self.delete(&topic);
+                }
+                _ => break,
+            }
+            expired += 1;
+        }
+        expired
+    }
+
+    /// Finds up to `limit` messages that the filter matches and that are of use at `now`, behind the topic `after`, in
+    /// the order of their levels. Fewer than `limit` means that there are no more.
+    ///
+    /// The store may change between two slices: a value set behind `after` is found, one before it is not, which is why
+    /// live messages and slices go into a session's queue in turn.
+    pub fn matching(
+        &self,
+        filter: &TopicFilter,
+        after: Option<&TopicName>,
+        limit: usize,
+        now: Instant,
+    ) -> Vec<RetainedMessage> {
+        Walk::new(self, filter, after)
+            .filter(|value| value.expires_at.is_none_or(|at| at > now))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// All of them, by the levels of their topics.
+    pub fn all(&self, now: Instant) -> Vec<Message> {
+        let mut everything = Walk {
+            store: self,
+            pattern: Vec::new(),
+            after: Vec::new(),
+            below_dollar: true,
+            stack: Vec::new(),
+        };
+        everything.enter(ROOT, true, true);
+        everything
+            .filter(|value| value.expires_at.is_none_or(|at| at > now))
+            .map(|value| value.message.clone())
+            .collect()
+    }
+
+    fn find(&self, topic: &str) -> Option<NodeId> {
+        topic.split('/').try_fold(ROOT, |node, level| {
+            self.nodes[node].children.get(level).copied()
+        })
+    }
+
+    fn make_node(&mut self, topic: &str) -> NodeId {
+        let mut at = ROOT;
+        for level in topic.split('/') {
+            if let Some(child) = self.nodes[at].children.get(level) {
+                at = *child;
+                continue;
+            }
+            let node = Node {
+                parent: at,
+                level: level.into(),
+                ..Node::default()
+            };
+            let id = if let Some(id) = self.free.pop() {
+                self.nodes[id] = node;
+                id
+            } else {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            };
+            self.nodes[at].children.insert(level.into(), id);
+            at = id;
+        }
+        at
+    }
+}
+
+/// When a message that arrives at `now` is of no more use.
+pub fn expiry(message: &Message, now: Instant) -> Option<Instant> {
+    let seconds = message.properties().message_expiry_interval?;
+    now.checked_add(Duration::from_secs(u64::from(seconds)))
+}
+
+/// One node under way: its children still to be met.
+struct Step<'a> {
+    children: Range<'a, Box<str>, NodeId>,
+    /// Whether the path to this node is that of the topic to start behind.
+    on_path: bool,
+    /// Whether all below matches: a `#` has been passed.
+    all: bool,
+}
+
+/// A depth-first walk that can start behind a topic.
+struct Walk<'a> {
+    store: &'a Retained,
+    pattern: Vec<&'a str>,
+    after: Vec<&'a str>,
+    /// Whether wildcards of the first level see topics that start with `$`.
+    below_dollar: bool,
+    stack: Vec<Step<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(store: &'a Retained, filter: &'a TopicFilter, after: Option<&'a TopicName>) -> Self {
+        let mut walk = Self {
+            store,
+            pattern: filter.as_str().split('/').collect(),
+            after: after.map_or_else(Vec::new, |topic| topic.as_str().split('/').collect()),
+            below_dollar: false,
+            stack: Vec::new(),
+        };
+        walk.enter(ROOT, true, false);
+        walk
+    }
+
+    /// Goes down to a node; its children come next. Returns its value if that is to be reported.
+    fn enter(&mut self, id: NodeId, on_path: bool, all: bool) -> Option<&'a RetainedMessage> {
+        let node = &self.store.nodes[id];
+        let depth = self.stack.len();
+        let wanted = self.pattern.get(depth).copied();
+        let all = all || wanted == Some("#");
+        let is_match = all || wanted.is_none();
+        // On the path of the topic to start behind, what is before it and the topic itself have been reported.
+        let is_new = !on_path;
+        let first = match self.after.get(depth) {
+            Some(level) if on_path => Bound::Included(*level),
+            _ => Bound::Unbounded,
+        };
+        let (from, to) = match wanted {
+            _ if all => (first, Bound::Unbounded),
+            Some("+") => (first, Bound::Unbounded),
+            Some(level) => (Bound::Included(level), Bound::Included(level)),
+            // Nothing matches below.
+            None => (Bound::Included(""), Bound::Excluded("")),
+        };
+        self.stack.push(Step {
+            children: node.children.range::<str, _>((from, to)),
+            on_path,
+            all,
+        });
+        node.value.as_ref().filter(|_| is_match && is_new)
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a RetainedMessage;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let depth = self.stack.len().checked_sub(1)?;
+            let step = self.stack.last_mut()?;
+            let Some((level, child)) = step.children.next() else {
+                if depth == 0 {
+                    return None;
+                }
+                self.stack.pop();
+                continue;
+            };
+            let (all, on_path) = (step.all, step.on_path);
+            // spec(4): MQTT-4.7.2-1
+            // spec(5): MQTT-4.7.2-1
+            if depth == 0
+                && !self.below_dollar
+                && level.starts_with('$')
+                && matches!(self.pattern.first(), Some(&"+" | &"#"))
+            {
+                continue;
+            }
+            let on_path = on_path && self.after.get(depth) == Some(&level.as_ref());
+            if let Some(value) = self.enter(*child, on_path, all) {
+                return Some(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A message in, a list of deliveries out: pure, and the same every time.
+//!
+//! Owns the meeting of [`Subscriptions`] and [`Retained`] with one message: which sessions get it, with which QoS, retain
+//! flag and subscription identifiers. It delivers nothing: that is `hub` with the outboxes.
+
+use crate::broker::BrokerError;
+use crate::broker::Limits;
+use crate::broker::retained::{Retained, RetainedMessage};
+use crate::broker::subscriptions::{Frontier, Subscription, Subscriptions};
+use crate::codec::RetainHandling;
+use crate::message::{Message, QoS};
+use crate::topic::{TopicFilter, TopicName};
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+/// The number of a session inside this broker. Small, and used again once the session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey(pub usize);
+
+/// That a session gets a message, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Who.
+    pub session: SessionKey,
+    /// The lower of the message's and the highest granted one.
+    pub qos: QoS,
+    /// Whether it goes out with the retain flag.
+    pub retain: bool,
+    /// Of all subscriptions that match, sorted.
+    pub subscription_ids: Vec<NonZeroU32>,
+}
+
+/// The deliveries of one message, and memory for finding them: to be used again.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// One for each session, by session.
+    pub list: Vec<Route>,
+    frontier: Frontier,
+}
+
+/// A subscription that still has retained messages to send, and how far it has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetainedCursor {
+    /// Which.
+    pub filter: TopicFilter,
+    /// The granted QoS.
+    pub qos: QoS,
+    /// The identifier of the subscription.
+    pub subscription_id: Option<NonZeroU32>,
+    /// The last topic that was sent.
+    pub after: Option<TopicName>,
+}
+
+/// Who subscribed and what is kept.
+#[derive(Debug, Clone)]
+pub struct Router {
+    /// Who subscribed to what.
+    pub subscriptions: Subscriptions,
+    /// The last value of each topic that wants one kept.
+    pub retained: Retained,
+}
+
+impl Router {
+    /// Nobody subscribed, nothing retained.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            subscriptions: Subscriptions::default(),
+            retained: Retained::new(limits),
+        }
+    }
+
+    /// Keeps the message, if it asks for it.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    // spec(4): MQTT-3.3.1-12
+    // spec(5): MQTT-3.3.1-8
+    pub fn retain(&mut self, message: &Message, now: Instant) -> Result<(), BrokerError> {
+        if !message.retain {
+            return Ok(());
+        }
+        let kept = self.retained.set(message, now);
+        if kept.is_err() && message.qos == QoS::AtMostOnce {
+            // Nobody can be told, and the old value is wrong now.
+            // spec(4): MQTT-3.3.1-7
+            self.retained.delete(&message.topic);
+        }
+        kept
+    }
+
+    /// Finds out who gets the message. `publisher` is the session it came from, if from one.
+    pub fn route(&self, message: &Message, publisher: Option<SessionKey>, routes: &mut Routes) {
+        let Routes { list, frontier } = routes;
+        list.clear();
+        let filters =
+            self.subscriptions
+                .matching(&message.topic, frontier, |session, subscription| {
+                    // spec(5): MQTT-3.8.3-3
+                    if !(subscription.options.no_local && publisher == Some(session)) {
+                        list.push(one_route(session, subscription, message));
+                    }
+                });
+        if filters > 1 {
+            // Overlapping subscriptions of one session get one copy, with the best they were granted.
+            // spec(4): MQTT-3.3.5-1
+            // spec(5): MQTT-3.3.4-2, MQTT-3.3.4-4
+            list.sort_by_key(|route| route.session);
+            list.dedup_by(|next, first| {
+                let is_same = next.session == first.session;
+                if is_same {
+                    merge(first, next);
+                }
+                is_same
+            });
+        }
+    }
+
+    /// Adds a subscription; says whether it is new, and what retained messages it has coming.
+    // spec(4): MQTT-3.3.1-6
+    // spec(5): MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11, MQTT-3.8.4-4
+    pub fn subscribe(
+        &mut self,
+        session: SessionKey,
+        filter: &TopicFilter,
+        subscription: Subscription,
+    ) -> Option<RetainedCursor> {
+        let is_new = self.subscriptions.insert(session, filter, subscription);
+        let wants_retained = match subscription.options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => is_new,
+            RetainHandling::Never => false,
+        };
+        (wants_retained && !self.retained.is_empty()).then(|| RetainedCursor {
+            filter: filter.compact(),
+            qos: subscription.options.qos,
+            subscription_id: subscription.id,
+            after: None,
+        })
+    }
+
+    /// The next retained messages for a subscription, at most `limit`; moves the cursor. `false`: there are no more.
+    pub fn next_retained(
+        &self,
+        cursor: &mut RetainedCursor,
+        limit: usize,
+        now: Instant,
+        found: &mut Vec<RetainedMessage>,
+    ) -> bool {
+        let slice = self
+            .retained
+            .matching(&cursor.filter, cursor.after.as_ref(), limit, now);
+        if let Some(last) = slice.last() {
+            cursor.after = Some(last.message.topic.clone());
+        }
+        let has_more = slice.len() == limit;
+        found.extend(slice);
+        has_more
+    }
+}
+
+fn one_route(session: SessionKey, subscription: &Subscription, message: &Message) -> Route {
+    Route {
+        session,
+        // spec(4): MQTT-3.8.4-6
+        // spec(5): MQTT-3.8.4-8
+        qos: message.qos.min(subscription.options.qos),
+        // spec(4): MQTT-3.3.1-9
+        // spec(5): MQTT-3.3.1-12, MQTT-3.3.1-13
+        retain: message.retain && subscription.options.retain_as_published,
+        // spec(5): MQTT-3.3.4-3
+        subscription_ids: subscription.id.into_iter().collect(),
+    }
+}
+
+fn merge(first: &mut Route, next: &mut Route) {
+    first.qos = first.qos.max(next.qos);
+    first.retain |= next.retain;
+    first.subscription_ids.append(&mut next.subscription_ids);
+    first.subscription_ids.sort_unstable();
+    first.subscription_ids.dedup();
+}

@@ -1,0 +1,64 @@
+//! Counters, counted where the thing happens. Relaxed atomics: they order nothing and nobody waits for them.
+
+use crate::broker::BrokerStats;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn add_one(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, count: usize) {
+        if count > 0 {
+            self.0.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a broker counts since it was made; see [`crate::broker::BrokerStats`] for what each means.
+#[derive(Debug, Default)]
+#[allow(missing_docs, reason = "each counts what its name says")]
+pub struct Counters {
+    pub connects_accepted: Counter,
+    pub connects_refused: Counter,
+    pub connections_violated: Counter,
+    pub messages_received: Counter,
+    pub messages_delivered: Counter,
+    pub messages_dropped_qos0: Counter,
+    pub messages_dropped_queue_full: Counter,
+    pub messages_expired: Counter,
+    pub bytes_received: Counter,
+    pub bytes_sent: Counter,
+    pub wills_published: Counter,
+}
+
+impl Counters {
+    /// What has been counted so far. What is true only now is left at zero: the hub knows that.
+    pub fn snapshot(&self) -> BrokerStats {
+        BrokerStats {
+            connects_accepted: self.connects_accepted.get(),
+            connects_refused: self.connects_refused.get(),
+            connections_violated: self.connections_violated.get(),
+            messages_received: self.messages_received.get(),
+            messages_delivered: self.messages_delivered.get(),
+            messages_dropped_qos0: self.messages_dropped_qos0.get(),
+            messages_dropped_queue_full: self.messages_dropped_queue_full.get(),
+            messages_expired: self.messages_expired.get(),
+            bytes_received: self.bytes_received.get(),
+            bytes_sent: self.bytes_sent.get(),
+            wills_published: self.wills_published.get(),
+            ..BrokerStats::default()
+        }
+    }
+}
