@@ -247,6 +247,7 @@ fn read_value(rest: &mut Reader, row: &Row) -> Result<Value, DecodeError> {
             let number = number.and_then(NonZeroU32::new);
             Value::FourNonZero(number.ok_or_else(|| out_of_range(row.id))?)
         }
+        // spec(5): MQTT-3.3.2-19
         Form::Text => Value::Text(rest.text()?),
         // spec(5): MQTT-3.3.2-13, MQTT-3.3.2-14
         Form::Topic => {
