@@ -78,11 +78,6 @@ impl TopicName {
         &self.0
     }
 
-    /// The shared text behind the name.
-    pub fn as_byte_string(&self) -> &ByteString {
-        &self.0
-    }
-
     /// The same name in memory of its own, so that it does not keep a whole read buffer alive.
     #[must_use]
     pub fn compact(&self) -> Self {

@@ -24,11 +24,12 @@ pub(super) fn decode(packet: &mut Reader) -> Result<ConnAck, DecodeError> {
             clause,
         ));
     }
-    let reason = match packet.is_v5() {
+    let reason = if packet.is_v5() {
         // spec(5): MQTT-3.2.2-8
-        true => read_reason(packet, PacketType::ConnAck)?,
-        false => ReasonCode::from_return_code(packet.byte()?)
-            .ok_or_else(|| malformed("a return code is reserved", "MQTT 3.1.1, 3.2.2.3"))?,
+        read_reason(packet, PacketType::ConnAck)?
+    } else {
+        ReasonCode::from_return_code(packet.byte()?)
+            .ok_or_else(|| malformed("a return code is reserved", "MQTT 3.1.1, 3.2.2.3"))?
     };
     let session_present = flags == 1;
     // spec(4): MQTT-3.2.2-4
@@ -37,9 +38,10 @@ pub(super) fn decode(packet: &mut Reader) -> Result<ConnAck, DecodeError> {
         let clause = packet.clause("MQTT-3.2.2-4", "MQTT-3.2.2-6");
         return Err(protocol_error("a refusal says Session Present", clause));
     }
-    let properties = match packet.is_v5() {
-        true => read_properties(packet)?,
-        false => ConnAckProperties::default(),
+    let properties = if packet.is_v5() {
+        read_properties(packet)?
+    } else {
+        ConnAckProperties::default()
     };
     Ok(ConnAck {
         session_present,

@@ -50,10 +50,10 @@ pub(super) fn write_disconnect<S: Sink>(
     if has_properties || disconnect.reason != ReasonCode::Success {
         out.byte(disconnect.reason.number());
     }
-    match has_properties {
-        true => out.block(disconnect),
-        false => Ok(()),
+    if has_properties {
+        out.block(disconnect)?;
     }
+    Ok(())
 }
 
 impl Write for Disconnect {

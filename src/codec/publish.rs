@@ -83,9 +83,10 @@ pub(super) fn write<S: Sink>(
 ) -> Result<(), EncodeError> {
     check(publish, version)?;
     let message = &publish.message;
-    let topic = match publish.topic_on_wire {
-        true => message.topic.as_str(),
-        false => "",
+    let topic = if publish.topic_on_wire {
+        message.topic.as_str()
+    } else {
+        ""
     };
     out.text("topic name", topic)?;
     if let Some(packet_id) = publish.packet_id {

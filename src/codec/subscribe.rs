@@ -79,9 +79,11 @@ fn read_options(byte: u8, packet: &Reader) -> Result<SubscriptionOptions, Decode
         return Err(malformed("reserved bits of the options are set", clause));
     }
     let Some(qos) = QoS::from_number(byte & 0b11) else {
-        return Err(match packet.is_v5() {
-            true => protocol_error("a subscription asks for QoS 3", "MQTT 5, 3.8.3.1"),
-            false => malformed("a subscription asks for QoS 3", "MQTT-3.8.3-4"),
+        let what = "a subscription asks for QoS 3";
+        return Err(if packet.is_v5() {
+            protocol_error(what, "MQTT 5, 3.8.3.1")
+        } else {
+            malformed(what, "MQTT-3.8.3-4")
         });
     };
     let retain_handling = match byte >> 4 & 0b11 {
@@ -149,16 +151,18 @@ fn write_filter<S: Sink>(filter: &ByteString, out: &mut S) -> Result<(), EncodeE
 
 pub(super) fn decode_suback(packet: &mut Reader) -> Result<SubAck, DecodeError> {
     let packet_id = packet.packet_id()?;
-    let properties = match packet.is_v5() {
-        true => read_ack_properties(packet, PacketType::SubAck)?,
-        false => None,
+    let properties = if packet.is_v5() {
+        read_ack_properties(packet, PacketType::SubAck)?
+    } else {
+        None
     };
     let mut reasons = Vec::new();
     while !packet.is_empty() {
         // spec(5): MQTT-3.9.3-2
-        reasons.push(match packet.is_v5() {
-            true => read_reason(packet, PacketType::SubAck)?,
-            false => granted_or_failed(packet.byte()?)?,
+        reasons.push(if packet.is_v5() {
+            read_reason(packet, PacketType::SubAck)?
+        } else {
+            granted_or_failed(packet.byte()?)?
         });
     }
     if reasons.is_empty() {

@@ -4,3 +4,4 @@ mod qos;
 mod seed;
 mod spec;
 mod tidy;
+mod wire;

@@ -2,6 +2,8 @@
 //!
 //! The codec knows no role: what it shows about the content of a packet it shows for both ends, and says so.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod any_packet;
 mod golden;
 mod laws;

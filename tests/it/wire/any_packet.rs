@@ -387,15 +387,17 @@ fn disconnect(is_v5: bool) -> impl Strategy<Value = Disconnect> {
         option::of(text()),
         user_properties(),
     );
-    fields.prop_map(move |fields| match is_v5 {
-        true => Disconnect {
+    fields.prop_map(move |fields| {
+        if !is_v5 {
+            return Disconnect::new(ReasonCode::Success);
+        }
+        Disconnect {
             reason: fields.0,
             session_expiry_interval: fields.1,
             reason_string: fields.2,
             server_reference: fields.3,
             user_properties: fields.4,
-        },
-        false => Disconnect::new(ReasonCode::Success),
+        }
     })
 }
 

@@ -12,11 +12,11 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 #[track_caller]
-fn both_ways(version: ProtocolVersion, packet: Packet, digits: &str) {
+fn both_ways(version: ProtocolVersion, packet: &Packet, digits: &str) {
     let bytes = hex(digits);
-    let written = write(&packet, version).unwrap();
+    let written = write(packet, version).unwrap();
     assert_eq!(format!("{written:02X?}"), format!("{bytes:02X?}"));
-    assert_eq!(read_whole(&bytes, version), packet);
+    assert_eq!(&read_whole(&bytes, version), packet);
 }
 
 fn connect(version: ProtocolVersion, client_id: &str) -> Connect {
@@ -41,17 +41,17 @@ fn a_connect_of_each_level_names_itself() {
     for governing in [V4, V5] {
         both_ways(
             governing,
-            Packet::Connect(Box::new(connect(V4, "ab"))),
+            &Packet::Connect(Box::new(connect(V4, "ab"))),
             "10 0E 0004 4D515454 04 02 003C 0002 6162",
         );
         both_ways(
             governing,
-            Packet::Connect(Box::new(connect(V5, "ab"))),
+            &Packet::Connect(Box::new(connect(V5, "ab"))),
             "10 0F 0004 4D515454 05 02 003C 00 0002 6162",
         );
         both_ways(
             governing,
-            Packet::Connect(Box::new(connect(ProtocolVersion::V3_1, "ab"))),
+            &Packet::Connect(Box::new(connect(ProtocolVersion::V3_1, "ab"))),
             "10 10 0006 4D5149736470 03 02 003C 0002 6162",
         );
     }
@@ -74,7 +74,7 @@ fn the_fields_of_a_connect_stand_in_their_order() {
     };
     both_ways(
         V4,
-        Packet::Connect(Box::new(packet)),
+        &Packet::Connect(Box::new(packet)),
         "10 20 0004 4D515454 04 EE 003C 0001 63 0003 772F74 0004 676F6E65 0002 6D65 0002 FF00",
     );
 }
@@ -117,7 +117,7 @@ fn the_fields_and_properties_of_a_connect_stand_in_their_order() {
     };
     both_ways(
         V5,
-        Packet::Connect(Box::new(packet)),
+        &Packet::Connect(Box::new(packet)),
         "10 5D 0004 4D515454 05 D4 003C
          23 11 FFFFFFFF 21 0014 27 000003E8 22 0000 19 01 17 00 15 0001 6D 16 0001 64 26 0001 61 0001 62
          0001 63
@@ -135,7 +135,7 @@ fn a_password_needs_no_user_name_in_mqtt_5() {
     };
     both_ways(
         V5,
-        Packet::Connect(Box::new(packet)),
+        &Packet::Connect(Box::new(packet)),
         "10 10 0004 4D515454 05 42 003C 00 0000 0001 70",
     );
 }
@@ -149,10 +149,10 @@ fn connack() {
             properties: ConnAckProperties::default(),
         }))
     };
-    both_ways(V4, packet(true, ReasonCode::Success), "20 02 01 00");
-    both_ways(V4, packet(false, ReasonCode::NotAuthorized), "20 02 00 05");
-    both_ways(V5, packet(true, ReasonCode::Success), "20 03 01 00 00");
-    both_ways(V5, packet(false, ReasonCode::Banned), "20 03 00 8A 00");
+    both_ways(V4, &packet(true, ReasonCode::Success), "20 02 01 00");
+    both_ways(V4, &packet(false, ReasonCode::NotAuthorized), "20 02 00 05");
+    both_ways(V5, &packet(true, ReasonCode::Success), "20 03 01 00 00");
+    both_ways(V5, &packet(false, ReasonCode::Banned), "20 03 00 8A 00");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn connack_with_all_properties() {
     };
     both_ways(
         V5,
-        Packet::ConnAck(Box::new(packet)),
+        &Packet::ConnAck(Box::new(packet)),
         "20 3F 00 00 3C
          11 00000001 21 0002 24 01 25 00 27 00000003 12 0001 69 22 0004 1F 0001 72 28 01 29 00 2A 01
          13 0005 1A 0001 6E 1C 0001 73 15 0001 6D 16 0001 64 26 0001 61 0001 62",
@@ -195,8 +195,8 @@ fn connack_with_all_properties() {
 #[test]
 fn a_publish_of_qos_0_has_no_packet_id() {
     let packet = Packet::Publish(Publish::new(Message::new(topic("a/b"), "\0\x01hi")));
-    both_ways(V4, packet.clone(), "30 09 0003 612F62 00016869");
-    both_ways(V5, packet, "30 0A 0003 612F62 00 00016869");
+    both_ways(V4, &packet.clone(), "30 09 0003 612F62 00016869");
+    both_ways(V5, &packet, "30 0A 0003 612F62 00 00016869");
 }
 
 #[test]
@@ -214,12 +214,12 @@ fn a_publish_of_qos_1_and_2_has_its_flags_and_packet_id() {
     };
     both_ways(
         V4,
-        publish(QoS::AtLeastOnce, false, true),
+        &publish(QoS::AtLeastOnce, false, true),
         "33 05 0001 74 1234",
     );
     both_ways(
         V5,
-        publish(QoS::ExactlyOnce, true, false),
+        &publish(QoS::ExactlyOnce, true, false),
         "3C 06 0001 74 1234 00",
     );
 }
@@ -244,7 +244,7 @@ fn a_publish_with_all_properties() {
     };
     both_ways(
         V5,
-        Packet::Publish(packet),
+        &Packet::Publish(packet),
         "30 2C 0001 74 27
          23 0007 0B 01 0B 8001 01 00 02 00000001 03 0000 08 0001 72 09 0000
          26 0001 61 0001 62 26 0001 61 0001 62 78",
@@ -274,8 +274,8 @@ fn acknowledgements_are_as_short_as_they_can_be() {
     ];
     for (kind, first) in kinds {
         let mut ack = Ack::new(kind, id(0xABCD), ReasonCode::Success);
-        both_ways(V4, Packet::Ack(ack.clone()), &format!("{first} 02 ABCD"));
-        both_ways(V5, Packet::Ack(ack.clone()), &format!("{first} 02 ABCD"));
+        both_ways(V4, &Packet::Ack(ack.clone()), &format!("{first} 02 ABCD"));
+        both_ways(V5, &Packet::Ack(ack.clone()), &format!("{first} 02 ABCD"));
         ack.reason = match kind {
             AckKind::PubAck | AckKind::PubRec => ReasonCode::QuotaExceeded,
             AckKind::PubRel | AckKind::PubComp => ReasonCode::PacketIdentifierNotFound,
@@ -283,7 +283,7 @@ fn acknowledgements_are_as_short_as_they_can_be() {
         let code = ack.reason.number();
         both_ways(
             V5,
-            Packet::Ack(ack.clone()),
+            &Packet::Ack(ack.clone()),
             &format!("{first} 03 ABCD {code:02X}"),
         );
         ack.properties = Some(Box::new(AckProperties {
@@ -292,7 +292,7 @@ fn acknowledgements_are_as_short_as_they_can_be() {
         }));
         both_ways(
             V5,
-            Packet::Ack(ack),
+            &Packet::Ack(ack),
             &format!("{first} 10 ABCD {code:02X} 0C 1F 0002 6E6F 26 0001 61 0001 62"),
         );
     }
@@ -329,7 +329,7 @@ fn subscribe() {
     };
     both_ways(
         V4,
-        Packet::Subscribe(packet),
+        &Packet::Subscribe(packet),
         "82 0C 000A 0003 612F23 01 0001 2B 00",
     );
     let packet = Subscribe {
@@ -348,7 +348,7 @@ fn subscribe() {
     };
     both_ways(
         V5,
-        Packet::Subscribe(packet),
+        &Packet::Subscribe(packet),
         "82 13 000A 0C 0B FFFFFF7F 26 0001 61 0001 62 0001 61 2E",
     );
 }
@@ -365,10 +365,14 @@ fn suback() {
         ],
         properties: None,
     };
-    both_ways(V4, Packet::SubAck(packet.clone()), "90 06 000A 00 01 02 80");
+    both_ways(
+        V4,
+        &Packet::SubAck(packet.clone()),
+        "90 06 000A 00 01 02 80",
+    );
     both_ways(
         V5,
-        Packet::SubAck(packet.clone()),
+        &Packet::SubAck(packet.clone()),
         "90 07 000A 00 00 01 02 80",
     );
     packet.reasons = vec![ReasonCode::NotAuthorized];
@@ -378,7 +382,7 @@ fn suback() {
     }));
     both_ways(
         V5,
-        Packet::SubAck(packet.clone()),
+        &Packet::SubAck(packet.clone()),
         "90 09 000A 05 1F 0002 6E6F 87",
     );
     assert_eq!(
@@ -396,12 +400,12 @@ fn unsubscribe_and_unsuback() {
     };
     both_ways(
         V4,
-        Packet::Unsubscribe(packet(Vec::new())),
+        &Packet::Unsubscribe(packet(Vec::new())),
         "A2 0A 000B 0001 61 0003 622F63",
     );
     both_ways(
         V5,
-        Packet::Unsubscribe(packet(user("a", "b"))),
+        &Packet::Unsubscribe(packet(user("a", "b"))),
         "A2 12 000B 07 26 0001 61 0001 62 0001 61 0003 622F63",
     );
     let mut packet = UnsubAck {
@@ -409,25 +413,25 @@ fn unsubscribe_and_unsuback() {
         reasons: Vec::new(),
         properties: None,
     };
-    both_ways(V4, Packet::UnsubAck(packet.clone()), "B0 02 000B");
+    both_ways(V4, &Packet::UnsubAck(packet.clone()), "B0 02 000B");
     packet.reasons = vec![ReasonCode::Success, ReasonCode::NoSubscriptionExisted];
-    both_ways(V5, Packet::UnsubAck(packet), "B0 05 000B 00 00 11");
+    both_ways(V5, &Packet::UnsubAck(packet), "B0 05 000B 00 00 11");
 }
 
 #[test]
 fn pings_and_disconnects() {
     for version in [V4, V5] {
-        both_ways(version, Packet::PingReq, "C0 00");
-        both_ways(version, Packet::PingResp, "D0 00");
+        both_ways(version, &Packet::PingReq, "C0 00");
+        both_ways(version, &Packet::PingResp, "D0 00");
         both_ways(
             version,
-            Packet::Disconnect(Disconnect::new(ReasonCode::Success)),
+            &Packet::Disconnect(Disconnect::new(ReasonCode::Success)),
             "E0 00",
         );
     }
     both_ways(
         V5,
-        Packet::Disconnect(Disconnect::new(ReasonCode::DisconnectWithWill)),
+        &Packet::Disconnect(Disconnect::new(ReasonCode::DisconnectWithWill)),
         "E0 01 04",
     );
     let packet = Disconnect {
@@ -439,7 +443,7 @@ fn pings_and_disconnects() {
     };
     both_ways(
         V5,
-        Packet::Disconnect(packet),
+        &Packet::Disconnect(packet),
         "E0 16 9D 14 11 00000000 1F 0001 72 1C 0001 73 26 0001 61 0001 62",
     );
 }
@@ -455,7 +459,7 @@ fn auth() {
     };
     both_ways(
         V5,
-        Packet::Auth(packet),
+        &Packet::Auth(packet),
         "F0 16 18 14 15 0001 6D 16 0002 00FF 1F 0001 72 26 0001 61 0001 62",
     );
 }
@@ -465,6 +469,6 @@ fn auth() {
 #[test]
 fn a_byte_order_mark_is_a_character_like_any_other() {
     let packet = Packet::Publish(Publish::new(Message::new(topic("\u{FEFF}a"), "")));
-    both_ways(V4, packet.clone(), "30 06 0004 EFBBBF61");
-    both_ways(V5, packet, "30 07 0004 EFBBBF61 00");
+    both_ways(V4, &packet.clone(), "30 06 0004 EFBBBF61");
+    both_ways(V5, &packet, "30 07 0004 EFBBBF61 00");
 }

@@ -184,7 +184,7 @@ fn a_large_payload_is_sent_from_where_it_is() {
 #[test]
 fn a_send_buffer_can_be_cleared_and_used_again() {
     let mut out = SendBuffer::new();
-    out.put_slice(&[1; 200_000]);
+    out.put_slice(&vec![1; 200_000]);
     out.put_bytes(&Bytes::from(vec![2; 5000]));
     out.clear();
     assert!(out.is_empty() && out.chunk().is_empty());
