@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
 
 /// A source of choices: xorshift over a seed, the same on every machine.
 #[derive(Debug, Clone)]
@@ -49,4 +50,13 @@ pub(crate) fn each(usual: u64, scenario: impl Fn(Seed)) {
             resume_unwind(panic);
         }
     }
+}
+
+/// An instant to count from: the clock is asked here, and nowhere else in these suites.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an instant cannot be made otherwise"
+)]
+pub(crate) fn epoch() -> Instant {
+    Instant::now()
 }
