@@ -47,7 +47,7 @@ def test_the_pipeline_balances_its_books(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_the_pipeline_ends_at_once_when_interrupted(tmp_path: Path) -> None:
-    command = [sys.executable, EXAMPLES / "sensor_pipeline.py", "--chart", tmp_path / "chart.png"]
+    command = [sys.executable, str(EXAMPLES / "sensor_pipeline.py"), "--chart", str(tmp_path / "chart.png")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CHILD) as process:
         assert process.stdout is not None
         for line in process.stdout:
