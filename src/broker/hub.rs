@@ -9,7 +9,7 @@ mod inspect;
 
 use self::core::{Aftermath, Core};
 use crate::broker::outbox::{Bell, Letter, Outbox, Pressure};
-use crate::broker::protocol::{Delivery, FilterRequest, Room, SessionState};
+use crate::broker::protocol::{Delivery, FilterRequest, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
@@ -17,6 +17,7 @@ use crate::broker::subscriptions::Subscription;
 use crate::broker::{BrokerError, ClientInfo, Limits};
 use crate::codec::ReasonCode;
 use crate::message::{Message, QoS};
+use crate::session::Session;
 use crate::topic::TopicFilter;
 use parking_lot::RwLock;
 use std::num::NonZeroU32;
@@ -57,7 +58,7 @@ pub struct Granted {
     /// What to hold on to.
     pub attached: Attached,
     /// What the session has kept.
-    pub state: SessionState,
+    pub session: Session,
     /// Whether it was there before.
     pub session_present: bool,
 }
@@ -176,7 +177,7 @@ impl Hub {
         self.counters.messages_dropped_qos0.add(dropped);
         attached
             .outbox
-            .note_in_flight(leave.state.session.outbound.in_flight());
+            .note_in_flight(leave.session.outbound.in_flight());
         let aftermath = self.core.write().leave(attached, leave, now);
         self.follow(aftermath, now);
     }
@@ -409,7 +410,7 @@ fn granted(connection: ConnectionId, grant: Grant, outbox: Arc<Outbox>) -> Grant
             key: grant.key,
             outbox,
         },
-        state: grant.state,
+        session: grant.session,
         session_present: grant.session_present,
     }
 }

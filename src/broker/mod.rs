@@ -4,6 +4,7 @@
 //! `router` with `subscriptions` and `retained`; client ids, sessions and wills are `registry`; a session's delivery queue
 //! is `outbox`; what connections share, and the only locks, is `hub`; the tasks that move bytes are `driver`.
 
+mod driver;
 mod error;
 pub mod hub;
 mod options;
@@ -18,10 +19,14 @@ pub mod subscriptions;
 pub use error::BrokerError;
 pub use options::{BrokerOptions, Limits};
 
+use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::transport::Address;
+use driver::{Running, Server};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// A snapshot of the broker's counters, since it was made unless said otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,81 +93,94 @@ pub struct SessionInfo {
 }
 
 /// The handle of one broker; clones are the same broker. Made without I/O; may be started again after a stop.
-#[derive(Clone)]
+///
+/// Dropping the last handle of a running broker cuts its connections off; [`Broker::stop`] sees them out.
+#[derive(Clone, Debug)]
 pub struct Broker {
-    _todo: (),
+    server: Arc<Server>,
+    /// Held while starting and stopping: neither may overtake the other.
+    running: Arc<Mutex<Option<Running>>>,
 }
 
 impl Broker {
     /// A broker that is not running.
     pub fn new(options: BrokerOptions) -> Self {
-        let _ = options;
-        todo!()
+        Self {
+            server: Arc::new(Server::new(options)),
+            running: Arc::default(),
+        }
     }
 
     /// Binds every listener, then takes connections on the current tokio runtime until [`Broker::stop`].
     ///
     /// # Errors
-    /// A listener could not be bound (then none is), or the broker is running already.
+    /// A listener could not be bound (then none is), the options are not safe, or the broker is running already.
     pub async fn start(&self) -> Result<(), BrokerError> {
-        todo!()
+        let mut running = self.running.lock().await;
+        if running.is_some() {
+            return Err(BrokerError::AlreadyRunning);
+        }
+        *running = Some(self.server.start().await?);
+        Ok(())
     }
 
     /// Stops: no new connections; MQTT 5 clients get DISCONNECT 0x8B; what is on its way out is written for at most
     /// `grace`; then every task, socket and port is gone. Sessions and retained messages stay for the next start.
     /// Idempotent.
     pub async fn stop(&self, grace: Duration) {
-        let _ = grace;
-        todo!()
+        let mut running = self.running.lock().await;
+        if let Some(running) = running.take() {
+            self.server.stop(running, grace).await;
+        }
     }
 
     /// Whether it takes connections.
     pub fn is_running(&self) -> bool {
-        todo!()
+        self.server.is_running()
     }
 
     /// Where it really listens, in the order of the options, with the ports that were chosen; empty when not running.
     pub fn addresses(&self) -> Vec<Address> {
-        todo!()
+        self.server.addresses()
     }
 
     /// The in-memory address of this broker: always there, for clients in this process.
     pub fn memory_address(&self) -> Address {
-        todo!()
+        self.server.memory_address().clone()
     }
 
     /// Publishes as the broker itself, and returns how many sessions it matched.
     ///
+    /// Full queues do not hold the caller back: who publishes much should look at [`Broker::stats`].
+    ///
     /// # Errors
     /// Not running, or the retained store is full.
     pub fn publish(&self, message: Message) -> Result<usize, BrokerError> {
-        let _ = message;
-        todo!()
+        self.server.publish(&message)
     }
 
     /// Ends a client's connection with this reason (MQTT 5), and says whether it was there.
-    pub fn disconnect(&self, client_id: &str, reason: crate::codec::ReasonCode) -> bool {
-        let _ = (client_id, reason);
-        todo!()
+    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
+        self.server.hub().disconnect(client_id, reason)
     }
 
     /// The retained message of each topic, by topic.
     pub fn retained(&self) -> Vec<Message> {
-        todo!()
+        self.server.retained()
     }
 
     /// The connected clients, by client id.
     pub fn clients(&self) -> Vec<ClientInfo> {
-        todo!()
+        self.server.hub().clients()
     }
 
     /// The sessions, by client id.
     pub fn sessions(&self) -> Vec<SessionInfo> {
-        todo!()
+        self.server.hub().sessions()
     }
 
     /// Counters.
     pub fn stats(&self) -> BrokerStats {
-        todo!()
+        self.server.hub().stats()
     }
 }

@@ -32,7 +32,7 @@ use crate::message::{Message, QoS};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -231,6 +231,8 @@ pub struct Outbox {
     bytes_max: usize,
     /// So many are too many even from publishers that keep to our Receive Maximum.
     messages_stop: usize,
+    /// Whether there are cursors: asked before each message taken, so it must not cost a lock.
+    has_retained: AtomicBool,
     /// Told by the connection, for those who look on.
     in_flight: AtomicUsize,
 }
@@ -245,6 +247,7 @@ impl Outbox {
             messages_stop: limits
                 .queue_messages_max
                 .saturating_add(limits.queue_messages_max.max(limits.receive_maximum.into())),
+            has_retained: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
         }
     }
@@ -415,6 +418,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.cursors.retain(|old| old.filter != cursor.filter);
         state.cursors.push_back(cursor);
+        self.has_retained.store(true, Ordering::Relaxed);
     }
 
     /// Sends no more retained messages for this filter.
@@ -426,6 +430,9 @@ impl Outbox {
     /// If it is time to fetch retained messages, says for which subscription; from now until
     /// [`Outbox::push_retained`], live messages wait behind them.
     pub fn begin_retained(&self) -> Option<RetainedCursor> {
+        if !self.has_retained.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut state = self.state.lock();
         if state.count() >= RETAINED_LOW || state.held.is_some() {
             return None;
@@ -446,6 +453,8 @@ impl Outbox {
         if let Some(rest) = rest {
             state.cursors.push_front(rest);
         }
+        self.has_retained
+            .store(!state.cursors.is_empty(), Ordering::Relaxed);
     }
 
     /// The connection says how many messages are on their way.

@@ -12,10 +12,10 @@
 //! | taken over, session ends | published | published | ends, a new one begins |
 
 use crate::broker::Limits;
-use crate::broker::protocol::SessionState;
 use crate::broker::router::SessionKey;
 use crate::codec::{ReasonCode, Will};
 use crate::message::Message;
+use crate::session::Session;
 use bytestring::ByteString;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ pub struct Grant {
     /// Its number.
     pub key: SessionKey,
     /// What it has kept.
-    pub state: SessionState,
+    pub session: Session,
     /// Whether it was there before.
     pub session_present: bool,
 }
@@ -64,7 +64,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Leave {
     /// What the session has to keep.
-    pub state: SessionState,
+    pub session: Session,
     /// Whether it ended in a way that publishes the will.
     pub publish_will: bool,
     /// The new session expiry interval, if it changed at the end.
@@ -100,7 +100,7 @@ pub struct Entry {
     /// Who has it now.
     pub connection: Option<ConnectionId>,
     /// What it keeps while nobody has it.
-    state: SessionState,
+    session: Session,
     will: Option<Will>,
     waiting: Option<(ConnectionId, ConnectRequest)>,
     will_due: Option<Instant>,
@@ -216,7 +216,7 @@ impl Registry {
             return;
         }
         entry.connection = None;
-        entry.state = leave.state;
+        entry.session = leave.session;
         if let Some(interval) = leave.session_expiry_interval {
             entry.expiry_interval = interval;
         }
@@ -282,7 +282,7 @@ impl Registry {
             client_id,
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
-            state: SessionState::default(),
+            session: Session::default(),
             will: request.will.map(compact),
             waiting: None,
             will_due: None,
@@ -290,7 +290,7 @@ impl Registry {
         });
         Grant {
             key,
-            state: SessionState::default(),
+            session: Session::default(),
             session_present: false,
         }
     }
@@ -315,7 +315,7 @@ impl Registry {
                 entry.ends_at = None;
                 Grant {
                     key,
-                    state: std::mem::take(&mut entry.state),
+                    session: std::mem::take(&mut entry.session),
                     session_present: true,
                 }
             }

@@ -7,11 +7,12 @@
 use crate::seed::{Seed, each, epoch};
 use bytes::{Buf, Bytes, BytesMut};
 use rmqtt::broker::Limits;
-use rmqtt::broker::protocol::{self as server, Accept, Delivered, Delivery, SessionState};
+use rmqtt::broker::protocol::{self as server, Accept, Delivered, Delivery};
 use rmqtt::client::protocol as client;
 use rmqtt::client::{ClientError, ClientOptions};
 use rmqtt::codec::{PacketId, ProtocolVersion, ReasonCode, SendBuffer};
 use rmqtt::message::{Message, QoS};
+use rmqtt::session::Session;
 use rmqtt::topic::TopicName;
 use rmqtt::transport::Address;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -96,7 +97,7 @@ struct Pair {
     /// An older connection of the same client, of whose end the broker has not heard.
     half_open: Option<Server>,
     /// What the broker keeps of the session while nobody is connected.
-    kept: Option<SessionState>,
+    kept: Option<Session>,
     is_up: bool,
     /// Bytes that still arrive, in both directions together, before the connection is cut.
     budget: usize,
@@ -143,11 +144,11 @@ impl Server {
     }
 
     /// What is routed is answered for before the session is handed on: nobody else could.
-    fn take_state(mut self) -> SessionState {
+    fn take_state(mut self) -> Session {
         while let Some((id, _)) = self.unanswered.pop_front() {
             self.protocol.accepted(id, ReasonCode::Success);
         }
-        self.protocol.take_state()
+        self.protocol.take_session()
     }
 }
 
@@ -301,9 +302,9 @@ impl Pair {
                         self.keep(old);
                     }
                     let session_present = self.kept.is_some();
-                    let state = self.kept.take().unwrap_or_default();
+                    let session = self.kept.take().unwrap_or_default();
                     let accept = Accept {
-                        state,
+                        session,
                         session_present,
                         assigned_client_id: None,
                     };

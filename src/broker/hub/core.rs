@@ -87,7 +87,7 @@ impl Core {
             return Aftermath::default();
         };
         let leave = Leave {
-            state: grant.state,
+            session: grant.session,
             // It was never told that it is connected.
             publish_will: false,
             session_expiry_interval: None,

@@ -1,12 +1,10 @@
 //! CONNECT and CONNACK: what is checked before anybody is asked, and what is promised.
 
-use super::{
-    Event, Phase, Protocol, ProtocolError, SessionState, announces_connect, is_reserved,
-    levels_within,
-};
+use super::{Event, Phase, Protocol, ProtocolError, announces_connect, is_reserved, levels_within};
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
 };
+use crate::session::Session;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -16,7 +14,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Accept {
     /// What the session has kept; the default for a new one.
-    pub state: SessionState,
+    pub session: Session,
     /// Whether there was one to resume.
     pub session_present: bool,
     /// The client id it got, if it came without one.
@@ -146,8 +144,8 @@ impl Protocol {
             _ => (None, 0),
         };
         self.topic_alias_max = topic_alias_max;
-        self.state = accept.state;
-        let session = &mut self.state.session;
+        self.session = accept.session;
+        let session = &mut self.session;
         session.inbound.begin(
             receive_maximum.unwrap_or(NonZeroU16::MAX),
             accept.session_present,

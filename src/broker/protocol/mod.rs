@@ -33,15 +33,6 @@ pub const SEND_BUFFER_TARGET: usize = 64 << 10;
 /// With so much unread by the peer, nothing more is read from it: answers are bounded too.
 pub const SEND_BUFFER_MAX: usize = 256 << 10;
 
-/// What a session keeps between connections, apart from what waits in its queue.
-#[derive(Debug, Clone, Default)]
-pub struct SessionState {
-    /// Exchanges under way in both directions.
-    pub session: Session,
-    /// The subscription identifiers of messages in flight, for when they have to be sent again. Rarely any.
-    pub subscription_ids: BTreeMap<PacketId, Vec<NonZeroU32>>,
-}
-
 /// What the peer asks for, one at a time.
 #[derive(Debug)]
 pub enum Event {
@@ -130,7 +121,7 @@ pub struct Protocol {
     decode_limits: codec::Limits,
     phase: Phase,
     version: ProtocolVersion,
-    state: SessionState,
+    session: Session,
     out: SendBuffer,
     /// One and a half keep alive intervals; `None`: never.
     patience: Option<Duration>,
@@ -152,7 +143,7 @@ impl Protocol {
             },
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V3_1_1,
-            state: SessionState::default(),
+            session: Session::default(),
             out: SendBuffer::new(),
             patience: None,
             deadline: now.checked_add(limits.connect_timeout),
@@ -261,14 +252,14 @@ impl Protocol {
     }
 
     /// Hands out what the session keeps. The connection is over.
-    pub fn take_state(&mut self) -> SessionState {
+    pub fn take_session(&mut self) -> Session {
         self.phase = Phase::Closed;
-        std::mem::take(&mut self.state)
+        std::mem::take(&mut self.session)
     }
 
     /// Messages on their way to the peer.
     pub fn in_flight(&self) -> usize {
-        self.state.session.outbound.in_flight()
+        self.session.outbound.in_flight()
     }
 
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {

@@ -11,6 +11,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// With more than this in flight, what is sent is copied out of the read buffer it was cut from: a client that is slow to
+/// acknowledge must not keep a buffer alive for each small message.
+const BACKLOG: usize = 32;
+
 /// A message on its way to one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -56,7 +60,7 @@ impl Protocol {
             ));
         }
         self.resolve_alias(&mut publish)?;
-        let receipt = self.state.session.inbound.on_publish(&publish)?;
+        let receipt = self.session.inbound.on_publish(&publish)?;
         if receipt == Receipt::Duplicate {
             // spec(4): MQTT-4.3.3-2
             // spec(5): MQTT-4.3.3-10
@@ -123,25 +127,39 @@ impl Protocol {
             ProtocolVersion::V5 => reason,
             _ => ReasonCode::Success,
         };
-        self.state.session.inbound.accepted(packet_id, reason);
+        self.session.inbound.accepted(packet_id, reason);
         self.send_due();
     }
 
-    pub(super) fn on_ack(&mut self, ack: &Ack) -> Result<(), ProtocolError> {
-        let session = &mut self.state.session;
-        if ack.kind == AckKind::PubRel {
-            session.inbound.on_pubrel(ack);
-        } else {
-            match session.outbound.on_ack(ack)? {
-                Step::Send(pubrel) => {
-                    self.state.subscription_ids.remove(&ack.packet_id);
-                    self.write(&Packet::Ack(pubrel))?;
-                }
-                Step::Settled { .. } => {
-                    self.state.subscription_ids.remove(&ack.packet_id);
-                }
-                Step::Ignored => {}
+    /// The message could not be kept. MQTT 5 can say so; for 3.1.1 there is only the end of the connection.
+    ///
+    /// # Errors
+    /// The connection ends.
+    // spec(4): MQTT-4.8.0-2
+    pub fn reject(
+        &mut self,
+        packet_id: Option<PacketId>,
+        reason: ReasonCode,
+    ) -> Result<(), ProtocolError> {
+        match packet_id {
+            // Nobody waits for an answer to QoS 0.
+            None => {}
+            Some(packet_id) if self.version == ProtocolVersion::V5 => {
+                self.accepted(packet_id, reason);
             }
+            Some(_) => {
+                let error = refusal("no room for a message", "MQTT-4.8.0-2", reason);
+                return Err(self.fail(error));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ack(&mut self, ack: &Ack) -> Result<(), ProtocolError> {
+        if ack.kind == AckKind::PubRel {
+            self.session.inbound.on_pubrel(ack);
+        } else if let Step::Send(pubrel) = self.session.outbound.on_ack(ack)? {
+            self.write(&Packet::Ack(pubrel))?;
         }
         self.send_due();
         Ok(())
@@ -149,11 +167,11 @@ impl Protocol {
 
     /// Writes what the session owes: answers, and after a resumption what has to be sent again.
     pub fn send_due(&mut self) {
-        while let Some(ack) = self.state.session.inbound.next_ack() {
+        while let Some(ack) = self.session.inbound.next_ack() {
             self.write(&Packet::Ack(ack)).unwrap_or_default();
         }
         while self.out.len() < SEND_BUFFER_TARGET {
-            match self.state.session.outbound.next_again() {
+            match self.session.outbound.next_again() {
                 Some(packet) => self.send_again(packet),
                 None => break,
             }
@@ -161,14 +179,12 @@ impl Protocol {
     }
 
     fn send_again(&mut self, mut packet: Packet) {
-        if let Packet::Publish(publish) = &mut packet {
-            if self.version == ProtocolVersion::V5
-                && let Some(packet_id) = publish.packet_id
-                && let Some(ids) = self.state.subscription_ids.get(&packet_id)
-            {
-                publish.subscription_ids.clone_from(ids);
-            }
-            self.adapt(&mut publish.message);
+        if let Packet::Publish(publish) = &mut packet
+            && self.version != ProtocolVersion::V5
+        {
+            // The session may have begun under MQTT 5.
+            publish.message.properties = None;
+            publish.subscription_ids = Vec::new();
         }
         if self.write(&packet).is_err()
             && let Packet::Publish(publish) = packet
@@ -190,8 +206,7 @@ impl Protocol {
         };
         let refused = Ack::new(kind, packet_id, ReasonCode::PacketTooLarge);
         // What was just sent is in flight, so its acknowledgement cannot be a violation.
-        drop(self.state.session.outbound.on_ack(&refused));
-        self.state.subscription_ids.remove(&packet_id);
+        drop(self.session.outbound.on_ack(&refused));
     }
 
     /// What can be delivered now: QoS 1 and 2 need a place in the client's window, all need room to be written.
@@ -200,7 +215,7 @@ impl Protocol {
         Room {
             at_most_once,
             // spec(5): MQTT-3.3.4-7, MQTT-4.9.0-2
-            acknowledged: at_most_once && self.state.session.outbound.has_room(),
+            acknowledged: at_most_once && self.session.outbound.has_room(),
         }
     }
 
@@ -210,34 +225,27 @@ impl Protocol {
         if !count_down(&mut delivery, now) {
             return Delivered::Expired;
         }
-        self.adapt(&mut delivery.message);
+        if self.version != ProtocolVersion::V5 {
+            // 3.1.1 knows no properties.
+            delivery.message.properties = None;
+            delivery.subscription_ids = Vec::new();
+        }
         if self.packet_size_max.is_some() && !self.fits_delivery(&delivery) {
             return Delivered::TooLarge;
         }
-        let Delivery {
-            message,
-            subscription_ids,
-            expires_at,
-        } = delivery;
-        let mut publish = match self.state.session.outbound.send(message, 0) {
-            Ok(publish) => publish,
-            Err(message) => {
-                return Delivered::NoRoom(Box::new(Delivery {
-                    message,
-                    subscription_ids,
-                    expires_at,
-                }));
-            }
-        };
-        if self.version == ProtocolVersion::V5 {
-            if let (Some(packet_id), false) = (publish.packet_id, subscription_ids.is_empty()) {
-                self.state
-                    .subscription_ids
-                    .insert(packet_id, subscription_ids.clone());
-            }
-            // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
-            publish.subscription_ids = subscription_ids;
+        let is_acknowledged = delivery.message.qos > QoS::AtMostOnce;
+        let outbound = &mut self.session.outbound;
+        if is_acknowledged && !outbound.has_room() {
+            return Delivered::NoRoom(Box::new(delivery));
         }
+        if is_acknowledged && outbound.in_flight() >= BACKLOG {
+            delivery.message = delivery.message.compact();
+        }
+        // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
+        let sent = outbound.send_for(delivery.message, delivery.subscription_ids, 0);
+        let Ok(publish) = sent else {
+            return Delivered::TooLarge;
+        };
         let packet = Packet::Publish(publish);
         if codec::encode(&packet, self.version, &mut self.out).is_ok() {
             return Delivered::Sent;
@@ -246,13 +254,6 @@ impl Protocol {
             self.settle_unsent(&publish);
         }
         Delivered::TooLarge
-    }
-
-    /// 3.1.1 knows no properties.
-    fn adapt(&self, message: &mut Message) {
-        if self.version != ProtocolVersion::V5 {
-            message.properties = None;
-        }
     }
 
     fn fits_delivery(&self, delivery: &Delivery) -> bool {

@@ -1,0 +1,314 @@
+//! The tasks that move bytes and ask the clock: accept loop, connection task, timer task.
+//!
+//! Owns what runs while a broker runs, and its end: after [`Server::stop`] no task, socket or port is left. It decides
+//! nothing about MQTT: that is `protocol` for one connection and `hub` for all. One connection's task is in `connection`.
+
+mod connection;
+
+use crate::broker::hub::{Batch, Hub};
+use crate::broker::outbox::Bell;
+use crate::broker::{BrokerError, BrokerOptions};
+use crate::codec::ReasonCode;
+use crate::message::Message;
+use crate::transport::{Address, Listener, Stream};
+use connection::Connection;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+
+/// After a failed accept (mostly: no file descriptors left) the next is tried this much later.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a stop may take beyond its grace, before tasks are cut off.
+const STOP_MARGIN: Duration = Duration::from_millis(250);
+
+/// The hour, which tests may have stopped.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What the world sees of a running broker.
+#[derive(Debug, Clone, Default)]
+struct Status {
+    is_running: bool,
+    addresses: Vec<Address>,
+}
+
+/// A running broker. Dropping it cuts its tasks off.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// `Some`: stop until then.
+    stop: watch::Sender<Option<Instant>>,
+    tasks: JoinSet<()>,
+}
+
+/// A broker, running or not.
+#[derive(Debug)]
+pub(super) struct Server {
+    options: BrokerOptions,
+    hub: Arc<Hub>,
+    memory_address: Address,
+    open: Arc<AtomicUsize>,
+    status: watch::Sender<Status>,
+}
+
+impl Server {
+    pub(super) fn new(options: BrokerOptions) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            hub: Arc::new(Hub::new(Arc::new(options.limits.clone()))),
+            memory_address: Address::Memory {
+                name: format!("rmqtt-broker-{number}"),
+            },
+            options,
+            open: Arc::default(),
+            status: watch::Sender::default(),
+        }
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.status.borrow().is_running
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.status.borrow().addresses.clone()
+    }
+
+    pub(super) fn memory_address(&self) -> &Address {
+        &self.memory_address
+    }
+
+    pub(super) fn publish(&self, message: &Message) -> Result<usize, BrokerError> {
+        if !self.is_running() {
+            return Err(BrokerError::NotRunning);
+        }
+        let mut batch = Batch::default();
+        let published = self.hub.publish(message, None, &mut batch, now());
+        batch.finish();
+        published.map(|published| published.matched)
+    }
+
+    pub(super) fn retained(&self) -> Vec<Message> {
+        self.hub.retained(now())
+    }
+
+    pub(super) async fn start(&self) -> Result<Running, BrokerError> {
+        check(&self.options)?;
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in &self.options.listeners {
+            let (listener, bound) = bind(address).await?;
+            listeners.push(listener);
+            addresses.push(bound);
+        }
+        listeners.push(bind(&self.memory_address).await?.0);
+        let (stop, stopped) = watch::channel(None);
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            let doors = Doors {
+                hub: Arc::clone(&self.hub),
+                open: Arc::clone(&self.open),
+                connections: JoinSet::new(),
+                bells: HashMap::new(),
+            };
+            tasks.spawn(doors.keep(listener, stopped.clone()));
+        }
+        tasks.spawn(keep_time(Arc::clone(&self.hub), stopped));
+        self.status.send_replace(Status {
+            is_running: true,
+            addresses,
+        });
+        Ok(Running { stop, tasks })
+    }
+
+    pub(super) async fn stop(&self, running: Running, grace: Duration) {
+        let Running { stop, mut tasks } = running;
+        self.status.send_replace(Status::default());
+        let now = now();
+        stop.send_replace(Some(now.checked_add(grace).unwrap_or(now)));
+        let all_gone = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace.saturating_add(STOP_MARGIN), all_gone)
+            .await
+            .is_err()
+        {
+            tasks.shutdown().await;
+        }
+    }
+}
+
+/// What cannot work, or would not be safe.
+fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
+    for address in &options.listeners {
+        if let Address::Tcp { host, .. } = address
+            && !options.allow_anonymous
+            && !is_loopback(host)
+        {
+            return Err(BrokerError::Options(format!(
+                "listening at {address} lets anybody in the network in, since no client is asked who it is: \
+                 set allow_anonymous if that is what you want, or listen at 127.0.0.1"
+            )));
+        }
+    }
+    let limits = &options.limits;
+    let must_be_positive = [
+        ("receive_maximum", usize::from(limits.receive_maximum)),
+        ("in_flight_max", usize::from(limits.in_flight_max)),
+        ("connections_max", limits.connections_max),
+        ("sessions_max", limits.sessions_max),
+        ("topic_levels_max", limits.topic_levels_max),
+        ("queue_messages_max", limits.queue_messages_max),
+        ("queue_bytes_max", limits.queue_bytes_max),
+        ("packet_size_max", limits.packet_size_max),
+        ("control_packet_size_max", limits.control_packet_size_max),
+    ];
+    match must_be_positive.iter().find(|(_, value)| *value == 0) {
+        Some((name, _)) => Err(BrokerError::Options(format!("{name} must be at least 1"))),
+        None => Ok(()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+async fn bind(address: &Address) -> Result<(Listener, Address), BrokerError> {
+    let bound = match Listener::bind(address).await {
+        Ok(listener) => listener.address().map(|bound| (listener, bound)),
+        Err(error) => Err(error),
+    };
+    bound.map_err(|error| BrokerError::Bind {
+        address: address.to_string(),
+        kind: error.kind(),
+        os_code: error.raw_os_error(),
+        cause: error.to_string(),
+    })
+}
+
+/// One listener and the connections that came through it.
+struct Doors {
+    hub: Arc<Hub>,
+    /// Connections of all listeners.
+    open: Arc<AtomicUsize>,
+    connections: JoinSet<()>,
+    bells: HashMap<Id, Arc<Bell>>,
+}
+
+impl Doors {
+    /// Takes connections until told to stop, then sees them out.
+    async fn keep(mut self, listener: Listener, mut stopped: watch::Receiver<Option<Instant>>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                Some(ended) = self.connections.join_next_with_id(), if !self.connections.is_empty() => {
+                    self.forget(ended);
+                }
+                accepted = listener.accept() => match accepted {
+                    Ok(stream) => self.welcome(stream),
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                },
+            }
+        }
+        drop(listener);
+        let deadline = *stopped.borrow();
+        for bell in self.bells.values() {
+            bell.tell_to_go(ReasonCode::ServerShuttingDown);
+        }
+        let seen_out = async { while self.connections.join_next().await.is_some() {} };
+        let deadline = deadline.unwrap_or_else(now);
+        if tokio::time::timeout_at(deadline.into(), seen_out)
+            .await
+            .is_err()
+        {
+            self.connections.shutdown().await;
+        }
+    }
+
+    fn welcome(&mut self, stream: Stream) {
+        let Some(place) = Place::take(&self.open, self.hub.limits().connections_max) else {
+            // Before CONNECT there is nothing that could be said.
+            self.hub.counters().connects_refused.add_one();
+            return;
+        };
+        let bell = Arc::new(Bell::default());
+        let connection = Connection::new(stream, Arc::clone(&self.hub), Arc::clone(&bell), now());
+        let task = self.connections.spawn(async move {
+            let _place = place;
+            connection.run().await;
+        });
+        self.bells.insert(task.id(), bell);
+    }
+
+    /// A connection's task has ended; if by a fault of ours, that has cost this one connection.
+    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => error.id(),
+        };
+        self.bells.remove(&id);
+    }
+}
+
+/// One of the places for connections; free again when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let place = Self(Arc::clone(open));
+        (open.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Calls the hub when something is due.
+async fn keep_time(hub: Arc<Hub>, mut stopped: watch::Receiver<Option<Instant>>) {
+    loop {
+        let next = hub.next_timeout();
+        if next.is_some_and(|at| at <= now()) {
+            hub.handle_timeout(now());
+            // A slice at a time: others want to run too.
+            tokio::task::yield_now().await;
+            if stopped.has_changed().unwrap_or(true) {
+                return;
+            }
+            continue;
+        }
+        let due = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let earlier = poll_fn(|cx| {
+            if hub.timer_bell().answer(cx.waker()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::select! {
+            _ = stopped.changed() => return,
+            () = earlier => {}
+            () = due => {}
+        }
+    }
+}

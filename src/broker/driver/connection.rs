@@ -1,0 +1,529 @@
+//! One connection's task: read what is there, let `protocol` and `hub` decide, write it all at once.
+//!
+//! A batch is: read until the socket has no more, take in every packet, wake those who got something, take out what waits
+//! for this client, one write. Whatever ends the task, a panic included, the session is handed back by `Drop`.
+
+use super::now;
+use crate::broker::ClientInfo;
+use crate::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome, Published};
+use crate::broker::outbox::{Bell, GRACE, Outbox, Pressure};
+use crate::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError};
+use crate::broker::registry::{ConnectRequest, ConnectionId, Leave};
+use crate::codec::{Connect, PacketId, ReasonCode};
+use crate::message::Message;
+use crate::transport::Stream;
+use bytes::{Buf, BytesMut};
+use bytestring::ByteString;
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Sleep;
+
+/// Room for the first read of a batch. An idle connection holds none of it.
+const READ_SMALL: usize = 2 << 10;
+
+/// Room for each read while there is much to read.
+const READ_LARGE: usize = 64 << 10;
+
+/// So much is read before it is dealt with.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A peer that takes nothing of what is written for so long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// For the last words and for the peer to read them.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The tie to a session.
+#[derive(Debug)]
+enum Link {
+    None,
+    /// An older connection has to let go first.
+    Waiting(ConnectionId, Option<ByteString>),
+    Attached(Attached),
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The peer took its leave.
+    Goodbye {
+        publish_will: bool,
+        session_expiry_interval: Option<u32>,
+    },
+    /// The pipe broke or was closed.
+    Lost,
+    /// We want it to go.
+    ToldToGo(ReasonCode),
+    /// Not let in.
+    Refused,
+    /// It broke a rule or a limit.
+    Fault(ProtocolError),
+}
+
+impl From<ProtocolError> for End {
+    fn from(error: ProtocolError) -> Self {
+        Self::Fault(error)
+    }
+}
+
+/// One connection.
+pub(super) struct Connection {
+    stream: Stream,
+    protocol: Protocol,
+    hub: Arc<Hub>,
+    bell: Arc<Bell>,
+    link: Link,
+    input: BytesMut,
+    is_at_end: bool,
+    batch: Batch,
+    /// Answers that wait until the queues below have room again.
+    withheld: Vec<(PacketId, ReasonCode)>,
+    full: Vec<(Arc<Outbox>, Pressure)>,
+    /// Since when nothing could be written although something waits.
+    stalled_since: Option<Instant>,
+    sleep: Pin<Box<Sleep>>,
+    sleeps_until: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, hub: Arc<Hub>, bell: Arc<Bell>, now: Instant) -> Self {
+        let protocol = Protocol::new(Arc::clone(hub.limits()), now);
+        let sleeps_until = protocol.next_timeout().unwrap_or(now);
+        Self {
+            stream,
+            protocol,
+            hub,
+            bell,
+            link: Link::None,
+            input: BytesMut::new(),
+            is_at_end: false,
+            batch: Batch::default(),
+            withheld: Vec::new(),
+            full: Vec::new(),
+            stalled_since: None,
+            sleep: Box::pin(tokio::time::sleep_until(sleeps_until.into())),
+            sleeps_until,
+        }
+    }
+
+    /// Serves the client until one side ends the connection.
+    pub(super) async fn run(mut self) {
+        let end = loop {
+            let worked = self.work(now());
+            self.batch.finish();
+            if let Err(end) = worked {
+                break end;
+            }
+            if self.wait().await.is_err() {
+                break End::Lost;
+            }
+        };
+        self.take_leave(&end);
+        if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
+            // When nobody reads them, last words are lost words.
+            drop(tokio::time::timeout(FAREWELL, self.say_farewell()).await);
+        }
+    }
+
+    /// Everything that can be done without waiting.
+    fn work(&mut self, now: Instant) -> Result<(), End> {
+        if let Some(reason) = self.bell.told_to_go() {
+            return Err(End::ToldToGo(reason));
+        }
+        self.claim(now)?;
+        self.ease(now);
+        self.check_time(now)?;
+        while !self.is_held_back()
+            && !self.protocol.is_congested()
+            && let Some(event) = self.protocol.receive(&mut self.input, now)?
+        {
+            self.on_event(event, now)?;
+        }
+        if self.is_at_end && !self.is_held_back() && !self.protocol.is_congested() {
+            return Err(End::Lost);
+        }
+        self.deliver(now);
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant) -> Result<(), End> {
+        match event {
+            Event::ConnectRequested(connect) => self.on_connect(*connect, now),
+            Event::Publish { message, packet_id } => self.on_publish(&message, packet_id, now),
+            Event::Subscribe(request) => {
+                if let Link::Attached(attached) = &self.link {
+                    let id = request.subscription_id;
+                    let reasons = self.hub.subscribe(attached, &request.filters, id);
+                    self.protocol.subscribed(request.packet_id, reasons)?;
+                }
+                Ok(())
+            }
+            Event::Unsubscribe(request) => {
+                if let Link::Attached(attached) = &self.link {
+                    let reasons = self.hub.unsubscribe(attached, &request.filters);
+                    self.protocol.unsubscribed(request.packet_id, reasons)?;
+                }
+                Ok(())
+            }
+            Event::Disconnected {
+                publish_will,
+                session_expiry_interval,
+            } => Err(End::Goodbye {
+                publish_will,
+                session_expiry_interval,
+            }),
+        }
+    }
+
+    fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
+        let assigned = connect.client_id.is_empty().then(new_client_id);
+        let client_id = assigned.clone().unwrap_or(connect.client_id);
+        let arrival = Arrival {
+            info: ClientInfo {
+                client_id: client_id.to_string(),
+                version: connect.version,
+                peer_address: self.stream.peer_address(),
+                username: connect.username.map(|name| name.to_string()),
+                keep_alive: connect.keep_alive,
+            },
+            request: ConnectRequest {
+                client_id,
+                clean_start: connect.clean_start,
+                session_expiry_interval: self.protocol.session_expiry_interval(),
+                will: connect.will,
+            },
+            bell: Arc::clone(&self.bell),
+        };
+        match self.hub.connect(arrival, now) {
+            Outcome::Granted(granted) => self.enter(*granted, assigned, now),
+            Outcome::Wait(connection) => {
+                self.link = Link::Waiting(connection, assigned);
+                Ok(())
+            }
+            Outcome::Refused(reason) => {
+                self.protocol.refuse(reason);
+                Err(End::Refused)
+            }
+        }
+    }
+
+    /// Takes the session that was waited for, if it is free now.
+    fn claim(&mut self, now: Instant) -> Result<(), End> {
+        let Link::Waiting(connection, assigned) = &mut self.link else {
+            return Ok(());
+        };
+        match self.hub.claim(*connection) {
+            Some(granted) => {
+                let assigned = assigned.take();
+                self.enter(*granted, assigned, now)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        granted: Granted,
+        assigned_client_id: Option<ByteString>,
+        now: Instant,
+    ) -> Result<(), End> {
+        self.link = Link::Attached(granted.attached);
+        let accept = Accept {
+            session: granted.session,
+            session_present: granted.session_present,
+            assigned_client_id,
+        };
+        self.protocol.accept(accept, now)?;
+        self.hub.counters().connects_accepted.add_one();
+        Ok(())
+    }
+
+    fn on_publish(
+        &mut self,
+        message: &Message,
+        packet_id: Option<PacketId>,
+        now: Instant,
+    ) -> Result<(), End> {
+        self.hub.counters().messages_received.add_one();
+        let publisher = match &self.link {
+            Link::Attached(attached) => Some(attached.key),
+            _ => None,
+        };
+        let published = self.hub.publish(message, publisher, &mut self.batch, now);
+        match (published, packet_id) {
+            (Ok(published), Some(packet_id)) => self.on_published(published, packet_id),
+            (Ok(_), None) => {}
+            (Err(_), packet_id) => self.protocol.reject(packet_id, ReasonCode::QuotaExceeded)?,
+        }
+        Ok(())
+    }
+
+    fn on_published(&mut self, published: Published, packet_id: PacketId) {
+        let reason = match published.matched {
+            0 => ReasonCode::NoMatchingSubscribers,
+            _ => ReasonCode::Success,
+        };
+        if published.full.is_empty() && self.full.is_empty() {
+            // spec(4): MQTT-4.3.2-2, MQTT-4.5.0-1
+            // spec(5): MQTT-4.3.2-4, MQTT-4.5.0-1
+            self.protocol.accepted(packet_id, reason);
+            return;
+        }
+        self.withheld.push((packet_id, reason));
+        for (outbox, pressure) in published.full {
+            match self
+                .full
+                .iter_mut()
+                .find(|known| Arc::ptr_eq(&known.0, &outbox))
+            {
+                Some(known) => known.1 = known.1.max(pressure),
+                None => self.full.push((outbox, pressure)),
+            }
+        }
+    }
+
+    /// Answers what was withheld, once the queues it went into have drained.
+    fn ease(&mut self, now: Instant) {
+        if self.full.is_empty() {
+            return;
+        }
+        let was_held_back = self.is_held_back();
+        let bell = &self.bell;
+        self.full.retain(|(outbox, _)| outbox.holds_back(bell));
+        if was_held_back && !self.is_held_back() {
+            self.protocol.touch(now);
+        }
+        if self.full.is_empty() {
+            self.answer_withheld();
+        }
+    }
+
+    /// All that is withheld is queued: it is safe, whatever becomes of this connection.
+    fn answer_withheld(&mut self) {
+        for (packet_id, reason) in self.withheld.drain(..) {
+            self.protocol.accepted(packet_id, reason);
+        }
+    }
+
+    /// Whether a queue is so full that nothing more is read from this publisher.
+    fn is_held_back(&self) -> bool {
+        self.full
+            .iter()
+            .any(|(_, pressure)| *pressure == Pressure::Stop)
+    }
+
+    fn check_time(&mut self, now: Instant) -> Result<(), End> {
+        if !self.is_held_back() {
+            self.protocol.handle_timeout(now)?;
+        }
+        if self.stall_deadline().is_some_and(|at| at <= now) {
+            return Err(End::Lost);
+        }
+        if self.overdue_at().is_some_and(|at| at <= now) {
+            return Err(End::ToldToGo(ReasonCode::QuotaExceeded));
+        }
+        Ok(())
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        self.stalled_since?.checked_add(WRITE_STALL)
+    }
+
+    fn overdue_at(&self) -> Option<Instant> {
+        match &self.link {
+            Link::Attached(attached) => attached.outbox.overdue_at(),
+            _ => None,
+        }
+    }
+
+    fn next_timeout(&self, now: Instant) -> Instant {
+        let protocol = match self.is_held_back() {
+            true => None,
+            false => self.protocol.next_timeout(),
+        };
+        [protocol, self.stall_deadline(), self.overdue_at()]
+            .into_iter()
+            .flatten()
+            .min()
+            // Nothing is due: look again in a while.
+            .unwrap_or(now + GRACE * 360)
+    }
+
+    /// Takes out what waits for this client, as far as its window and the next write have room.
+    fn deliver(&mut self, now: Instant) {
+        let Link::Attached(attached) = &self.link else {
+            return;
+        };
+        self.protocol.send_due();
+        let counters = self.hub.counters();
+        while let Some(delivery) = self.hub.take(attached, self.protocol.room(), now) {
+            match self.protocol.deliver(delivery, now) {
+                Delivered::Sent => counters.messages_delivered.add_one(),
+                Delivered::Expired | Delivered::TooLarge => counters.messages_expired.add_one(),
+                Delivered::NoRoom(delivery) => {
+                    attached.outbox.put_back(*delivery);
+                    break;
+                }
+            }
+        }
+        attached.outbox.note_in_flight(self.protocol.in_flight());
+    }
+
+    /// Waits until there is something to do: bytes moved, bell rung, time passed.
+    async fn wait(&mut self) -> io::Result<()> {
+        let wanted = self.next_timeout(now());
+        // A timer that goes off too early costs less than one that is moved with every packet.
+        if wanted < self.sleeps_until || self.sleep.is_elapsed() {
+            self.sleeps_until = wanted;
+            self.sleep.as_mut().reset(wanted.into());
+        }
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let has_written = self.poll_write(cx)?.is_ready();
+        let has_read = self.poll_read(cx)?.is_ready();
+        if self.bell.answer(cx.waker()) || has_written || has_read {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.sleep.as_mut().poll(cx));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready if anything was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut progress = Poll::Pending;
+        while self.protocol.outgoing().has_remaining() {
+            let write = pin!(self.stream.write_buf(self.protocol.outgoing())).poll(cx)?;
+            match write {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => {
+                    self.hub.counters().bytes_sent.add(count);
+                    self.stalled_since = None;
+                    progress = Poll::Ready(Ok(()));
+                }
+                Poll::Pending => {
+                    if self.stalled_since.is_none() {
+                        self.stalled_since = Some(now());
+                        // The timer has to learn of the new deadline.
+                        progress = Poll::Ready(Ok(()));
+                    }
+                    break;
+                }
+            }
+        }
+        progress
+    }
+
+    /// Reads until there is no more or enough for a batch. Ready if anything was read, the end included.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut progress = Poll::Pending;
+        let mut room = READ_SMALL;
+        let mut batch = 0;
+        let wants_none = self.is_at_end
+            || self.is_held_back()
+            || self.protocol.is_congested()
+            || matches!(self.link, Link::Waiting(..));
+        while !wants_none && batch < BATCH_BYTES {
+            self.input.reserve(room);
+            let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx)?;
+            match read {
+                Poll::Ready(0) => {
+                    self.is_at_end = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(count) => {
+                    batch += count;
+                    room = READ_LARGE;
+                    self.hub.counters().bytes_received.add(count);
+                    progress = Poll::Ready(Ok(()));
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.input.is_empty() {
+            // Nothing half-read: while nothing comes, no memory is held for it.
+            self.input = BytesMut::new();
+        }
+        progress
+    }
+
+    /// Lets go of the session. The peer is told why, where it can be.
+    fn take_leave(&mut self, end: &End) {
+        let counters = self.hub.counters();
+        match end {
+            End::Refused | End::Fault(ProtocolError::Refused(_)) => {
+                counters.connects_refused.add_one();
+            }
+            End::Fault(_) | End::ToldToGo(ReasonCode::QuotaExceeded) => {
+                counters.connections_violated.add_one();
+            }
+            _ => {}
+        }
+        self.answer_withheld();
+        if let End::ToldToGo(reason) = end {
+            if let Link::Waiting(..) = self.link {
+                self.protocol.refuse(ReasonCode::ServerBusy);
+            }
+            // spec(5): MQTT-3.1.4-3
+            self.protocol.close(*reason);
+        }
+        let (publish_will, session_expiry_interval) = match end {
+            End::Goodbye {
+                publish_will,
+                session_expiry_interval,
+            } => (*publish_will, *session_expiry_interval),
+            _ => (true, None),
+        };
+        self.let_go(publish_will, session_expiry_interval);
+    }
+
+    fn let_go(&mut self, publish_will: bool, session_expiry_interval: Option<u32>) {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => {}
+            Link::Waiting(connection, _) => self.hub.give_up(connection, now()),
+            Link::Attached(attached) => {
+                let leave = Leave {
+                    session: self.protocol.take_session(),
+                    publish_will,
+                    session_expiry_interval,
+                };
+                self.hub.detach(&attached, leave, now());
+            }
+        }
+    }
+
+    /// Writes what is left, then listens for a while without taking anything in: closing at once could take the last
+    /// words away from a peer that is still talking.
+    async fn say_farewell(&mut self) -> io::Result<()> {
+        let last_words = self.protocol.outgoing();
+        let count = last_words.remaining();
+        self.stream.write_all_buf(last_words).await?;
+        self.hub.counters().bytes_sent.add(count);
+        self.stream.shutdown().await?;
+        let mut ignored = [0; 512];
+        while self.stream.read(&mut ignored).await? > 0 {}
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    /// A task that was cut off or has panicked must not keep a session for ever.
+    fn drop(&mut self) {
+        self.batch.finish();
+        self.answer_withheld();
+        self.let_go(true, None);
+    }
+}
+
+/// A client id that nobody has and nobody can guess.
+fn new_client_id() -> ByteString {
+    let random = || RandomState::new().hash_one(0);
+    ByteString::from(format!("rmqtt-{:016x}{:016x}", random(), random()))
+}
