@@ -38,7 +38,16 @@ impl FixedHeader {
         if version == ProtocolVersion::V5 && packet_type != PacketType::Connect {
             check_shortest(variable.is_shortest)?;
         }
-        check_remaining(packet_type, variable.value, version)?;
+        if !fits(packet_type, variable.value, version) {
+            let clause = match version {
+                ProtocolVersion::V5 => "MQTT 5, 2.1.4",
+                _ => "MQTT 3.1.1, 2.2.3",
+            };
+            return Err(malformed(
+                "the remaining length does not fit the kind of packet",
+                clause,
+            ));
+        }
         Ok(Some(Self {
             packet_type,
             flags,
@@ -104,12 +113,8 @@ fn check_flags(
     Err(malformed("the flags of the fixed header are wrong", clause))
 }
 
-/// Packets of a fixed size are refused before they have arrived.
-fn check_remaining(
-    packet_type: PacketType,
-    remaining: usize,
-    version: ProtocolVersion,
-) -> Result<(), DecodeError> {
+/// Whether a packet of this kind can have this remaining length: one of a fixed size is refused before it has arrived.
+pub(super) fn fits(packet_type: PacketType, remaining: usize, version: ProtocolVersion) -> bool {
     let is_v5 = version == ProtocolVersion::V5;
     let (least, most) = match packet_type {
         PacketType::PingReq | PacketType::PingResp => (0, 0),
@@ -127,16 +132,5 @@ fn check_remaining(
         PacketType::Disconnect | PacketType::Auth => (0, usize::MAX),
         _ => (2, usize::MAX),
     };
-    if (least..=most).contains(&remaining) {
-        return Ok(());
-    }
-    let clause = if is_v5 {
-        "MQTT 5, 2.1.4"
-    } else {
-        "MQTT 3.1.1, 2.2.3"
-    };
-    Err(malformed(
-        "the remaining length does not fit the kind of packet",
-        clause,
-    ))
+    (least..=most).contains(&remaining)
 }

@@ -9,6 +9,7 @@ mod connack;
 mod connect;
 mod control;
 mod error;
+mod explain;
 mod header;
 mod packet;
 mod properties;
@@ -19,6 +20,7 @@ mod subscribe;
 mod wire;
 
 pub use error::{DecodeError, EncodeError};
+pub use explain::{Explanation, Fault, PARTS_MAX, Part, explain};
 pub use packet::{
     Ack, AckKind, AckProperties, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties,
     Disconnect, Packet, PacketId, PacketType, Publish, RetainHandling, SubAck, Subscribe,

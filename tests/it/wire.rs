@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod any_packet;
+mod explained;
 mod golden;
 mod laws;
 mod limits;
