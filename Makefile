@@ -100,16 +100,14 @@ deny: ## licences, advisories and doubled versions of our dependencies (needs ca
 bench: .venv-demo/.package ## what a message costs here, in CPU time
 	$(DEMO)/python benches/messages.py $(ARGS)
 
-fuzz: ## the codec's and router's property tests, with many more cases (CASES=50000)
-	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it codec
-	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it router
+fuzz: ## the codec's property tests, with many more cases (CASES=50000)
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it wire::
 
-spec: ## which numbered statements of the standards have a test
-	$(CARGO) test --locked --test it spec -- --nocapture
+spec: ## every numbered statement of the standards, with its tests and the code that obeys it
+	RMQTT_SPEC_MATRIX=1 $(CARGO) test --locked --test it spec:: -- --nocapture
 
-sim: ## the seeded simulations, with many more seeds (SEEDS=20000; RMQTT_SEED=n replays one)
-	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it sim -- --nocapture
-	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it pair -- --nocapture
+sim: ## the seeded suites, with many more seeds (SEEDS=20000; RMQTT_SEED=n replays one)
+	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: sim::
 
 clean: ## remove everything that was built
 	rm -rf .venv .venv-demo build dist target examples/out .mypy_cache .ruff_cache .pytest_cache
