@@ -1,0 +1,366 @@
+"""`Broker`: an MQTT broker inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from rmqtt._client import Client
+from rmqtt._rmqtt import NativeBroker
+from rmqtt._types import BrokerStats, ClientInfo, Limits, SessionInfo
+from rmqtt.exceptions import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from rmqtt._rmqtt import Message
+    from rmqtt._types import Payload, QoSLike, UserProperties
+
+__all__ = ["Broker"]
+
+
+class Broker:
+    """An MQTT broker for 3.1.1 and 5.0 that runs on threads of its own: a busy interpreter does not stall it.
+
+    ``async with`` and ``with`` start and stop it; `serve` runs it until cancelled; `start` and `stop` do where blocks
+    do not fit, as in notebooks. It may be started again after a stop: sessions and retained messages are kept in memory
+    meanwhile.
+
+    Parameters
+    ----------
+    listeners
+        Where to listen: ``mqtt://host:port``; port 0 takes any free one (`port` and `url` tell which); ``mem://name``
+        for clients in this process. Without any: ``mqtt://127.0.0.1:1883``.
+    limits
+        The bounds.
+    allow_anonymous
+        Listen on other addresses than loopback although nobody is asked who they are.
+
+    Raises
+    ------
+    ValueError
+        A listener is no address, or a limit is out of its range.
+
+    Examples
+    --------
+    >>> import rmqtt
+    >>> with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
+    ...     broker.url == f"mqtt://127.0.0.1:{broker.port}"
+    True
+    """
+
+    __slots__ = ("__weakref__", "_listeners", "_native")
+
+    def __init__(
+        self,
+        *listeners: str,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        allow_anonymous: bool | None = None,
+    ) -> None:
+        self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
+        self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits)
+
+    async def serve(self) -> None:
+        """Start, and run until cancelled; then stop, giving what is on its way out a second.
+
+        Raises
+        ------
+        BindError
+            A listener could not be bound.
+
+        Examples
+        --------
+        >>> async def main():
+        ...     await rmqtt.Broker("mqtt://127.0.0.1:0").serve()
+        """
+        async with self:
+            await asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        start = self._native.start()
+        try:
+            await start
+        except asyncio.CancelledError:
+            # It may have come up meanwhile.
+            await self._native.stop(0)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._native.stop(1.0)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Start, and return when it listens. No event loop is needed.
+
+        Returns
+        -------
+        Broker
+            Itself.
+
+        Raises
+        ------
+        BindError
+            A listener could not be bound; then none is.
+        BrokerError
+            It is running already.
+
+        Examples
+        --------
+        >>> broker = rmqtt.Broker("mqtt://127.0.0.1:0").start()
+        >>> broker.stop()
+        """
+        self._native.start_blocking()
+        return self
+
+    def stop(self, grace: float = 1.0) -> None:
+        """Stop: clients of MQTT 5 are told, sockets are closed, ports are free. A second call does nothing.
+
+        Parameters
+        ----------
+        grace
+            Seconds for what is on its way out.
+
+        Examples
+        --------
+        >>> broker.stop(grace=0)
+        """
+        self._native.stop_blocking(grace)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes connections."""
+        return self._native.is_running
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it really listens, with the ports that were chosen; empty when it does not run."""
+        return self._native.urls
+
+    @property
+    def url(self) -> str:
+        """Where it really listens, the first of `urls`.
+
+        Raises
+        ------
+        BrokerError
+            It does not run.
+        """
+        urls = self.urls
+        if not urls:
+            raise BrokerError("the broker is not running: use `with broker`, or broker.start() first")
+        return urls[0]
+
+    @property
+    def port(self) -> int:
+        """The port of the first network listener.
+
+        Raises
+        ------
+        BrokerError
+            It does not run, or listens in memory only.
+        """
+        port = self._native.port
+        if port is None:
+            raise BrokerError("the broker has no port: it is not running, or listens in memory only")
+        return port
+
+    def client(self, **options: Any) -> Client:
+        """Make a client that reaches this broker in memory, without a socket.
+
+        Parameters
+        ----------
+        options
+            As of `Client`.
+
+        Returns
+        -------
+        Client
+            Not connected yet.
+
+        Examples
+        --------
+        >>> async with broker.client(client_id="inside") as client:
+        ...     await client.publish("a", b"1")
+        PublishResult(SUCCESS)
+        """
+        return Client(self._native.memory_url, **options)
+
+    def publish_now(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        qos: QoSLike = 0,
+        retain: bool = False,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+        user_properties: UserProperties = (),
+    ) -> int:
+        """Publish as the broker itself; the plain twin of `publish`, for where there is no event loop.
+
+        Parameters
+        ----------
+        topic, payload, qos, retain, expiry, content_type, response_topic, correlation, user_properties
+            As of `Client.publish`.
+
+        Returns
+        -------
+        int
+            Sessions that it matched.
+
+        Raises
+        ------
+        TopicError
+            The topic is no topic name.
+        BrokerError
+            It does not run.
+        StorageError
+            The store of retained messages is full.
+
+        Examples
+        --------
+        >>> broker.publish_now("plant/7/set", "22", retain=True)
+        0
+        """
+        properties = {
+            "expiry": expiry,
+            "content_type": content_type,
+            "response_topic": response_topic,
+            "correlation": correlation,
+            "user_properties": list(user_properties),
+        }
+        return self._native.publish(topic, payload, qos, retain, properties)
+
+    async def publish(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        qos: QoSLike = 0,
+        retain: bool = False,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+        user_properties: UserProperties = (),
+    ) -> int:
+        """Publish as the broker itself.
+
+        Parameters
+        ----------
+        topic, payload, qos, retain, expiry, content_type, response_topic, correlation, user_properties
+            As of `Client.publish`.
+
+        Returns
+        -------
+        int
+            Sessions that it matched.
+
+        Raises
+        ------
+        TopicError
+            The topic is no topic name.
+        BrokerError
+            It does not run.
+        StorageError
+            The store of retained messages is full.
+
+        Examples
+        --------
+        >>> await broker.publish("plant/7/set", "22", retain=True)
+        0
+        """
+        return self.publish_now(
+            topic,
+            payload,
+            qos=qos,
+            retain=retain,
+            expiry=expiry,
+            content_type=content_type,
+            response_topic=response_topic,
+            correlation=correlation,
+            user_properties=user_properties,
+        )
+
+    async def disconnect(self, client_id: str, reason: int = 0x98) -> bool:
+        """End a client's connection.
+
+        Parameters
+        ----------
+        client_id
+            Whose.
+        reason
+            Told to clients of MQTT 5; 0x98 is *administrative action*.
+
+        Returns
+        -------
+        bool
+            Whether it was there.
+
+        Examples
+        --------
+        >>> await broker.disconnect("nobody")
+        False
+        """
+        return self._native.disconnect(client_id, reason)
+
+    @property
+    def retained(self) -> Mapping[str, Message]:
+        """A snapshot of the retained messages, by topic."""
+        return MappingProxyType(self._native.retained())
+
+    @property
+    def sessions(self) -> Mapping[str, SessionInfo]:
+        """A snapshot of the sessions, by client id."""
+        return MappingProxyType({fields["client_id"]: SessionInfo(**fields) for fields in self._native.sessions()})
+
+    @property
+    def clients(self) -> Mapping[str, ClientInfo]:
+        """A snapshot of the connected clients, by client id."""
+        return MappingProxyType({fields["client_id"]: ClientInfo(**fields) for fields in self._native.clients()})
+
+    def stats(self) -> BrokerStats:
+        """Take a snapshot of the counters.
+
+        Examples
+        --------
+        >>> broker.stats().connections
+        0
+        """
+        return BrokerStats(**self._native.stats())
+
+    def __repr__(self) -> str:
+        where = f"at {', '.join(self.urls)}" if self.is_running else "not running"
+        return f"<Broker {where}>"
+
+    def _repr_html_(self) -> str:
+        stats = self.stats()
+        rows = {
+            "listening at": ", ".join(self.urls) if self.is_running else "not running",
+            "clients": stats.connections,
+            "sessions": stats.sessions,
+            "subscriptions": stats.subscriptions,
+            "retained messages": stats.retained_messages,
+            "messages in / out": f"{stats.messages_received} / {stats.messages_delivered}",
+        }
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(v))}</td></tr>" for name, v in rows.items()
+        )
+        return f"<table><caption>rmqtt broker</caption>{cells}</table>"

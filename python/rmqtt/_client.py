@@ -1,0 +1,646 @@
+"""`Client` and `Subscription`: the asyncio face of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from rmqtt import _types
+from rmqtt._rmqtt import NativeClient
+from rmqtt._types import ClientStats, Negotiated, Outbox, QoS, Reconnect
+from rmqtt.exceptions import Closed, MqttTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Generator
+    from types import TracebackType
+
+    from rmqtt._rmqtt import Message, NativeSubscription, PublishResult, Reader
+    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UserProperties, Will
+
+__all__ = ["Client", "Subscription"]
+
+# Seconds that a clean end waits for what is queued to be sent and acknowledged.
+_DRAIN = 5.0
+
+
+class Client:
+    """One connection to a broker, kept through cuts.
+
+    Enter it with ``async with``, which connects; the end of the block waits up to 5 seconds for what is queued, and
+    says goodbye. A block left by an exception has the broker publish the will. A client belongs to the event loop it
+    is connected in, and cannot be used again after it was closed.
+
+    Parameters
+    ----------
+    url
+        ``mqtt://host[:port]``, ``mem://name`` for a broker in this process, or a bare host name. Port 1883 if not said.
+    port
+        Port, where the URL has none; 1 to 65 535.
+    client_id
+        Names the session at the broker; `None`: a random one.
+    version
+        ``"5.0"`` or ``"3.1.1"`` to speak only that; `None`: 5.0, and 3.1.1 where the broker refuses it.
+    username, password
+        Who we are. Both travel as they are: without TLS, anybody on the way can read them.
+    clean_start
+        Begin with no session. Otherwise the broker resumes the one of this client id, if it has it.
+    session_expiry
+        Seconds that the broker keeps the session after the connection; `math.inf`: for ever. MQTT 5 only.
+    keep_alive
+        Seconds without traffic after which to ask whether the other side is alive; 0 to 65 535, 0: never.
+    connect_timeout
+        Seconds for resolving the name, connecting, and the broker's answer together.
+    receive_maximum
+        Messages of QoS 1 and 2 that the broker may have on the way to us unacknowledged; 1 to 65 535.
+    max_packet_size
+        The largest packet that we take, in bytes; `None`: any that the format allows (256 MiB).
+    topic_alias_max
+        Topic aliases that the broker may use towards us; 0 to 65 535.
+    will
+        Published by the broker when it loses us.
+    reconnect
+        When to connect again after a cut; `None`: never, the first cut ends the client.
+    outbox
+        The bounds of what waits to be sent or acknowledged.
+    user_properties
+        Names and values for the broker, in order (MQTT 5).
+
+    Raises
+    ------
+    ValueError
+        The URL is none, or a value is out of its range.
+
+    Examples
+    --------
+    >>> import asyncio, rmqtt
+    >>> async def main():
+    ...     async with rmqtt.Broker("mem://client-example") as broker:
+    ...         async with rmqtt.Client(broker.url) as client:
+    ...             result = await client.publish("plant/7/temperature", b"21.5", qos=1)
+    ...             return result.reason_code.name
+    >>> asyncio.run(main())
+    'NO_MATCHING_SUBSCRIBERS'
+    """
+
+    __slots__ = ("__weakref__", "_native", "_url")
+
+    def __init__(
+        self,
+        url: str = "mqtt://127.0.0.1",
+        /,
+        *,
+        port: int | None = None,
+        client_id: str | None = None,
+        version: Literal["5.0", "3.1.1"] | None = None,
+        username: str | None = None,
+        password: str | bytes | None = None,
+        clean_start: bool = True,
+        session_expiry: float = 0,
+        keep_alive: float = 60,
+        connect_timeout: float = 10,
+        receive_maximum: int = 1024,
+        max_packet_size: int | None = None,
+        topic_alias_max: int = 64,
+        will: Will | None = None,
+        reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
+        outbox: Outbox = Outbox(),  # noqa: B008 - frozen
+        user_properties: UserProperties = (),
+    ) -> None:
+        self._url = url if port is None else f"{url}:{port}"
+        self._native = NativeClient(
+            self._url,
+            {
+                "client_id": client_id,
+                "version": version,
+                "username": username,
+                "password": password,
+                "clean_start": clean_start,
+                "session_expiry": session_expiry,
+                "keep_alive": keep_alive,
+                "connect_timeout": connect_timeout,
+                "receive_maximum": receive_maximum,
+                "max_packet_size": max_packet_size,
+                "topic_alias_max": topic_alias_max,
+                "will": will,
+                "reconnect": reconnect,
+                "outbox": outbox,
+                "user_properties": list(user_properties),
+            },
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._native.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._native.close(_DRAIN if kind is None else None)
+
+    def connect(self) -> Awaitable[None]:
+        """Connect, where ``async with`` does not fit; then `close` must be called.
+
+        Raises
+        ------
+        ConnectFailed
+            The broker could not be reached.
+        ConnectRefused
+            The broker refused us; ``reason_code`` says why.
+        MqttTimeout
+            It took longer than ``connect_timeout``.
+        RuntimeError
+            It is connected already, or no event loop runs.
+
+        Examples
+        --------
+        >>> client = rmqtt.Client(broker.url)
+        >>> await client.connect()
+        >>> await client.close()
+        """
+        return self._native.connect()
+
+    def close(self, *, timeout: float = _DRAIN) -> Awaitable[None]:
+        """Send what is queued, say goodbye, and end the client. The will is not published. A second call does nothing.
+
+        Every operation that still waits ends with `Closed`; every subscription ends.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for what is queued to be sent and acknowledged.
+
+        Examples
+        --------
+        >>> await client.close(timeout=1)
+        """
+        return self._native.close(timeout)
+
+    def publish(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        qos: QoSLike = 0,
+        retain: bool = False,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+        user_properties: UserProperties = (),
+        timeout: float | None = None,
+    ) -> Awaitable[PublishResult]:
+        """Send one message.
+
+        With QoS 0 the result means *queued*; with QoS 1 or 2, *taken over by the broker*. The message is on its way
+        when this returns, awaited or not; messages of one task keep their order. When the outbox is full, the result
+        waits for room. Cancelling the wait takes back a message that waits for room; one that is on its way runs its
+        course, and only its result is thrown away.
+
+        Parameters
+        ----------
+        topic
+            Topic name, no wildcards; at most 65 535 bytes of UTF-8.
+        payload
+            Bytes-like of any shape (sent as its C-order bytes), or `str` (sent as UTF-8, and marked so under MQTT 5).
+        qos
+            0 at most once, 1 at least once, 2 exactly once.
+        retain
+            Keep it as the topic's last value, for those who subscribe later; an empty payload deletes it.
+        expiry
+            Seconds for which the message is of use (MQTT 5); `None`: for ever.
+        content_type
+            What the payload is, usually a MIME type (MQTT 5).
+        response_topic
+            Where an answer should be published (MQTT 5).
+        correlation
+            What tells the asker which question an answer belongs to (MQTT 5).
+        user_properties
+            The application's own names and values, in order (MQTT 5).
+        timeout
+            Seconds to wait for the result; `None`: as long as the client lives.
+
+        Raises
+        ------
+        TopicError
+            The topic is empty, too long, or has a wildcard.
+        TypeError
+            The payload is neither bytes-like nor `str`.
+        PacketTooLarge
+            The broker takes no packets of this size.
+        NotSupportedByBroker
+            The broker lacks this QoS, or retained messages.
+        PublishRefused
+            The broker answered with a failure; see ``reason_code``.
+        SessionLost
+            The connection was cut and the broker forgot the session: nobody knows whether the message arrived.
+        MqttTimeout
+            It took longer than ``timeout``.
+        Closed
+            The client is closed, or was never connected.
+        RuntimeError
+            The client belongs to another event loop.
+
+        Notes
+        -----
+        Topic names: MQTT 5 section 3.3.2.1; the exchanges of QoS 1 and 2: section 4.3.
+
+        Examples
+        --------
+        >>> await client.publish("plant/7/temperature", b"21.5", qos=1)
+        PublishResult(NO_MATCHING_SUBSCRIBERS)
+        """
+        if (
+            timeout is None
+            and expiry is None
+            and content_type is None
+            and response_topic is None
+            and correlation is None
+            and not user_properties
+        ):
+            return self._native.publish(topic, payload, qos, retain)
+        properties = {
+            "expiry": expiry,
+            "content_type": content_type,
+            "response_topic": response_topic,
+            "correlation": correlation,
+            "user_properties": list(user_properties),
+        }
+        return self._native.publish(topic, payload, qos, retain, {"timeout": timeout, "properties": properties})
+
+    def subscribe(
+        self,
+        *filters: str,
+        qos: QoSLike = 0,
+        maxsize: int = 1000,
+        max_bytes: int = 16 << 20,
+        overflow: Overflow | None = None,
+        ack: AckMode = "processed",
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: Literal[0, 1, 2] = 0,
+    ) -> Subscription:
+        """Ask for messages. Enter the result with ``async with``, or await it; then loop over it with ``async for``.
+
+        Parameters
+        ----------
+        filters
+            Topic filters; ``+`` stands for one level, a last ``#`` for the rest, ``$share/group/filter`` shares the
+            messages with all others of the group (MQTT 5).
+        qos
+            The highest QoS to deliver with.
+        maxsize
+            Messages that may wait; 1 or more.
+        max_bytes
+            And their bytes.
+        overflow
+            What a full queue does with the next message. ``"wait"``: QoS 1 and 2 wait unacknowledged at the broker,
+            QoS 0 as ``"drop_oldest"``. ``"drop_oldest"``, ``"drop_newest"``: what it says. ``"latest"``: only the
+            newest stays. ``"error"``: the subscription fails with `QueueFull`. `None`: ``"wait"`` for QoS 1 and 2,
+            ``"drop_oldest"`` for QoS 0.
+        ack
+            When QoS 1 and 2 are acknowledged. ``"processed"``: when the next message is asked for, or the block is left
+            cleanly. ``"received"``: on arrival. ``"manual"``: by ``message.ack()``.
+        no_local
+            Not what this client publishes itself (MQTT 5).
+        retain_as_published
+            Keep the retain flag as it was published (MQTT 5).
+        retain_handling
+            Retained messages come: 0 always, 1 if the subscription is new, 2 never (MQTT 5).
+
+        Raises
+        ------
+        TopicError
+            A filter is none.
+        ValueError
+            No filter, or a value out of its range.
+        Closed
+            The client is closed, or was never connected.
+
+        Notes
+        -----
+        Topic filters: MQTT 5 section 4.7; subscription options: section 3.8.3.1.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/+/temperature", qos=1) as readings:
+        ...     await client.publish("plant/7/temperature", b"21.5", qos=1)
+        ...     async for message in readings:
+        ...         break
+        PublishResult(SUCCESS)
+        >>> message
+        <Message 'plant/7/temperature' b'21.5', qos=1>
+        """
+        native = self._native.subscribe(
+            list(filters),
+            {
+                "qos": qos,
+                "maxsize": maxsize,
+                "max_bytes": max_bytes,
+                "overflow": overflow,
+                "ack": ack,
+                "no_local": no_local,
+                "retain_as_published": retain_as_published,
+                "retain_handling": retain_handling,
+            },
+        )
+        return Subscription(native, filters)
+
+    def unsubscribe(self, subscription: Subscription, /) -> Awaitable[None]:
+        """End a subscription that was awaited and not entered; the same as ``subscription.close()``.
+
+        Parameters
+        ----------
+        subscription
+            Of this client.
+
+        Raises
+        ------
+        UnsubscribeRefused
+            The broker refused.
+
+        Examples
+        --------
+        >>> readings = await client.subscribe("plant/#")
+        >>> await client.unsubscribe(readings)
+        """
+        return subscription.close()
+
+    def drain(self, timeout: float | None = None) -> Awaitable[None]:
+        """Wait until everything published so far is sent and, for QoS 1 and 2, taken over by the broker.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; `None`: as long as the client lives.
+
+        Raises
+        ------
+        MqttTimeout
+            It took longer.
+        Closed
+            The client is closed, or was never connected.
+
+        Examples
+        --------
+        >>> await client.drain(timeout=5)
+        """
+        return self._native.drain(timeout)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Tell, from now on, what happens to the connection. What nobody reads is lost, the oldest first.
+
+        Yields
+        ------
+        Connected or Disconnected or SessionForgotten
+            What happened.
+
+        Examples
+        --------
+        >>> async def watch():
+        ...     async for event in client.events():
+        ...         print(event)
+        """
+        native = self._native.events()
+        while (event := await native.next()) is not None:
+            kind, fields = event
+            if kind == "Connected":
+                fields["negotiated"] = Negotiated(**fields["negotiated"])
+            happened: Event = getattr(_types, kind)(**fields)
+            yield happened
+
+    def stats(self) -> ClientStats:
+        """Take a snapshot of the counters.
+
+        Examples
+        --------
+        >>> client.stats().connected
+        True
+        """
+        return ClientStats(**self._native.stats())
+
+    @property
+    def url(self) -> str:
+        """Where the broker is."""
+        return self._url
+
+    @property
+    def negotiated(self) -> Negotiated:
+        """What the broker granted at the latest connection.
+
+        Raises
+        ------
+        NotConnected
+            There has been no connection yet.
+        """
+        fields = self._native.negotiated()
+        if fields is None:
+            from rmqtt.exceptions import NotConnected  # noqa: PLC0415 - rare
+
+            raise NotConnected("nothing is negotiated before the first connection")
+        return Negotiated(**fields)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.stats().connected else "not connected"
+        return f"<Client {self._url}, {state}>"
+
+
+class Subscription:
+    """The messages of some topic filters, in a bounded queue. Made by `Client.subscribe`.
+
+    ``async with`` subscribes, and unsubscribes at the end. ``await`` subscribes without a block; `close` ends it.
+    ``async for`` takes message by message; several tasks may do so, and share the messages. Cancelling a wait loses
+    none.
+
+    With ``ack="processed"`` a message is acknowledged when the loop asks for the next one, or by the clean end of the
+    block, so also after a ``break``. A block left by an exception leaves its message unacknowledged: the broker sends
+    it again when the session is resumed.
+
+    Examples
+    --------
+    >>> async with client.subscribe("plant/#", qos=1) as readings:
+    ...     _ = await client.publish("plant/7", "21.5", qos=1)
+    ...     message = await readings.get(timeout=5)
+    >>> message.json()
+    21.5
+    """
+
+    __slots__ = ("__weakref__", "_filters", "_many", "_native", "_one")
+
+    def __init__(self, native: NativeSubscription, filters: tuple[str, ...]) -> None:
+        self._native = native
+        self._filters = filters
+        # Readers have their own places, and a place refers to the subscription; so they are made when needed.
+        self._one: Reader[Message] | None = None
+        self._many: tuple[int, Reader[list[Message]]] | None = None
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self._start().__await__()
+
+    async def _start(self) -> Self:
+        try:
+            await self._native.start()
+        except BaseException:
+            self._native.give_up()
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self._start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._native.stop(kind is None)
+
+    def close(self) -> Awaitable[None]:
+        """Unsubscribe. What was handed out counts as processed; what still waits is let go.
+
+        Raises
+        ------
+        UnsubscribeRefused
+            The broker refused.
+
+        Examples
+        --------
+        >>> readings = await client.subscribe("plant/#")
+        >>> await readings.close()
+        """
+        return self._native.stop(True)
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self._native.reader().__aiter__()
+
+    def _reader(self) -> Reader[Message]:
+        if self._one is None:
+            self._one = self._native.reader()
+        return self._one
+
+    async def get(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 - a convenience, documented
+        """Wait for the next message. The one before, taken by `get` or `get_nowait`, counts as processed.
+
+        Tasks that share a subscription and use ``ack="processed"`` should loop with ``async for`` instead: each loop
+        has its own place.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; `None`: as long as the subscription lives.
+
+        Raises
+        ------
+        MqttTimeout
+            Nothing came in time.
+        Closed
+            The subscription has ended.
+        QueueFull
+            The queue ran over, and the policy is ``"error"``.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/#") as readings:
+        ...     _ = await client.publish("plant/7", "21.5")
+        ...     (await readings.get(timeout=5)).text()
+        '21.5'
+        """
+        try:
+            if timeout is None:
+                return await self._reader()
+            async with asyncio.timeout(timeout):
+                return await self._reader()
+        except StopAsyncIteration:
+            raise Closed("the subscription has ended") from None
+        except TimeoutError as error:
+            if isinstance(error, MqttTimeout):
+                raise
+            raise MqttTimeout(f"no message came within {timeout} s") from None
+
+    def get_nowait(self) -> Message | None:
+        """Take the next message if there is one.
+
+        Returns
+        -------
+        Message or None
+            `None`: none waits.
+
+        Raises
+        ------
+        Closed
+            The subscription has ended.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/#") as readings:
+        ...     readings.get_nowait() is None
+        True
+        """
+        return self._reader().now()
+
+    async def get_many(self, max_items: int = 1000, max_wait: float = 0.0) -> list[Message]:
+        """Take several messages at once. Those of the call before count as processed.
+
+        Parameters
+        ----------
+        max_items
+            Messages at most; 1 or more.
+        max_wait
+            Seconds to wait for the first one; 0: take what is there; `math.inf`: as long as the subscription lives.
+
+        Returns
+        -------
+        list of Message
+            Empty if none came in time.
+
+        Raises
+        ------
+        Closed
+            The subscription has ended.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/#") as readings:
+        ...     for n in range(3):
+        ...         _ = await client.publish(f"plant/{n}", "21.5", qos=1)
+        ...     len(await readings.get_many(max_wait=5)) >= 1
+        True
+        """
+        if max_items < 1:
+            raise ValueError("max_items must be 1 or more")
+        if self._many is None or self._many[0] != max_items:
+            # The place of another size goes, and what it had handed out is processed by the next that asks.
+            self._many = (max_items, self._native.reader(max_items))
+        reader = self._many[1]
+        if max_wait <= 0:
+            return reader.now() or []
+        try:
+            if max_wait == float("inf"):
+                return await reader
+            async with asyncio.timeout(max_wait):
+                return await reader
+        except StopAsyncIteration:
+            raise Closed("the subscription has ended") from None
+        except TimeoutError:
+            return []
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What was asked for."""
+        return self._filters
+
+    @property
+    def granted(self) -> dict[str, QoS]:
+        """The filters with the QoS that the broker granted."""
+        return dict(self._native.granted)
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait."""
+        return self._native.pending
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped by the overflow policy."""
+        return self._native.dropped
+
+    def __repr__(self) -> str:
+        return f"<Subscription {', '.join(map(repr, self._filters))}>"

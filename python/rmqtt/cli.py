@@ -1,0 +1,92 @@
+"""The command: ``rmqtt broker``, or ``python -m rmqtt broker``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from rmqtt._broker import Broker
+from rmqtt._types import Limits
+from rmqtt.exceptions import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments
+        Of the command line, without the program's name; `None`: those of this process.
+
+    Returns
+    -------
+    int
+        The exit code: 0 well, 1 not.
+
+    Examples
+    --------
+    >>> from rmqtt.cli import main
+    >>> main(["broker", "--host", "not a host"])
+    1
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _broker(options)
+    except (BrokerError, ValueError) as error:
+        print(f"rmqtt: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rmqtt", description="MQTT 3.1.1 and 5.0.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    broker = commands.add_parser("broker", help="run a broker until Ctrl-C or SIGTERM")
+    broker.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    broker.add_argument("--port", type=int, default=1883, help="port; 0: any free one (default: %(default)s)")
+    broker.add_argument(
+        "--allow-anonymous",
+        action="store_true",
+        help="listen beyond loopback although nobody is asked who they are",
+    )
+    limits = broker.add_argument_group("limits", "Reaching one costs the one who reached it.")
+    defaults = Limits()
+    for field in fields(Limits):
+        default = getattr(defaults, field.name)
+        limits.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=int if isinstance(default, int) else float,
+            default=default,
+            metavar="N",
+            help=f"(default: {'none' if default is None else default})",
+        )
+    return parser
+
+
+def _broker(options: argparse.Namespace) -> int:
+    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    broker = Broker(f"mqtt://{host}:{options.port}", limits=limits, allow_anonymous=options.allow_anonymous)
+    asked_to_stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda *_: asked_to_stop.set())
+    try:
+        with broker:
+            print(f"rmqtt broker listening at {broker.url}", flush=True)
+            # In slices, since not every system lets a signal end a wait.
+            while not asked_to_stop.wait(0.2):
+                pass
+        print("rmqtt broker stopped", flush=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0

@@ -1,0 +1,21 @@
+//! Between tokio and asyncio: one runtime for the process, one port for each event loop, one object for each operation.
+//!
+//! The rule that everything here serves: **a tokio thread never attaches to Python.** It never takes the interpreter's
+//! lock, makes no exception, and neither copies nor drops a reference to a Python object; it may move one, and read the
+//! atomics of a frozen class. So a busy interpreter cannot stall a connection, and a finishing one cannot be touched from
+//! behind. What happened over there is pushed into the port of the loop that waits for it, and one byte written to a
+//! descriptor makes that loop come and fetch.
+//!
+//! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
+//! [`op`] the awaitable; [`stream`] the side of a subscription that waits. Nothing here knows MQTT.
+
+mod op;
+mod port;
+mod runtime;
+mod stream;
+mod wake;
+
+pub(crate) use op::{Finished, Op, Remote, thrown};
+pub(crate) use port::{LoopPort, bind_module, running_port};
+pub(crate) use runtime::{EventQueue, ForkSafe, after_fork, block_on, reply, runtime, within};
+pub(crate) use stream::{Run, Waiters};

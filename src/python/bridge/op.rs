@@ -1,0 +1,498 @@
+//! One operation: a frozen object that is an asyncio future, a coroutine and an awaitable at once.
+//!
+//! asyncio asks different things of each: `gather`, `wait_for` and `shield` take a future as it is, `create_task` and
+//! `TaskGroup` want a coroutine, `await` wants an iterator. Being all three costs no wrapping task and no future of
+//! asyncio's own. It is also the handle that tokio holds, as a [`Remote`].
+//!
+//! | state | set by | then |
+//! |---|---|---|
+//! | pending | – | |
+//! | done | the network, after it has written the outcome | who waits is told by the drain |
+//! | cancelled | Python | who waits is told by `call_soon`; a late outcome is dropped |
+//!
+//! A waiter registers itself first and sets the waiter bit second; the network sets `done` second and looks at the bit it
+//! replaced: so one of the two always sees the other.
+
+use super::port::{LoopPort, PortShared, Work};
+use crate::python::errors::Failure;
+use crate::python::outcome::Outcome;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+use std::future::Future;
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::task::AbortHandle;
+
+const PENDING: u8 = 0;
+const DONE: u8 = 1;
+const CANCELLED: u8 = 2;
+const STATE: u8 = 3;
+const HAS_WAITER: u8 = 4;
+
+struct Callback {
+    function: Py<PyAny>,
+    context: Option<Py<PyAny>>,
+}
+
+/// The outcome of an operation, now or later: await it, or hand it to anything of asyncio that takes a future or a
+/// coroutine.
+#[pyclass(frozen, weakref, name = "Operation", module = "rmqtt._rmqtt")]
+pub(crate) struct Op {
+    state: AtomicU8,
+    /// asyncio's own flag: set while a task is being told to wait for us.
+    blocking: AtomicBool,
+    /// Whether anybody has looked at the outcome.
+    seen: AtomicBool,
+    outcome: OnceLock<Outcome>,
+    callbacks: Mutex<Vec<Callback>>,
+    port: Py<LoopPort>,
+    abort: OnceLock<AbortHandle>,
+}
+
+impl Op {
+    /// An operation that waits for its outcome, and the end that gives it.
+    pub(crate) fn new(py: Python<'_>, port: Py<LoopPort>) -> PyResult<(Py<Self>, Remote)> {
+        let shared = port.get().shared();
+        let op = Py::new(
+            py,
+            Self {
+                state: AtomicU8::new(PENDING),
+                blocking: AtomicBool::new(false),
+                seen: AtomicBool::new(false),
+                outcome: OnceLock::new(),
+                callbacks: Mutex::default(),
+                port,
+                abort: OnceLock::new(),
+            },
+        )?;
+        let remote = Remote {
+            op: Some(op.clone_ref(py)),
+            port: shared,
+        };
+        Ok((op, remote))
+    }
+
+    /// Runs a future on the network's threads; its end is the operation's. Cancelling the operation drops the future.
+    pub(crate) fn spawn(
+        py: Python<'_>,
+        port: Py<LoopPort>,
+        future: impl Future<Output = Outcome> + Send + 'static,
+    ) -> PyResult<Py<Self>> {
+        let runtime = super::runtime()?;
+        let (op, remote) = Self::new(py, port)?;
+        let task = runtime.spawn(async move { remote.complete(future.await) });
+        let _ = op.get().abort.set(task.abort_handle());
+        Ok(op)
+    }
+
+    /// As [`Op::spawn`], for what must not stop half way: cancelling the operation only stops the waiting.
+    pub(crate) fn spawn_to_the_end(
+        py: Python<'_>,
+        port: Py<LoopPort>,
+        future: impl Future<Output = Outcome> + Send + 'static,
+    ) -> PyResult<Py<Self>> {
+        let runtime = super::runtime()?;
+        let (op, remote) = Self::new(py, port)?;
+        runtime.spawn(async move { remote.complete(future.await) });
+        Ok(op)
+    }
+
+    fn state(&self) -> u8 {
+        self.state.load(Ordering::Acquire) & STATE
+    }
+
+    /// Tells all who wait; the drain calls this, and `cancel`.
+    pub(super) fn run_callbacks(&self, this: &Bound<'_, Self>) -> PyResult<()> {
+        let callbacks = mem::take(&mut *self.callbacks.lock());
+        let py = this.py();
+        for Callback { function, context } in callbacks {
+            let told = self
+                .port
+                .get()
+                .soon(py, function.bind(py), this.as_any(), context.as_ref());
+            if let Err(error) = told {
+                // A closed loop resumes nobody.
+                if !self.port.get().is_closed(py)? {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.seen.store(true, Ordering::Relaxed);
+        match self.outcome.get() {
+            Some(Outcome::Failed(failure)) => Err(failure.to_py(py)),
+            Some(outcome) => outcome.to_py(py),
+            None => Err(PyRuntimeError::new_err("an operation without outcome")),
+        }
+    }
+
+    fn cancelled_error(py: Python<'_>) -> PyErr {
+        static CANCELLED_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let class = CANCELLED_ERROR.get_or_try_init(py, || {
+            py.import("asyncio")?
+                .getattr("CancelledError")
+                .map(Bound::unbind)
+        });
+        match class.and_then(|class| class.bind(py).call0()) {
+            Ok(error) => PyErr::from_value(error),
+            Err(error) => error,
+        }
+    }
+
+    fn invalid_state(py: Python<'_>) -> PyErr {
+        let error = py
+            .import("asyncio")
+            .and_then(|asyncio| asyncio.getattr("InvalidStateError"))
+            .and_then(|class| class.call1(("Result is not set.",)));
+        match error {
+            Ok(error) => PyErr::from_value(error),
+            Err(error) => error,
+        }
+    }
+}
+
+#[pymethods]
+impl Op {
+    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
+        let py = slf.py();
+        match slf.state() {
+            DONE => Err(PyStopIteration::new_err((slf.value(py)?,))),
+            CANCELLED => Err(Self::cancelled_error(py)),
+            _ => {
+                slf.blocking.store(true, Ordering::Relaxed);
+                Ok(slf)
+            }
+        }
+    }
+
+    fn send<'py>(slf: PyRef<'py, Self>, _value: &Bound<'py, PyAny>) -> PyResult<PyRef<'py, Self>> {
+        Self::__next__(slf)
+    }
+
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        // A task that is cancelled before its first step throws here without having cancelled us.
+        Self::cancel(slf, None)?;
+        Err(thrown(kind, value, traceback))
+    }
+
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::cancel(slf, None).map(drop)
+    }
+
+    #[getter(_asyncio_future_blocking)]
+    fn is_blocking(&self) -> bool {
+        self.blocking.load(Ordering::Relaxed)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Ordering::Relaxed);
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.port.get().event_loop.clone_ref(py)
+    }
+
+    fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.port.get().event_loop.clone_ref(py)
+    }
+
+    #[pyo3(signature = (callback, /, *, context=None))]
+    fn add_done_callback(
+        slf: &Bound<'_, Self>,
+        callback: Py<PyAny>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let op = slf.get();
+        op.seen.store(true, Ordering::Relaxed);
+        op.callbacks.lock().push(Callback {
+            function: callback,
+            context,
+        });
+        let before = op.state.fetch_or(HAS_WAITER, Ordering::AcqRel);
+        if before & STATE == PENDING {
+            Ok(())
+        } else {
+            op.run_callbacks(slf)
+        }
+    }
+
+    fn remove_done_callback(&self, callback: &Bound<'_, PyAny>) -> PyResult<usize> {
+        // Comparing runs Python, so it is done outside the lock.
+        let callbacks = mem::take(&mut *self.callbacks.lock());
+        let mut kept = Vec::with_capacity(callbacks.len());
+        let mut removed = 0;
+        for entry in callbacks {
+            if entry.function.bind(callback.py()).eq(callback)? {
+                removed += 1;
+            } else {
+                kept.push(entry);
+            }
+        }
+        let mut callbacks = self.callbacks.lock();
+        kept.append(&mut callbacks);
+        *callbacks = kept;
+        Ok(removed)
+    }
+
+    fn done(&self) -> bool {
+        self.state() != PENDING
+    }
+
+    fn cancelled(&self) -> bool {
+        self.state() == CANCELLED
+    }
+
+    /// Stops waiting, and says whether there was something to stop. What is already on the wire runs its course.
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let _ = msg;
+        let op = slf.get();
+        let cancelled = op
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                (state & STATE == PENDING).then_some(CANCELLED | (state & HAS_WAITER))
+            });
+        if cancelled.is_err() {
+            return Ok(false);
+        }
+        if let Some(abort) = op.abort.get() {
+            abort.abort();
+        }
+        op.run_callbacks(slf)?;
+        Ok(true)
+    }
+
+    fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.state() {
+            DONE => self.value(py),
+            CANCELLED => Err(Self::cancelled_error(py)),
+            _ => Err(Self::invalid_state(py)),
+        }
+    }
+
+    fn exception(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self.state() {
+            DONE => {
+                self.seen.store(true, Ordering::Relaxed);
+                Ok(match self.outcome.get() {
+                    Some(Outcome::Failed(failure)) => {
+                        Some(failure.to_py(py).into_value(py).into_any())
+                    }
+                    _ => None,
+                })
+            }
+            CANCELLED => Err(Self::cancelled_error(py)),
+            _ => Err(Self::invalid_state(py)),
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "a method of asyncio's futures")]
+    fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
+        Self::cancelled_error(py).into_value(py).into_any()
+    }
+
+    fn __repr__(&self) -> &'static str {
+        match self.state() {
+            DONE => "<rmqtt operation, done>",
+            CANCELLED => "<rmqtt operation, cancelled>",
+            _ => "<rmqtt operation, pending>",
+        }
+    }
+
+    /// While pending, a task that waits for us and we hold each other.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.port)?;
+        if let Some(callbacks) = self.callbacks.try_lock() {
+            for callback in callbacks.iter() {
+                visit.call(&callback.function)?;
+                visit.call(&callback.context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let callbacks = self
+            .callbacks
+            .try_lock()
+            .map(|mut callbacks| mem::take(&mut *callbacks));
+        drop(callbacks);
+    }
+}
+
+impl Drop for Op {
+    /// A failure that nobody looked at is reported, as asyncio does for its own.
+    fn drop(&mut self) {
+        let Some(Outcome::Failed(failure)) = self.outcome.get() else {
+            return;
+        };
+        if *self.seen.get_mut()
+            || *self.state.get_mut() & STATE != DONE
+            || matches!(failure, Failure::Closed)
+        {
+            return;
+        }
+        // Not attached only when the interpreter is finishing; then nobody reads reports.
+        Python::try_attach(|py| {
+            let report = || -> PyResult<()> {
+                let context = PyDict::new(py);
+                context.set_item("message", "rmqtt operation failed, and nobody awaited it")?;
+                context.set_item("exception", failure.to_py(py).into_value(py))?;
+                self.port
+                    .get()
+                    .event_loop
+                    .bind(py)
+                    .call_method1("call_exception_handler", (context,))?;
+                Ok(())
+            };
+            // Nothing can be raised from here.
+            drop(report());
+        });
+    }
+}
+
+/// The exception that `throw` was given, in either of its two forms.
+pub(crate) fn thrown(
+    kind: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+    traceback: Option<&Bound<'_, PyAny>>,
+) -> PyErr {
+    let build = || -> PyResult<Bound<'_, PyAny>> {
+        let error = match value {
+            Some(value) if !value.is_none() => value.clone(),
+            _ if kind.is_instance_of::<pyo3::types::PyType>() => kind.call0()?,
+            _ => kind.clone(),
+        };
+        if let Some(traceback) = traceback
+            && !traceback.is_none()
+        {
+            error.call_method1("with_traceback", (traceback,))?;
+        }
+        Ok(error)
+    };
+    match build() {
+        Ok(error) if error.is_instance_of::<pyo3::exceptions::PyBaseException>() => {
+            PyErr::from_value(error)
+        }
+        Ok(_) => PyTypeError::new_err("exceptions must derive from BaseException"),
+        Err(error) => error,
+    }
+}
+
+/// The network's end of an operation. Dropped without an outcome, it says `Closed`: every wait ends.
+pub(crate) struct Remote {
+    op: Option<Py<Op>>,
+    port: Arc<PortShared>,
+}
+
+impl Remote {
+    /// Gives the outcome; on any thread.
+    pub(crate) fn complete(mut self, outcome: Outcome) {
+        self.finish(outcome);
+    }
+
+    /// Whether nobody waits any more, so that what is not on its way yet need not be sent.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.op
+            .as_ref()
+            .is_some_and(|op| op.get().state() == CANCELLED)
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        let Some(op) = self.op.take() else {
+            return;
+        };
+        let slot = op.get();
+        // Ours is the only writer.
+        let _ = slot.outcome.set(outcome);
+        let before = slot
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                (state & STATE == PENDING).then_some(DONE | (state & HAS_WAITER))
+            });
+        match before {
+            Ok(state) if state & HAS_WAITER != 0 => self.port.push(Work::Op(op)),
+            _ => self.port.bury(op.into_any()),
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.finish(Outcome::Failed(Failure::Closed));
+    }
+}
+
+/// An operation that is over before it is returned: QoS 0 in the queue. One object for all of them.
+#[pyclass(frozen, module = "rmqtt._rmqtt")]
+pub(crate) struct Finished {
+    value: Py<PyAny>,
+}
+
+impl Finished {
+    pub(crate) fn new(value: Py<PyAny>) -> Self {
+        Self { value }
+    }
+}
+
+#[pymethods]
+impl Finished {
+    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Err(PyStopIteration::new_err((self.value.clone_ref(py),)))
+    }
+
+    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.__next__(value.py())
+    }
+
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
+    fn throw(
+        &self,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        Err(thrown(kind, value, traceback))
+    }
+
+    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
+    fn close(&self) {}
+
+    #[expect(clippy::unused_self, reason = "a method of the object protocol")]
+    fn __repr__(&self) -> &'static str {
+        "<rmqtt operation, done>"
+    }
+}

@@ -1,0 +1,344 @@
+//! The meeting place of one event loop and the network's threads, shared by all clients and brokers on that loop.
+//!
+//! Two parts: [`PortShared`] is what tokio holds, and [`LoopPort`] what Python holds. The loop keeps the `LoopPort` alive
+//! by watching its descriptor; when the loop closes, it goes, and what tokio still pushes rests in the shared part until
+//! the last operation on the other side is over.
+
+use super::op::Op;
+use super::runtime::generation;
+use super::stream::Waiters;
+use super::wake::Wake;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyAttributeError, PyImportError, PyNotImplementedError, PyRuntimeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// After so much work in one go, the loop's other callbacks have a turn.
+const DRAIN_ENTRIES_MAX: usize = 1024;
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(2);
+/// References that wait to be dropped before the loop is woken just for them.
+const GRAVES_MAX: usize = 1024;
+
+/// Something that the loop shall do.
+pub(super) enum Work {
+    /// Tell those who wait for an operation that it is over.
+    Op(Py<Op>),
+    /// Tell those who wait for a message to look again.
+    Stream(Arc<Waiters>),
+}
+
+#[derive(Default)]
+struct Pushed {
+    work: Vec<Work>,
+    graves: Vec<Py<PyAny>>,
+}
+
+/// What the network's threads hold of an event loop: nothing of Python but what they have pushed.
+pub(crate) struct PortShared {
+    armed: AtomicBool,
+    pushed: Mutex<Pushed>,
+    wake: Wake,
+    generation: usize,
+}
+
+/// What nobody came to fetch: dropped by the next drain of any port, since only that is sure to be attached.
+static ORPHANS: Mutex<Vec<Py<PyAny>>> = Mutex::new(Vec::new());
+
+impl PortShared {
+    fn new(wake: Wake) -> Arc<Self> {
+        Arc::new(Self {
+            armed: AtomicBool::new(false),
+            pushed: Mutex::default(),
+            wake,
+            generation: generation(),
+        })
+    }
+
+    pub(super) fn push(&self, work: Work) {
+        self.pushed.lock().work.push(work);
+        self.ring();
+    }
+
+    /// Takes a reference that must not be dropped here.
+    pub(super) fn bury(&self, object: Py<PyAny>) {
+        let graves = {
+            let mut pushed = self.pushed.lock();
+            pushed.graves.push(object);
+            pushed.graves.len()
+        };
+        if graves >= GRAVES_MAX {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        if !self.armed.swap(true, Ordering::SeqCst) {
+            self.wake.ring();
+        }
+    }
+}
+
+impl Drop for PortShared {
+    fn drop(&mut self) {
+        let Pushed { work, graves } = mem::take(self.pushed.get_mut());
+        let ops = work.into_iter().filter_map(|work| match work {
+            Work::Op(op) => Some(op.into_any()),
+            Work::Stream(_) => None,
+        });
+        if self.generation != generation() {
+            // In a forked child the lock below may be held by a thread that is not here.
+            graves.into_iter().chain(ops).for_each(mem::forget);
+            return;
+        }
+        let mut orphans = ORPHANS.lock();
+        orphans.extend(graves.into_iter().chain(ops));
+    }
+}
+
+/// What one event loop has of the bridge. Private: users never see one.
+#[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
+pub(crate) struct LoopPort {
+    pub(super) event_loop: Py<PyAny>,
+    pub(super) call_soon: Py<PyAny>,
+    pub(super) create_future: Py<PyAny>,
+    pub(super) shared: Arc<PortShared>,
+    /// Taken over and not yet done. In the port and not in a variable of `drain`: a nested loop, as in notebooks, may
+    /// drain again from inside a callback, and must find the rest.
+    ready: Mutex<VecDeque<Work>>,
+}
+
+#[pymethods]
+impl LoopPort {
+    /// Does what was pushed. The loop calls this when its descriptor was rung.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let port = slf.get();
+        if port.shared.generation != generation() {
+            return Ok(());
+        }
+        port.shared.wake.silence();
+        // Before the inbox is taken: what is pushed from here on rings again.
+        port.shared.armed.store(false, Ordering::SeqCst);
+        let Pushed { work, graves } = mem::take(&mut *port.shared.pushed.lock());
+        port.ready.lock().extend(work);
+        drop(graves);
+        drop_orphans();
+        let started = now();
+        for count in 1..=DRAIN_ENTRIES_MAX {
+            let Some(work) = port.ready.lock().pop_front() else {
+                return Ok(());
+            };
+            match work {
+                Work::Op(op) => op.get().run_callbacks(op.bind(py))?,
+                Work::Stream(waiters) => waiters.resume(py)?,
+            }
+            if count % 64 == 0 && now() - started > DRAIN_TIME_MAX {
+                break;
+            }
+        }
+        port.shared.ring();
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.call_soon)?;
+        visit.call(&self.create_future)
+    }
+}
+
+impl LoopPort {
+    /// Has the loop call back, as a done-callback is called.
+    pub(super) fn soon(
+        &self,
+        py: Python<'_>,
+        callback: &Bound<'_, PyAny>,
+        argument: &Bound<'_, PyAny>,
+        context: Option<&Py<PyAny>>,
+    ) -> PyResult<()> {
+        let keywords = context
+            .map(|context| {
+                let keywords = PyDict::new(py);
+                keywords.set_item("context", context).map(|()| keywords)
+            })
+            .transpose()?;
+        self.call_soon
+            .bind(py)
+            .call((callback, argument), keywords.as_ref())?;
+        Ok(())
+    }
+
+    /// Whether the loop is closed: then nothing that waits here will ever be resumed.
+    pub(crate) fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        self.event_loop
+            .bind(py)
+            .call_method0("is_closed")?
+            .is_truthy()
+    }
+
+    pub(crate) fn shared(&self) -> Arc<PortShared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Whether an operation bound to this port may be begun here: on its loop, or on a thread without one.
+    ///
+    /// # Errors
+    /// `RuntimeError` naming both loops, or saying that this one is closed.
+    pub(crate) fn check_here(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        let running = running_loop(py)?;
+        if running.is(&self.event_loop) {
+            return Ok(());
+        }
+        let ours = self.event_loop.bind(py).repr()?;
+        if self.is_closed(py)? {
+            return Err(PyRuntimeError::new_err(format!(
+                "this {what} belongs to {ours}, which is closed; \
+                 make a new {what} inside the loop that runs now"
+            )));
+        }
+        if running.is_none() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "this {what} belongs to {ours} and was used in {}; make one {what} for each event loop, or hand the call \
+             over with asyncio.run_coroutine_threadsafe",
+            running.repr()?
+        )))
+    }
+}
+
+fn drop_orphans() {
+    let orphans = ORPHANS
+        .try_lock()
+        .map(|mut orphans| mem::take(&mut *orphans));
+    drop(orphans);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bridge gives other callbacks their turn by the clock; it decides nothing else by it"
+)]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// What the bridge needs of Python's modules, looked up once.
+struct Modules {
+    get_running_loop: Py<PyAny>,
+    /// Loop's id → its port, weakly: the loop itself keeps its port.
+    ports: Py<PyAny>,
+}
+
+static MODULES: PyOnceLock<Modules> = PyOnceLock::new();
+
+fn modules(py: Python<'_>) -> PyResult<&Modules> {
+    MODULES.get_or_try_init(py, || {
+        let asyncio = py.import("asyncio")?;
+        Ok(Modules {
+            get_running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
+            ports: py
+                .import("weakref")?
+                .getattr("WeakValueDictionary")?
+                .call0()?
+                .unbind(),
+        })
+    })
+}
+
+fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    modules(py)?.get_running_loop.bind(py).call0()
+}
+
+/// The port of the loop that runs in this thread.
+///
+/// # Errors
+/// `RuntimeError` if there is none.
+pub(crate) fn running_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
+    let event_loop = running_loop(py)?;
+    if event_loop.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "no event loop runs in this thread: call this from a coroutine, as in asyncio.run(main())",
+        ));
+    }
+    let ports = modules(py)?.ports.bind(py);
+    let key = event_loop.as_ptr() as usize;
+    let known = ports.call_method1("get", (key,))?;
+    if let Ok(port) = known.cast_into::<LoopPort>()
+        && port.get().event_loop.is(&event_loop)
+        && port.get().shared.generation == generation()
+    {
+        return Ok(port.unbind());
+    }
+    let port = open_port(&event_loop)?;
+    ports.set_item(key, &port)?;
+    Ok(port.unbind())
+}
+
+fn open_port<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, LoopPort>> {
+    let py = event_loop.py();
+    let port = new_port(event_loop, Wake::new()?)?;
+    let drain = port.getattr("drain")?;
+    let watched =
+        event_loop.call_method1("add_reader", (port.get().shared.wake.descriptor(), drain));
+    match watched {
+        Ok(_) => Ok(port),
+        // Windows' default loop, and loops of other makers, may not watch descriptors.
+        Err(error)
+            if error.is_instance_of::<PyNotImplementedError>(py)
+                || error.is_instance_of::<PyAttributeError>(py) =>
+        {
+            let (wake, other_end) = Wake::for_socket()?;
+            let port = new_port(event_loop, wake)?;
+            py.import("rmqtt._wake")?.getattr("watch")?.call1((
+                event_loop,
+                other_end,
+                port.getattr("drain")?,
+            ))?;
+            Ok(port)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn new_port<'py>(event_loop: &Bound<'py, PyAny>, wake: Wake) -> PyResult<Bound<'py, LoopPort>> {
+    Bound::new(
+        event_loop.py(),
+        LoopPort {
+            event_loop: event_loop.clone().unbind(),
+            call_soon: event_loop.getattr("call_soon")?.unbind(),
+            create_future: event_loop.getattr("create_future")?.unbind(),
+            shared: PortShared::new(wake),
+            ready: Mutex::default(),
+        },
+    )
+}
+
+/// Refuses what the bridge cannot serve, and has a fork begin a new generation.
+///
+/// # Errors
+/// `ImportError` in a subinterpreter: its objects must not meet those of another. From 3.12 on, `PyO3` refuses by itself.
+pub(crate) fn bind_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    if let Ok(interpreters) = py.import("_xxsubinterpreters") {
+        let current = interpreters.call_method0("get_current")?;
+        if !current.eq(interpreters.call_method0("get_main")?)? {
+            return Err(PyImportError::new_err(
+                "rmqtt works in the main interpreter only, not in a subinterpreter",
+            ));
+        }
+    }
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let keywords = PyDict::new(py);
+        keywords.set_item("after_in_child", module.getattr("_after_fork")?)?;
+        os.call_method("register_at_fork", (), Some(&keywords))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The tokio runtime of the process, and what a fork does to it.
+//!
+//! A forked child has one thread: the parent's workers are not in it, and a lock that one of them held is held for ever.
+//! So the child begins a new *generation*: it takes no lock of the old one and drops nothing of it (a drop could take a
+//! lock, or say goodbye on the parent's sockets). Objects of an older generation refuse to work.
+
+use crate::python::errors::Failure;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::future::Future;
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::{broadcast, oneshot};
+
+/// What one generation owns; made when first needed, never dropped.
+struct Generation {
+    runtime: OnceLock<Result<Runtime, String>>,
+    next: OnceLock<Box<Generation>>,
+}
+
+impl Generation {
+    const fn new() -> Self {
+        Self {
+            runtime: OnceLock::new(),
+            next: OnceLock::new(),
+        }
+    }
+}
+
+static FIRST: Generation = Generation::new();
+static GENERATION: AtomicUsize = AtomicUsize::new(0);
+
+/// How many forks lie between the first process and this one.
+pub(super) fn generation() -> usize {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Begins a new generation; called in a forked child, by its only thread.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The runtime, made on first use.
+///
+/// # Errors
+/// The system has no more threads to give.
+pub(crate) fn runtime() -> PyResult<&'static Runtime> {
+    let mut generation = &FIRST;
+    for _ in 0..self::generation() {
+        generation = generation.next.get_or_init(|| Box::new(Generation::new()));
+    }
+    generation
+        .runtime
+        .get_or_init(|| build().map_err(|error| error.to_string()))
+        .as_ref()
+        .map_err(|error| PyRuntimeError::new_err(format!("no threads for the network: {error}")))
+}
+
+fn build() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(4))
+        .thread_name("rmqtt-io")
+        .on_thread_start(block_signals)
+        .enable_all()
+        .build()
+}
+
+/// Signals belong to Python's threads: a Ctrl-C that landed here would interrupt nobody.
+fn block_signals() {
+    #[cfg(unix)]
+    {
+        // It fails only for a mask that is none.
+        let _ = nix::sys::signal::SigSet::all().thread_block();
+    }
+}
+
+/// Runs a future on the runtime and waits for it, without the interpreter's lock, and in slices, so that Ctrl-C is heard
+/// (the future is dropped then).
+///
+/// # Errors
+/// What the future failed with, and what a signal handler raised.
+pub(crate) fn block_on<T: Send + 'static>(
+    py: Python<'_>,
+    future: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> PyResult<T> {
+    const SLICE: Duration = Duration::from_millis(100);
+    let (sender, mut receiver) = mpsc::sync_channel(1);
+    let task = runtime()?.spawn(async move {
+        // Nobody listens any more after Ctrl-C.
+        let _ = sender.send(future.await);
+    });
+    loop {
+        let (back, answer) = py.detach(move || {
+            let answer = receiver.recv_timeout(SLICE);
+            (receiver, answer)
+        });
+        receiver = back;
+        match answer {
+            Ok(result) => return result.map_err(|failure| failure.into_py(py)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("the operation was dropped"));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if let Err(interrupt) = py.check_signals() {
+                    task.abort();
+                    return Err(interrupt);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a future, but not longer than this.
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, future).await.ok()
+}
+
+/// A function that sends one answer, and the future that receives it; `None` if it is never sent.
+pub(crate) fn reply<T>() -> (
+    impl FnOnce(T) + Send + 'static,
+    impl Future<Output = Option<T>> + Send + 'static,
+)
+where
+    T: Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    let answer = move |value| {
+        // Nobody listens any more after a time-out.
+        let _ = sender.send(value);
+    };
+    (answer, async move { receiver.await.ok() })
+}
+
+/// A stream of events of which the oldest are lost when nobody reads.
+pub(crate) struct EventQueue<T> {
+    receiver: tokio::sync::Mutex<broadcast::Receiver<T>>,
+}
+
+impl<T: Clone> EventQueue<T> {
+    pub(crate) fn new(receiver: broadcast::Receiver<T>) -> Self {
+        Self {
+            receiver: tokio::sync::Mutex::new(receiver),
+        }
+    }
+
+    /// The next event; `None` behind the last. Cancelling the wait loses none.
+    pub(crate) async fn next(&self) -> Option<T> {
+        let mut receiver = self.receiver.lock().await;
+        loop {
+            match receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// Something of the network's side that a Python object owns: refused and leaked in a forked child.
+pub(crate) struct ForkSafe<T> {
+    value: Option<T>,
+    generation: usize,
+}
+
+impl<T> ForkSafe<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            value: Some(value),
+            generation: generation(),
+        }
+    }
+
+    /// The thing, unless this is a child of the process that made it.
+    ///
+    /// # Errors
+    /// `RuntimeError` with advice.
+    pub(crate) fn get(&self) -> PyResult<&T> {
+        self.if_ours().ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "made before a fork: its connections belong to the parent process; \
+                 make a new one in the child, or start children with 'spawn'",
+            )
+        })
+    }
+
+    /// The thing, if it is of this process.
+    pub(crate) fn if_ours(&self) -> Option<&T> {
+        self.value
+            .as_ref()
+            .filter(|_| self.generation == generation())
+    }
+}
+
+impl<T> Drop for ForkSafe<T> {
+    fn drop(&mut self) {
+        if self.generation != generation() {
+            mem::forget(self.value.take());
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The native half of `rmqtt.Broker`. It runs on the network's threads alone: a busy interpreter does not stall it.
+
+use super::bridge::{ForkSafe, Op, block_on, running_port, runtime};
+use super::client::version_text;
+use super::errors::{Failure, qos as qos_member};
+use super::message::PyMessage;
+use super::options::{self, LimitsArguments, PropertyArguments};
+use super::outcome::Outcome;
+use super::payload;
+use crate::broker::Broker;
+use crate::codec::ReasonCode;
+use crate::message::Message;
+use crate::topic::TopicName;
+use crate::transport::Address;
+use pyo3::exceptions::{PyResourceWarning, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::time::Duration;
+
+/// The native half of a broker.
+#[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
+pub(crate) struct NativeBroker {
+    broker: ForkSafe<Broker>,
+}
+
+#[pymethods]
+impl NativeBroker {
+    #[new]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "PyO3 extracts arguments by value"
+    )]
+    fn new(
+        listeners: Vec<String>,
+        allow_anonymous: bool,
+        limits: LimitsArguments,
+    ) -> PyResult<Self> {
+        let options = options::broker(&listeners, allow_anonymous, &limits)?;
+        Ok(Self {
+            broker: ForkSafe::new(Broker::new(options)),
+        })
+    }
+
+    /// Starts, and waits in the event loop.
+    fn start(&self, py: Python<'_>) -> PyResult<Py<Op>> {
+        let broker = self.broker.get()?.clone();
+        Op::spawn_to_the_end(
+            py,
+            running_port(py)?,
+            async move { broker.start().await.into() },
+        )
+    }
+
+    /// Stops, and waits in the event loop.
+    fn stop(&self, py: Python<'_>, grace: f64) -> PyResult<Py<Op>> {
+        let broker = self.broker.get()?.clone();
+        let grace = options::duration("grace", grace)?;
+        Op::spawn_to_the_end(py, running_port(py)?, async move {
+            broker.stop(grace).await;
+            Outcome::Nothing
+        })
+    }
+
+    /// Starts, and waits here.
+    fn start_blocking(&self, py: Python<'_>) -> PyResult<()> {
+        let broker = self.broker.get()?.clone();
+        block_on(
+            py,
+            async move { broker.start().await.map_err(Failure::from) },
+        )
+    }
+
+    /// Stops, and waits here.
+    fn stop_blocking(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+        let broker = self.broker.get()?.clone();
+        let grace = options::duration("grace", grace)?;
+        block_on(py, async move {
+            broker.stop(grace).await;
+            Ok(())
+        })
+    }
+
+    #[getter]
+    fn is_running(&self) -> PyResult<bool> {
+        Ok(self.broker.get()?.is_running())
+    }
+
+    #[getter]
+    fn urls(&self) -> PyResult<Vec<String>> {
+        let addresses = self.broker.get()?.addresses();
+        Ok(addresses.iter().map(ToString::to_string).collect())
+    }
+
+    #[getter]
+    fn memory_url(&self) -> PyResult<String> {
+        Ok(self.broker.get()?.memory_address().to_string())
+    }
+
+    /// The port of the first listener that has one.
+    #[getter]
+    fn port(&self) -> PyResult<Option<u16>> {
+        let addresses = self.broker.get()?.addresses();
+        Ok(addresses.iter().find_map(|address| match address {
+            Address::Tcp { port, .. } => Some(*port),
+            Address::Memory { .. } => None,
+        }))
+    }
+
+    fn publish(
+        slf: &Bound<'_, Self>,
+        topic: String,
+        payload: &Bound<'_, PyAny>,
+        qos: i64,
+        retain: bool,
+        properties: PropertyArguments,
+    ) -> PyResult<usize> {
+        let py = slf.py();
+        let given = payload::take(payload)?;
+        let message = Message {
+            topic: TopicName::new(topic).map_err(|error| options::topic_error(error, py))?,
+            payload: given.bytes,
+            qos: options::qos(qos)?,
+            retain,
+            properties: properties.read(given.is_text, py)?,
+        };
+        let broker = slf.get().broker.get()?;
+        let _context = runtime()?.enter();
+        py.detach(|| broker.publish(message))
+            .map_err(|error| Failure::from(error).to_py(py))
+    }
+
+    fn disconnect(&self, py: Python<'_>, client_id: &str, reason: u8) -> PyResult<bool> {
+        let reason = ReasonCode::from_number(reason)
+            .ok_or_else(|| PyValueError::new_err(format!("{reason:#04x} is no reason code")))?;
+        let broker = self.broker.get()?;
+        let _context = runtime()?.enter();
+        Ok(py.detach(|| broker.disconnect(client_id, reason)))
+    }
+
+    fn retained<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let broker = self.broker.get()?;
+        let messages = py.detach(|| broker.retained());
+        let by_topic = PyDict::new(py);
+        for message in &messages {
+            by_topic.set_item(message.topic.as_str(), PyMessage::kept(py, message)?)?;
+        }
+        Ok(by_topic)
+    }
+
+    /// The connected clients, each as the fields of `rmqtt.ClientInfo`.
+    fn clients<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let broker = self.broker.get()?;
+        let clients = py.detach(|| broker.clients());
+        clients
+            .into_iter()
+            .map(|client| {
+                let fields = PyDict::new(py);
+                fields.set_item("client_id", client.client_id)?;
+                fields.set_item("version", version_text(client.version))?;
+                let peer = client.peer_address.map(|address| address.to_string());
+                fields.set_item("peer_address", peer)?;
+                fields.set_item("username", client.username)?;
+                fields.set_item("keep_alive", client.keep_alive)?;
+                Ok(fields)
+            })
+            .collect()
+    }
+
+    /// The sessions, each as the fields of `rmqtt.SessionInfo`.
+    fn sessions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let broker = self.broker.get()?;
+        let sessions = py.detach(|| broker.sessions());
+        sessions
+            .into_iter()
+            .map(|session| {
+                let fields = PyDict::new(py);
+                fields.set_item("client_id", session.client_id)?;
+                fields.set_item("is_connected", session.is_connected)?;
+                let subscriptions = PyDict::new(py);
+                for (filter, qos) in session.subscriptions {
+                    subscriptions.set_item(filter, qos_member(py, qos)?)?;
+                }
+                fields.set_item("subscriptions", subscriptions)?;
+                fields.set_item("queued_messages", session.queued_messages)?;
+                fields.set_item("in_flight", session.in_flight)?;
+                let expiry = Some(session.expiry_interval).filter(|expiry| *expiry != u32::MAX);
+                fields.set_item("expiry_interval", expiry)?;
+                Ok(fields)
+            })
+            .collect()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.broker.get()?.stats();
+        let fields = PyDict::new(py);
+        fields.set_item("connections", stats.connections)?;
+        fields.set_item("sessions", stats.sessions)?;
+        fields.set_item("subscriptions", stats.subscriptions)?;
+        fields.set_item("retained_messages", stats.retained_messages)?;
+        fields.set_item("retained_bytes", stats.retained_bytes)?;
+        fields.set_item("queued_messages", stats.queued_messages)?;
+        fields.set_item("connects_accepted", stats.connects_accepted)?;
+        fields.set_item("connects_refused", stats.connects_refused)?;
+        fields.set_item("connections_violated", stats.connections_violated)?;
+        fields.set_item("messages_received", stats.messages_received)?;
+        fields.set_item("messages_delivered", stats.messages_delivered)?;
+        fields.set_item("messages_dropped_qos0", stats.messages_dropped_qos0)?;
+        fields.set_item(
+            "messages_dropped_queue_full",
+            stats.messages_dropped_queue_full,
+        )?;
+        fields.set_item("messages_expired", stats.messages_expired)?;
+        fields.set_item("bytes_received", stats.bytes_received)?;
+        fields.set_item("bytes_sent", stats.bytes_sent)?;
+        fields.set_item("wills_published", stats.wills_published)?;
+        Ok(fields)
+    }
+}
+
+impl Drop for NativeBroker {
+    /// A broker that nobody stopped is stopped, so that nothing of it goes on.
+    fn drop(&mut self) {
+        let Some(broker) = self.broker.if_ours() else {
+            return;
+        };
+        if !broker.is_running() {
+            return;
+        }
+        let broker = broker.clone();
+        if let Ok(runtime) = runtime() {
+            runtime.spawn(async move { broker.stop(Duration::ZERO).await });
+        }
+        // Not attached only when the interpreter is finishing; then nobody reads warnings.
+        Python::try_attach(|py| {
+            let warned = PyErr::warn(
+                py,
+                &py.get_type::<PyResourceWarning>(),
+                c"an rmqtt broker was not stopped: use `with broker`, `async with broker`, or `broker.stop()`",
+                1,
+            );
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}

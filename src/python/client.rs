@@ -1,0 +1,462 @@
+//! The native half of `rmqtt.Client`: the hot path, and the binding to an event loop.
+//!
+//! A client belongs to the loop it was connected in. Publishing is allowed from threads without a loop too; from another
+//! loop it is refused, since that loop would never hear of the end.
+
+use super::backlog::{Backlog, done};
+use super::bridge::{
+    Finished, ForkSafe, LoopPort, Op, Remote, reply, running_port, runtime, within,
+};
+use super::errors::{Failure, pairs, qos as qos_member};
+use super::options::{self, ClientArguments, PropertyArguments, SubscribeArguments};
+use super::outcome::{Outcome, PublishResult};
+use super::payload;
+use super::subscription::NativeSubscription;
+use crate::client::{Client, ClientError, Close, Negotiated, TryPublish};
+use crate::codec::ProtocolVersion;
+use crate::message::{Message, QoS};
+use crate::topic::TopicName;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+const NEW: u8 = 0;
+const CONNECTING: u8 = 1;
+const OPEN: u8 = 2;
+const CLOSED: u8 = 3;
+
+/// What the network's side tells about the client.
+struct Status {
+    state: AtomicU8,
+    speaks_v5: AtomicBool,
+}
+
+/// Sets the state back when connecting fails or is given up.
+struct Connecting(Arc<Status>);
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        // Not if it is open or closed by now.
+        let _ = self
+            .0
+            .state
+            .compare_exchange(CONNECTING, NEW, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// The native half of a client.
+#[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
+pub(crate) struct NativeClient {
+    client: ForkSafe<Client>,
+    status: Arc<Status>,
+    backlog: Arc<Backlog>,
+    port: Mutex<Option<Py<LoopPort>>>,
+    /// What a publish with QoS 0 returns, every time.
+    finished: Py<Finished>,
+}
+
+#[pymethods]
+impl NativeClient {
+    #[new]
+    fn new(py: Python<'_>, url: &str, arguments: ClientArguments<'_>) -> PyResult<Self> {
+        let options = options::client(url, arguments)?;
+        let speaks_v5 = options.version == ProtocolVersion::V5;
+        Ok(Self {
+            client: ForkSafe::new(Client::new(options)),
+            status: Arc::new(Status {
+                state: AtomicU8::new(NEW),
+                speaks_v5: AtomicBool::new(speaks_v5),
+            }),
+            backlog: Arc::default(),
+            port: Mutex::default(),
+            finished: Py::new(py, Finished::new(PublishResult::success(py)?))?,
+        })
+    }
+
+    fn connect(&self, py: Python<'_>) -> PyResult<Py<Op>> {
+        let client = self.client.get()?.clone();
+        let port = running_port(py)?;
+        let before = self.status.state.compare_exchange(
+            NEW,
+            CONNECTING,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        match before {
+            Ok(_) => {}
+            Err(CLOSED) => return Err(Failure::Closed.to_py(py)),
+            Err(_) => return Err(PyRuntimeError::new_err("this client is connected already")),
+        }
+        let connecting = Connecting(Arc::clone(&self.status));
+        let previous = self.port.lock().replace(port.clone_ref(py));
+        drop(previous);
+        Op::spawn(py, port, async move {
+            let Connecting(status) = &connecting;
+            match client.connect().await {
+                Ok(negotiated) => {
+                    let speaks_v5 = negotiated.version == ProtocolVersion::V5;
+                    status.speaks_v5.store(speaks_v5, Ordering::Relaxed);
+                    // Not if it was closed meanwhile.
+                    let _ = status.state.compare_exchange(
+                        CONNECTING,
+                        OPEN,
+                        Ordering::AcqRel,
+                        Ordering::Acquire,
+                    );
+                    Outcome::Nothing
+                }
+                Err(error) => Outcome::Failed(error.into()),
+            }
+        })
+    }
+
+    /// `how`: seconds to drain for, or `None` for an end that has the broker publish the will.
+    #[pyo3(signature = (drain=None))]
+    fn close(&self, py: Python<'_>, drain: Option<f64>) -> PyResult<Py<Op>> {
+        let client = self.client.get()?.clone();
+        let how = match drain {
+            Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
+            None => Close::WithWill,
+        };
+        let port = match self.bound_port(py) {
+            Some(port) => {
+                port.get().check_here(py, "client")?;
+                port
+            }
+            None => running_port(py)?,
+        };
+        self.status.state.store(CLOSED, Ordering::Release);
+        Op::spawn_to_the_end(py, port, async move {
+            client.close(how).await;
+            Outcome::Nothing
+        })
+    }
+
+    /// `extra`: properties and time-out, where any is given.
+    #[pyo3(signature = (topic, payload, qos, retain, extra=None, /))]
+    fn publish<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyString>,
+        payload: &Bound<'py, PyAny>,
+        qos: i64,
+        retain: bool,
+        extra: Option<Extra>,
+    ) -> PyResult<Py<PyAny>> {
+        let this = slf.get();
+        let py = slf.py();
+        let client = this.client.get()?;
+        let topic = TopicName::new(topic.to_cow()?.as_ref())
+            .map_err(|error| options::topic_error(error, py))?;
+        let given = payload::take(payload)?;
+        let is_text = given.is_text && this.status.speaks_v5.load(Ordering::Relaxed);
+        let mut limit = None;
+        let properties = match extra {
+            Some(Extra {
+                timeout,
+                properties,
+            }) => {
+                limit = timeout;
+                properties.read(is_text, py)?
+            }
+            None if is_text => Some(options::text_properties()),
+            None => None,
+        };
+        let message = Message {
+            topic,
+            payload: given.bytes,
+            qos: options::qos(qos)?,
+            retain,
+            properties,
+        };
+        let port = this.open_port(py)?;
+        match limit {
+            Some(limit) => publish_within(py, client, port, message, limit),
+            None => this.publish_now(py, client, port, message),
+        }
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "PyO3 extracts arguments by value"
+    )]
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        filters: Vec<Bound<'_, PyAny>>,
+        arguments: SubscribeArguments,
+    ) -> PyResult<NativeSubscription> {
+        let (filters, settings) = options::subscription(py, filters, &arguments)?;
+        let client = self.client.get()?.clone();
+        Ok(NativeSubscription::new(
+            client,
+            self.open_port(py)?,
+            filters,
+            settings,
+        ))
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Op>> {
+        let client = self.client.get()?.clone();
+        let port = self.open_port(py)?;
+        let limit = timeout
+            .map(|seconds| options::duration("timeout", seconds))
+            .transpose()?;
+        Op::spawn(py, port, async move {
+            match limit {
+                None => client.drain().await.into(),
+                Some(limit) => within(limit, client.drain())
+                    .await
+                    .map_or_else(|| timed_out("drain", limit), Outcome::from),
+            }
+        })
+    }
+
+    fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.client
+            .get()?
+            .negotiated()
+            .map(|negotiated| negotiated_fields(py, &negotiated))
+            .transpose()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.client.get()?.stats();
+        let fields = PyDict::new(py);
+        fields.set_item("connected", stats.connected)?;
+        fields.set_item("connects", stats.connects)?;
+        fields.set_item("messages_sent", stats.messages_sent)?;
+        fields.set_item("messages_received", stats.messages_received)?;
+        fields.set_item("bytes_sent", stats.bytes_sent)?;
+        fields.set_item("bytes_received", stats.bytes_received)?;
+        fields.set_item("acknowledged", stats.acknowledged)?;
+        fields.set_item("dropped", stats.dropped)?;
+        fields.set_item("queued_messages", stats.queued_messages)?;
+        fields.set_item("queued_bytes", stats.queued_bytes)?;
+        fields.set_item("in_flight", stats.in_flight)?;
+        Ok(fields)
+    }
+
+    fn events(&self, py: Python<'_>) -> PyResult<super::events::NativeEvents> {
+        Ok(super::events::NativeEvents::new(
+            self.client.get()?,
+            self.bound_port(py),
+        ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(port) = self.port.try_lock()
+            && let Some(port) = port.as_ref()
+        {
+            visit.call(port)?;
+        }
+        Ok(())
+    }
+}
+
+/// Of a publish: what is rarely given.
+#[derive(FromPyObject)]
+pub(crate) struct Extra {
+    #[pyo3(item)]
+    timeout: Option<f64>,
+    #[pyo3(item)]
+    properties: PropertyArguments,
+}
+
+impl NativeClient {
+    fn bound_port(&self, py: Python<'_>) -> Option<Py<LoopPort>> {
+        self.port.lock().as_ref().map(|port| port.clone_ref(py))
+    }
+
+    /// The port of a client that is open and used where it belongs.
+    fn open_port(&self, py: Python<'_>) -> PyResult<Py<LoopPort>> {
+        match (
+            self.status.state.load(Ordering::Acquire),
+            self.bound_port(py),
+        ) {
+            (CLOSED, _) => Err(Failure::Closed.to_py(py)),
+            (NEW, _) | (_, None) => Err(Failure::Client(ClientError::NotConnected).to_py(py)),
+            (_, Some(port)) => {
+                port.get().check_here(py, "client")?;
+                Ok(port)
+            }
+        }
+    }
+
+    fn publish_now(
+        &self,
+        py: Python<'_>,
+        client: &Client,
+        port: Py<LoopPort>,
+        message: Message,
+    ) -> PyResult<Py<PyAny>> {
+        let fail = |error: ClientError| Failure::from(error).to_py(py);
+        if !self.backlog.is_empty() {
+            return self.wait_for_room(py, client, port, message);
+        }
+        if message.qos == QoS::AtMostOnce {
+            return match client.try_publish(message, None).map_err(fail)? {
+                TryPublish::Queued => Ok(self.finished.clone_ref(py).into_any()),
+                TryPublish::Full(message, _) => self.wait_for_room(py, client, port, message),
+            };
+        }
+        let (op, remote) = Op::new(py, port.clone_ref(py))?;
+        match client.try_publish(message, Some(done(remote))) {
+            Ok(TryPublish::Queued) => Ok(op.into_any()),
+            // The operation goes unseen; another one waits.
+            Ok(TryPublish::Full(message, _)) => self.wait_for_room(py, client, port, message),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    fn wait_for_room(
+        &self,
+        py: Python<'_>,
+        client: &Client,
+        port: Py<LoopPort>,
+        message: Message,
+    ) -> PyResult<Py<PyAny>> {
+        let (op, remote): (Py<Op>, Remote) = Op::new(py, port)?;
+        self.backlog.push(py, client, message, remote)?;
+        Ok(op.into_any())
+    }
+}
+
+/// A publish that is given up after a while. In the queue it keeps its turn; only the waiting ends.
+fn publish_within(
+    py: Python<'_>,
+    client: &Client,
+    port: Py<LoopPort>,
+    message: Message,
+    seconds: f64,
+) -> PyResult<Py<PyAny>> {
+    let limit = options::duration("timeout", seconds)?;
+    let (answer, outcome) = reply();
+    let is_answered = message.qos != QoS::AtMostOnce;
+    let done: Option<crate::client::Done<_>> = is_answered.then(|| {
+        let done: crate::client::Done<_> = Box::new(answer);
+        done
+    });
+    let queued = client
+        .try_publish(message, done)
+        .map_err(|error| Failure::from(error).to_py(py))?;
+    let client = client.clone();
+    let op = Op::spawn(py, port, async move {
+        let published = async {
+            match queued {
+                TryPublish::Queued if is_answered => {
+                    outcome.await.unwrap_or(Err(ClientError::Closed)).into()
+                }
+                TryPublish::Queued => Outcome::published(),
+                TryPublish::Full(message, _) => client.publish(message).await.into(),
+            }
+        };
+        within(limit, published)
+            .await
+            .unwrap_or_else(|| timed_out("publish", limit))
+    })?;
+    Ok(op.into_any())
+}
+
+fn timed_out(what: &'static str, limit: Duration) -> Outcome {
+    Outcome::Failed(Failure::TimedOut {
+        what,
+        limit: limit.as_secs_f64().to_string(),
+    })
+}
+
+pub(crate) fn version_text(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::V3_1 => "3.1",
+        ProtocolVersion::V3_1_1 => "3.1.1",
+        ProtocolVersion::V5 => "5.0",
+    }
+}
+
+/// What the broker granted, by the field names of `rmqtt.Negotiated`; what it left out is left out.
+pub(crate) fn negotiated_fields<'py>(
+    py: Python<'py>,
+    negotiated: &Negotiated,
+) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("version", version_text(negotiated.version))?;
+    fields.set_item("client_id", &negotiated.client_id)?;
+    fields.set_item("session_present", negotiated.session_present)?;
+    fields.set_item("keep_alive", negotiated.keep_alive)?;
+    let granted = &negotiated.connack.properties;
+    fields.set_item("session_expiry", granted.session_expiry_interval)?;
+    if let Some(maximum) = granted.receive_maximum {
+        fields.set_item("receive_maximum", maximum.get())?;
+    }
+    if let Some(maximum) = granted.maximum_qos {
+        fields.set_item("maximum_qos", qos_member(py, maximum)?)?;
+    }
+    if let Some(maximum) = granted.maximum_packet_size {
+        fields.set_item("maximum_packet_size", maximum.get())?;
+    }
+    let flags = [
+        ("retain_available", granted.retain_available),
+        (
+            "wildcard_subscription_available",
+            granted.wildcard_subscription_available,
+        ),
+        (
+            "subscription_identifiers_available",
+            granted.subscription_identifiers_available,
+        ),
+        (
+            "shared_subscription_available",
+            granted.shared_subscription_available,
+        ),
+    ];
+    for (name, flag) in flags {
+        if let Some(flag) = flag {
+            fields.set_item(name, flag)?;
+        }
+    }
+    if let Some(maximum) = granted.topic_alias_maximum {
+        fields.set_item("topic_alias_maximum", maximum)?;
+    }
+    fields.set_item("reason_string", granted.reason_string.as_deref())?;
+    fields.set_item(
+        "response_information",
+        granted.response_information.as_deref(),
+    )?;
+    fields.set_item("server_reference", granted.server_reference.as_deref())?;
+    fields.set_item("user_properties", pairs(py, &granted.user_properties)?)?;
+    Ok(fields)
+}
+
+impl Drop for NativeClient {
+    /// A client that nobody closed is cut, so that nothing of it goes on; the broker publishes its will.
+    fn drop(&mut self) {
+        let state = self.status.state.load(Ordering::Acquire);
+        let Some(client) = self.client.if_ours() else {
+            return;
+        };
+        if state != OPEN && state != CONNECTING {
+            return;
+        }
+        let client = client.clone();
+        if let Ok(runtime) = runtime() {
+            runtime.spawn(async move { client.close(Close::Abort).await });
+        }
+        // Not attached only when the interpreter is finishing; then nobody reads warnings.
+        Python::try_attach(|py| {
+            let warned = PyErr::warn(
+                py,
+                &py.get_type::<PyResourceWarning>(),
+                c"an rmqtt client was not closed: use `async with client`, or `await client.close()`",
+                1,
+            );
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}

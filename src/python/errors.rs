@@ -1,0 +1,288 @@
+//! The one match from our errors to Python's exceptions, and the one place that knows where Python's names live.
+//!
+//! On the network's side an error is a [`Failure`], plain data; it becomes an exception on a thread that is attached. The
+//! tree of exceptions is drawn in `python/rmqtt/exceptions.py`.
+
+use crate::broker::BrokerError;
+use crate::client::ClientError;
+use crate::codec::ReasonCode;
+use crate::message::{QoS, UserProperty};
+use crate::topic::TopicError;
+use crate::transport::AddressError;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+/// Why an operation failed, before it is an exception.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The client's room says so.
+    Client(ClientError),
+    /// The broker's room says so.
+    Broker(BrokerError),
+    /// Not a topic.
+    Topic(TopicError),
+    /// The caller's own limit.
+    TimedOut {
+        /// What took too long.
+        what: &'static str,
+        /// The limit, as the caller wrote it.
+        limit: String,
+    },
+    /// More publishes wait for room than may.
+    BacklogFull,
+    /// Closed on purpose, by this program.
+    Closed,
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Closed => Self::Closed,
+            other => Self::Client(other),
+        }
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(error)
+    }
+}
+
+impl From<TopicError> for Failure {
+    fn from(error: TopicError) -> Self {
+        Self::Topic(error)
+    }
+}
+
+impl Failure {
+    /// As an exception.
+    pub(crate) fn to_py(&self, py: Python<'_>) -> PyErr {
+        self.build(py).map_or_else(|error| error, PyErr::from_value)
+    }
+
+    /// As an exception, when it is not needed any more.
+    pub(crate) fn into_py(self, py: Python<'_>) -> PyErr {
+        self.to_py(py)
+    }
+
+    fn build<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = PyDict::new(py);
+        match self {
+            Self::Client(error) => client_error(py, error, &fields),
+            Self::Broker(error) => broker_error(py, error, &fields),
+            Self::Topic(error) => exception(py, "TopicError", &error.to_string(), &fields),
+            Self::TimedOut { what, limit } => {
+                let message = format!("{what} took longer than {limit} s");
+                exception(py, "MqttTimeout", &message, &fields)
+            }
+            Self::BacklogFull => exception(
+                py,
+                "QueueFull",
+                "too many publishes wait for room in the outbound queue: await them as you go",
+                &fields,
+            ),
+            Self::Closed => exception(
+                py,
+                "Closed",
+                "closed: what was closed cannot be opened again, make a new one",
+                &fields,
+            ),
+        }
+    }
+}
+
+fn client_error<'py>(
+    py: Python<'py>,
+    error: &ClientError,
+    fields: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut message = error.to_string();
+    let name = match error {
+        ClientError::ConnectFailed { address, .. } => {
+            fields.set_item("endpoint", address)?;
+            "ConnectFailed"
+        }
+        ClientError::ConnectRefused {
+            reason,
+            reason_string,
+            server_reference,
+        } => {
+            set_reason(fields, *reason, reason_string.as_deref())?;
+            fields.set_item("terminal", is_terminal(*reason))?;
+            fields.set_item("server_reference", server_reference.as_deref())?;
+            "ConnectRefused"
+        }
+        ClientError::TimedOut { .. } => "MqttTimeout",
+        ClientError::ConnectionLost { .. } => "ConnectionLost",
+        ClientError::ServerDisconnected(packet) => {
+            set_reason(fields, packet.reason, packet.reason_string.as_deref())?;
+            fields.set_item("user_properties", pairs(py, &packet.user_properties)?)?;
+            "ServerDisconnected"
+        }
+        ClientError::Protocol { reason, .. } => {
+            set_reason(fields, *reason, None)?;
+            if *reason == ReasonCode::MalformedPacket {
+                "MalformedPacket"
+            } else {
+                "ProtocolError"
+            }
+        }
+        ClientError::SessionLost => "SessionLost",
+        ClientError::PublishRefused {
+            reason,
+            reason_string,
+        } => {
+            set_reason(fields, *reason, reason_string.as_deref())?;
+            "PublishRefused"
+        }
+        ClientError::SubscribeRefused(results) => {
+            message = set_results(fields, "the broker refused to subscribe", results)?;
+            "SubscribeRefused"
+        }
+        ClientError::UnsubscribeRefused(results) => {
+            message = set_results(fields, "the broker refused to unsubscribe", results)?;
+            "UnsubscribeRefused"
+        }
+        ClientError::QueueFull => "QueueFull",
+        ClientError::PacketTooLarge { .. } => "PacketTooLarge",
+        ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
+        ClientError::Misuse(text) => {
+            return Ok(PyValueError::new_err(text.clone())
+                .into_value(py)
+                .into_bound(py)
+                .into_any());
+        }
+        ClientError::NotConnected => {
+            message =
+                format!("{error}: use `async with client`, or `await client.connect()` first");
+            "NotConnected"
+        }
+        ClientError::Closed => "Closed",
+    };
+    exception(py, name, &message, fields)
+}
+
+fn broker_error<'py>(
+    py: Python<'py>,
+    error: &BrokerError,
+    fields: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let message = error.to_string();
+    let name = match error {
+        BrokerError::Bind {
+            address, os_code, ..
+        } => {
+            fields.set_item("errno", *os_code)?;
+            fields.set_item("address", address)?;
+            "BindError"
+        }
+        BrokerError::Options(text) => {
+            return Ok(PyValueError::new_err(text.clone())
+                .into_value(py)
+                .into_bound(py)
+                .into_any());
+        }
+        BrokerError::AlreadyRunning | BrokerError::NotRunning => "BrokerError",
+        BrokerError::RetainedFull { .. } => "StorageError",
+    };
+    exception(py, name, &message, fields)
+}
+
+fn exception<'py>(
+    py: Python<'py>,
+    name: &str,
+    message: &str,
+    fields: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    py.import("rmqtt.exceptions")?
+        .getattr(name)?
+        .call((message,), Some(fields))
+}
+
+/// Codes after which another try with the same options is pointless.
+fn is_terminal(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::UnsupportedProtocolVersion
+            | ReasonCode::ClientIdentifierNotValid
+            | ReasonCode::BadUserNameOrPassword
+            | ReasonCode::NotAuthorized
+            | ReasonCode::Banned
+            | ReasonCode::BadAuthenticationMethod
+    )
+}
+
+fn set_reason(fields: &Bound<'_, PyDict>, reason: ReasonCode, words: Option<&str>) -> PyResult<()> {
+    fields.set_item("reason_code", reason_code(fields.py(), reason)?)?;
+    fields.set_item("reason_string", words)
+}
+
+/// Puts every refused filter into `results`, the first one's code into `reason_code`, and all into the message.
+fn set_results(
+    fields: &Bound<'_, PyDict>,
+    message: &str,
+    refused: &[(String, ReasonCode)],
+) -> PyResult<String> {
+    let py = fields.py();
+    let results = PyDict::new(py);
+    for (filter, reason) in refused {
+        results.set_item(filter, reason_code(py, *reason)?)?;
+    }
+    if let Some((_, first)) = refused.first() {
+        fields.set_item("reason_code", reason_code(py, *first)?)?;
+    }
+    fields.set_item("results", results)?;
+    let each: Vec<String> = refused
+        .iter()
+        .map(|(filter, reason)| format!("{filter:?} ({reason:?})"))
+        .collect();
+    Ok(format!("{message}: {}", each.join(", ")))
+}
+
+/// A name of `rmqtt._types`.
+pub(crate) fn types_name<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("rmqtt._types")?.getattr(name)
+}
+
+/// The member of `ReasonCode` for this code.
+pub(crate) fn reason_code(py: Python<'_>, reason: ReasonCode) -> PyResult<Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CLASS
+        .get_or_try_init(py, || types_name(py, "ReasonCode").map(Bound::unbind))?
+        .bind(py)
+        .call1((reason.number(),))
+}
+
+/// The member of `QoS` for this level.
+pub(crate) fn qos(py: Python<'_>, qos: QoS) -> PyResult<Bound<'_, PyAny>> {
+    static MEMBERS: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
+    let members = MEMBERS.get_or_try_init(py, || -> PyResult<_> {
+        let class = types_name(py, "QoS")?;
+        Ok([
+            class.call1((0,))?.unbind(),
+            class.call1((1,))?.unbind(),
+            class.call1((2,))?.unbind(),
+        ])
+    })?;
+    Ok(members[usize::from(qos as u8)].bind(py).clone())
+}
+
+/// User properties as a tuple of pairs.
+pub(crate) fn pairs<'py>(
+    py: Python<'py>,
+    properties: &[UserProperty],
+) -> PyResult<Bound<'py, PyTuple>> {
+    let pairs: Vec<(&str, &str)> = properties
+        .iter()
+        .map(|(name, value)| (name.as_ref(), value.as_ref()))
+        .collect();
+    PyTuple::new(py, pairs)
+}
+
+/// An address that is none is the caller's mistake.
+pub(crate) fn address_error(error: &AddressError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}

@@ -1,0 +1,454 @@
+//! What Python asks for, as the options of the rooms below. Only ranges and units are looked at here: Python's signatures
+//! have the types, the rooms the meaning.
+
+use super::errors::{Failure, address_error};
+use super::payload;
+use crate::broker::{BrokerOptions, Limits};
+use crate::client::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
+use crate::codec::{ProtocolVersion, RetainHandling, SubscribeFilter, SubscriptionOptions, Will};
+use crate::message::{Message, MessageProperties, QoS, UserProperty};
+use crate::topic::{TopicFilter, TopicName};
+use crate::transport::Address;
+use bytes::Bytes;
+use bytestring::ByteString;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use std::num::NonZeroU16;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// The arguments of `rmqtt.Client`, as a mapping.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct ClientArguments<'py> {
+    client_id: Option<String>,
+    version: Option<String>,
+    username: Option<String>,
+    password: Option<Bound<'py, PyAny>>,
+    clean_start: bool,
+    session_expiry: f64,
+    keep_alive: f64,
+    connect_timeout: f64,
+    receive_maximum: i64,
+    max_packet_size: Option<i64>,
+    topic_alias_max: i64,
+    will: Option<WillArguments<'py>>,
+    reconnect: Option<ReconnectArguments>,
+    outbox: OutboxArguments,
+    user_properties: Vec<(String, String)>,
+}
+
+/// `rmqtt.Will`.
+#[derive(FromPyObject)]
+struct WillArguments<'py> {
+    topic: String,
+    payload: Bound<'py, PyAny>,
+    qos: i64,
+    retain: bool,
+    delay: f64,
+    expiry: Option<f64>,
+    content_type: Option<String>,
+    response_topic: Option<String>,
+    correlation: Option<Vec<u8>>,
+    user_properties: Vec<(String, String)>,
+}
+
+/// `rmqtt.Reconnect`.
+#[derive(FromPyObject)]
+struct ReconnectArguments {
+    initial: f64,
+    factor: f64,
+    max: f64,
+    jitter: String,
+    max_attempts: Option<u32>,
+    retry_first: bool,
+    stable_after: f64,
+    resubscribe: String,
+}
+
+/// `rmqtt.Outbox`.
+#[derive(FromPyObject)]
+struct OutboxArguments {
+    max_messages: usize,
+    max_bytes: usize,
+    keep_qos0: bool,
+}
+
+/// Reads the arguments of a client.
+///
+/// # Errors
+/// `ValueError` naming the argument and its range, `TypeError`, `TopicError`.
+pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<ClientOptions> {
+    let mut options = ClientOptions::new(address(url)?);
+    options.client_id = arguments.client_id;
+    (options.version, options.fall_back) = match arguments.version.as_deref() {
+        None => (ProtocolVersion::V5, true),
+        Some("5.0") => (ProtocolVersion::V5, false),
+        Some("3.1.1") => (ProtocolVersion::V3_1_1, false),
+        Some(other) => {
+            return Err(PyValueError::new_err(format!(
+                "version must be '5.0', '3.1.1' or None, not {other:?}"
+            )));
+        }
+    };
+    options.username = arguments.username;
+    options.password = arguments
+        .password
+        .map(|given| password(&given))
+        .transpose()?;
+    options.clean_start = arguments.clean_start;
+    options.session_expiry = seconds_u32("session_expiry", arguments.session_expiry)?;
+    options.keep_alive = seconds_u16("keep_alive", arguments.keep_alive)?;
+    options.connect_timeout = duration("connect_timeout", arguments.connect_timeout)?;
+    options.receive_maximum = u16::try_from(arguments.receive_maximum)
+        .ok()
+        .and_then(NonZeroU16::new)
+        .ok_or_else(|| out_of_range("receive_maximum", "1 to 65535"))?;
+    options.packet_size_max = arguments
+        .max_packet_size
+        .map(|size| {
+            u32::try_from(size)
+                .ok()
+                .filter(|size| *size > 0)
+                .ok_or_else(|| out_of_range("max_packet_size", "1 to 268435460"))
+        })
+        .transpose()?;
+    options.topic_alias_max = u16::try_from(arguments.topic_alias_max)
+        .map_err(|_| out_of_range("topic_alias_max", "0 to 65535"))?;
+    options.will = arguments.will.map(will).transpose()?;
+    options.user_properties = user_properties(arguments.user_properties);
+    options.reconnect = arguments.reconnect.as_ref().map(reconnect).transpose()?;
+    if arguments.outbox.max_messages == 0 || arguments.outbox.max_bytes == 0 {
+        return Err(out_of_range("outbox", "at least one message and one byte"));
+    }
+    options.queue_messages_max = arguments.outbox.max_messages;
+    options.queue_bytes_max = arguments.outbox.max_bytes;
+    options.keep_qos0 = arguments.outbox.keep_qos0;
+    Ok(options)
+}
+
+/// Reads an address.
+///
+/// # Errors
+/// `ValueError` that says what is wrong with it.
+pub(crate) fn address(url: &str) -> PyResult<Address> {
+    Address::parse(url).map_err(|error| address_error(&error))
+}
+
+fn password(given: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    payload::take(given)
+        .map(|given| given.bytes)
+        .map_err(|_| PyTypeError::new_err("password must be str or bytes"))
+}
+
+fn will(given: WillArguments<'_>) -> PyResult<Will> {
+    let payload = payload::take(&given.payload)?;
+    let properties = PropertyArguments {
+        expiry: given.expiry,
+        content_type: given.content_type,
+        response_topic: given.response_topic,
+        correlation: given.correlation,
+        user_properties: given.user_properties,
+    };
+    let delay = seconds_u32("will.delay", given.delay)?;
+    Ok(Will {
+        message: Message {
+            topic: TopicName::new(given.topic)
+                .map_err(|error| topic_error(error, given.payload.py()))?,
+            payload: payload.bytes,
+            qos: qos(given.qos)?,
+            retain: given.retain,
+            properties: properties.read(payload.is_text, given.payload.py())?,
+        },
+        delay_interval: (delay > 0).then_some(delay),
+    })
+}
+
+fn reconnect(given: &ReconnectArguments) -> PyResult<Reconnect> {
+    if !given.factor.is_finite() || given.factor < 1.0 {
+        return Err(out_of_range("reconnect.factor", "1 or more"));
+    }
+    Ok(Reconnect {
+        initial: duration("reconnect.initial", given.initial)?,
+        factor: given.factor,
+        max: duration("reconnect.max", given.max)?,
+        jitter: match given.jitter.as_str() {
+            "full" => true,
+            "none" => false,
+            _ => return Err(out_of_range("reconnect.jitter", "'full' or 'none'")),
+        },
+        max_attempts: given.max_attempts,
+        retry_first: given.retry_first,
+        stable_after: duration("reconnect.stable_after", given.stable_after)?,
+        resubscribe: match given.resubscribe.as_str() {
+            "auto" => Resubscribe::Auto,
+            "always" => Resubscribe::Always,
+            "never" => Resubscribe::Never,
+            _ => {
+                return Err(out_of_range(
+                    "reconnect.resubscribe",
+                    "'auto', 'always' or 'never'",
+                ));
+            }
+        },
+    })
+}
+
+/// What a publish says beyond topic, payload, QoS and retain.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct PropertyArguments {
+    expiry: Option<f64>,
+    content_type: Option<String>,
+    response_topic: Option<String>,
+    correlation: Option<Vec<u8>>,
+    user_properties: Vec<(String, String)>,
+}
+
+impl PropertyArguments {
+    /// As properties of a message; none if there is nothing to say.
+    pub(crate) fn read(
+        self,
+        is_text: bool,
+        py: Python<'_>,
+    ) -> PyResult<Option<Arc<MessageProperties>>> {
+        let properties = MessageProperties {
+            payload_is_utf8: is_text.then_some(true),
+            message_expiry_interval: self
+                .expiry
+                .map(|expiry| seconds_u32("expiry", expiry))
+                .transpose()?,
+            content_type: self.content_type.map(ByteString::from),
+            response_topic: self
+                .response_topic
+                .map(|topic| TopicName::new(topic).map_err(|error| topic_error(error, py)))
+                .transpose()?,
+            correlation_data: self.correlation.map(Bytes::from),
+            user_properties: user_properties(self.user_properties),
+        };
+        if properties == MessageProperties::default() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(properties)))
+    }
+}
+
+/// The properties of a text payload and no more, which is the usual case.
+pub(crate) fn text_properties() -> Arc<MessageProperties> {
+    static TEXT: LazyLock<Arc<MessageProperties>> = LazyLock::new(|| {
+        Arc::new(MessageProperties {
+            payload_is_utf8: Some(true),
+            ..MessageProperties::default()
+        })
+    });
+    Arc::clone(&TEXT)
+}
+
+/// The keyword arguments of `Client.subscribe`, as a mapping.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct SubscribeArguments {
+    qos: i64,
+    maxsize: usize,
+    max_bytes: usize,
+    overflow: Option<String>,
+    ack: String,
+    no_local: bool,
+    retain_as_published: bool,
+    retain_handling: i64,
+}
+
+/// Reads what to subscribe to, and how.
+///
+/// # Errors
+/// `TopicError` for a filter that is none, `ValueError` naming the argument.
+pub(crate) fn subscription(
+    py: Python<'_>,
+    filters: Vec<Bound<'_, PyAny>>,
+    arguments: &SubscribeArguments,
+) -> PyResult<(Vec<SubscribeFilter>, SubscriptionSettings)> {
+    let options = SubscriptionOptions {
+        qos: qos(arguments.qos)?,
+        no_local: arguments.no_local,
+        retain_as_published: arguments.retain_as_published,
+        retain_handling: match arguments.retain_handling {
+            0 => RetainHandling::Always,
+            1 => RetainHandling::IfNew,
+            2 => RetainHandling::Never,
+            _ => return Err(out_of_range("retain_handling", "0, 1 or 2")),
+        },
+    };
+    if filters.is_empty() {
+        return Err(PyValueError::new_err("subscribe to at least one filter"));
+    }
+    let filters = filters
+        .into_iter()
+        .map(|filter| {
+            let Ok(text) = filter.cast::<PyString>() else {
+                return Err(PyTypeError::new_err(format!(
+                    "a topic filter must be str, not {}",
+                    filter.get_type().name()?
+                )));
+            };
+            let filter = TopicFilter::new(text.to_cow()?.into_owned())
+                .map_err(|error| topic_error(error, py))?;
+            filter.share().map_err(|error| topic_error(error, py))?;
+            Ok(SubscribeFilter {
+                filter: ByteString::from(filter.as_str()),
+                options,
+            })
+        })
+        .collect::<PyResult<_>>()?;
+    if arguments.maxsize == 0 || arguments.max_bytes == 0 {
+        return Err(out_of_range("maxsize and max_bytes", "1 or more"));
+    }
+    let settings = SubscriptionSettings {
+        messages_max: arguments.maxsize,
+        bytes_max: arguments.max_bytes,
+        overflow: arguments.overflow.as_deref().map(overflow).transpose()?,
+        ack: match arguments.ack.as_str() {
+            "processed" => Ack::Processed,
+            "received" => Ack::Received,
+            "manual" => Ack::Manual,
+            _ => return Err(out_of_range("ack", "'processed', 'received' or 'manual'")),
+        },
+    };
+    Ok((filters, settings))
+}
+
+fn overflow(text: &str) -> PyResult<Overflow> {
+    Ok(match text {
+        "wait" => Overflow::Wait,
+        "drop_oldest" => Overflow::DropOldest,
+        "drop_newest" => Overflow::DropNewest,
+        "latest" => Overflow::Latest,
+        "error" => Overflow::Error,
+        _ => {
+            return Err(out_of_range(
+                "overflow",
+                "None, 'wait', 'drop_oldest', 'drop_newest', 'latest' or 'error'",
+            ));
+        }
+    })
+}
+
+/// `rmqtt.Limits`.
+#[derive(FromPyObject)]
+pub(crate) struct LimitsArguments {
+    connections_max: usize,
+    connect_timeout: f64,
+    packet_size_max: usize,
+    control_packet_size_max: usize,
+    topic_levels_max: usize,
+    receive_maximum: u16,
+    in_flight_max: u16,
+    queue_messages_max: usize,
+    queue_bytes_max: usize,
+    sessions_max: usize,
+    session_expiry_max: Option<f64>,
+    subscriptions_max: usize,
+    retained_messages_max: usize,
+    retained_bytes_max: usize,
+    topic_alias_max: u16,
+    keep_alive_max: u16,
+}
+
+/// Reads the arguments of a broker.
+///
+/// # Errors
+/// `ValueError` naming the argument and its range.
+pub(crate) fn broker(
+    listeners: &[String],
+    allow_anonymous: bool,
+    limits: &LimitsArguments,
+) -> PyResult<BrokerOptions> {
+    if limits.receive_maximum == 0 || limits.in_flight_max == 0 {
+        return Err(out_of_range(
+            "limits.receive_maximum and limits.in_flight_max",
+            "1 to 65535",
+        ));
+    }
+    let session_expiry_max = limits.session_expiry_max.map_or(Ok(u32::MAX), |ceiling| {
+        seconds_u32("limits.session_expiry_max", ceiling)
+    })?;
+    Ok(BrokerOptions {
+        listeners: listeners
+            .iter()
+            .map(|url| address(url))
+            .collect::<PyResult<_>>()?,
+        allow_anonymous,
+        limits: Limits {
+            connections_max: limits.connections_max,
+            connect_timeout: duration("limits.connect_timeout", limits.connect_timeout)?,
+            packet_size_max: limits.packet_size_max,
+            control_packet_size_max: limits.control_packet_size_max,
+            topic_levels_max: limits.topic_levels_max,
+            receive_maximum: limits.receive_maximum,
+            in_flight_max: limits.in_flight_max,
+            queue_messages_max: limits.queue_messages_max,
+            queue_bytes_max: limits.queue_bytes_max,
+            sessions_max: limits.sessions_max,
+            session_expiry_max,
+            subscriptions_max: limits.subscriptions_max,
+            retained_messages_max: limits.retained_messages_max,
+            retained_bytes_max: limits.retained_bytes_max,
+            topic_alias_max: limits.topic_alias_max,
+            keep_alive_max: limits.keep_alive_max,
+        },
+    })
+}
+
+/// Reads a QoS.
+///
+/// # Errors
+/// `ValueError`.
+pub(crate) fn qos(number: i64) -> PyResult<QoS> {
+    u8::try_from(number)
+        .ok()
+        .and_then(QoS::from_number)
+        .ok_or_else(|| PyValueError::new_err(format!("qos must be 0, 1 or 2, not {number}")))
+}
+
+/// Reads a time span.
+///
+/// # Errors
+/// `ValueError` naming the argument.
+pub(crate) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
+    // A hundred years: more would overflow clocks, and nobody means it.
+    const LONGEST: f64 = 3_153_600_000.0;
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(out_of_range(name, "seconds, 0 or more"));
+    }
+    Ok(Duration::from_secs_f64(seconds.min(LONGEST)))
+}
+
+/// Whole seconds for the wire, rounded up; infinity is the largest, which the standard reads as *for ever*.
+fn seconds_u32(name: &str, seconds: f64) -> PyResult<u32> {
+    if seconds == f64::INFINITY {
+        return Ok(u32::MAX);
+    }
+    let whole = duration(name, seconds.ceil())?.as_secs();
+    u32::try_from(whole).map_err(|_| out_of_range(name, "at most 4294967295 seconds, or math.inf"))
+}
+
+fn seconds_u16(name: &str, seconds: f64) -> PyResult<u16> {
+    let whole = duration(name, seconds.ceil())?.as_secs();
+    u16::try_from(whole).map_err(|_| out_of_range(name, "0 to 65535 seconds"))
+}
+
+fn user_properties(pairs: Vec<(String, String)>) -> Vec<UserProperty> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+/// A topic that is none, as an exception.
+pub(crate) fn topic_error(error: crate::topic::TopicError, py: Python<'_>) -> PyErr {
+    Failure::from(error).to_py(py)
+}
+
+fn out_of_range(name: &str, range: &str) -> PyErr {
+    PyValueError::new_err(format!("{name} must be {range}"))
+}
