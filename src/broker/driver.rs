@@ -4,6 +4,7 @@
 //! nothing about MQTT: that is `protocol` for one connection and `hub` for all. One connection's task is in `connection`.
 
 mod connection;
+mod pipe;
 
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::outbox::Bell;

@@ -341,18 +341,6 @@ impl Hub {
         }
     }
 
-    /// Tells every connection to go.
-    pub fn disconnect_all(&self, reason: ReasonCode) {
-        let bells: Vec<_> = {
-            let core = self.core.read();
-            let connections = core.connections.values();
-            connections.map(|it| Arc::clone(&it.bell)).collect()
-        };
-        for bell in bells {
-            bell.tell_to_go(reason);
-        }
-    }
-
     /// Fetches retained messages for a session whose queue is nearly empty.
     fn fetch_retained(&self, outbox: &Outbox, now: Instant) {
         while let Some(mut cursor) = outbox.begin_retained() {

@@ -1,5 +1,6 @@
 //! The one integration binary: each suite is a module.
 
+mod broker_tcp;
 mod pair;
 mod qos;
 mod seed;

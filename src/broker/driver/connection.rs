@@ -4,6 +4,7 @@
 //! for this client, one write. Whatever ends the task, a panic included, the session is handed back by `Drop`.
 
 use super::now;
+use super::pipe::Pipe;
 use crate::broker::ClientInfo;
 use crate::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome, Published};
 use crate::broker::outbox::{Bell, GRACE, Outbox, Pressure};
@@ -12,29 +13,15 @@ use crate::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use crate::codec::{Connect, PacketId, ReasonCode};
 use crate::message::Message;
 use crate::transport::Stream;
-use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Sleep;
-
-/// Room for the first read of a batch. An idle connection holds none of it.
-const READ_SMALL: usize = 2 << 10;
-
-/// Room for each read while there is much to read.
-const READ_LARGE: usize = 64 << 10;
-
-/// So much is read before it is dealt with.
-const BATCH_BYTES: usize = 256 << 10;
-
-/// A peer that takes nothing of what is written for so long is gone.
-const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// For the last words and for the peer to read them.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -74,19 +61,15 @@ impl From<ProtocolError> for End {
 
 /// One connection.
 pub(super) struct Connection {
-    stream: Stream,
+    pipe: Pipe,
     protocol: Protocol,
     hub: Arc<Hub>,
     bell: Arc<Bell>,
     link: Link,
-    input: BytesMut,
-    is_at_end: bool,
     batch: Batch,
     /// Answers that wait until the queues below have room again.
     withheld: Vec<(PacketId, ReasonCode)>,
     full: Vec<(Arc<Outbox>, Pressure)>,
-    /// Since when nothing could be written although something waits.
-    stalled_since: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
     sleeps_until: Instant,
 }
@@ -96,17 +79,14 @@ impl Connection {
         let protocol = Protocol::new(Arc::clone(hub.limits()), now);
         let sleeps_until = protocol.next_timeout().unwrap_or(now);
         Self {
-            stream,
+            pipe: Pipe::new(stream),
             protocol,
             hub,
             bell,
             link: Link::None,
-            input: BytesMut::new(),
-            is_at_end: false,
             batch: Batch::default(),
             withheld: Vec::new(),
             full: Vec::new(),
-            stalled_since: None,
             sleep: Box::pin(tokio::time::sleep_until(sleeps_until.into())),
             sleeps_until,
         }
@@ -127,7 +107,8 @@ impl Connection {
         self.take_leave(&end);
         if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
             // When nobody reads them, last words are lost words.
-            drop(tokio::time::timeout(FAREWELL, self.say_farewell()).await);
+            let last_words = self.protocol.outgoing();
+            drop(tokio::time::timeout(FAREWELL, self.pipe.say_farewell(last_words)).await);
         }
     }
 
@@ -141,11 +122,11 @@ impl Connection {
         self.check_time(now)?;
         while !self.is_held_back()
             && !self.protocol.is_congested()
-            && let Some(event) = self.protocol.receive(&mut self.input, now)?
+            && let Some(event) = self.protocol.receive(self.pipe.input(), now)?
         {
             self.on_event(event, now)?;
         }
-        if self.is_at_end && !self.is_held_back() && !self.protocol.is_congested() {
+        if self.pipe.is_at_end() && !self.is_held_back() && !self.protocol.is_congested() {
             return Err(End::Lost);
         }
         self.deliver(now);
@@ -188,7 +169,7 @@ impl Connection {
             info: ClientInfo {
                 client_id: client_id.to_string(),
                 version: connect.version,
-                peer_address: self.stream.peer_address(),
+                peer_address: self.pipe.peer_address(),
                 username: connect.username.map(|name| name.to_string()),
                 keep_alive: connect.keep_alive,
             },
@@ -322,17 +303,13 @@ impl Connection {
         if !self.is_held_back() {
             self.protocol.handle_timeout(now)?;
         }
-        if self.stall_deadline().is_some_and(|at| at <= now) {
+        if self.pipe.stall_deadline().is_some_and(|at| at <= now) {
             return Err(End::Lost);
         }
         if self.overdue_at().is_some_and(|at| at <= now) {
             return Err(End::ToldToGo(ReasonCode::QuotaExceeded));
         }
         Ok(())
-    }
-
-    fn stall_deadline(&self) -> Option<Instant> {
-        self.stalled_since?.checked_add(WRITE_STALL)
     }
 
     fn overdue_at(&self) -> Option<Instant> {
@@ -347,7 +324,7 @@ impl Connection {
             true => None,
             false => self.protocol.next_timeout(),
         };
-        [protocol, self.stall_deadline(), self.overdue_at()]
+        [protocol, self.pipe.stall_deadline(), self.overdue_at()]
             .into_iter()
             .flatten()
             .min()
@@ -387,71 +364,19 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let has_written = self.poll_write(cx)?.is_ready();
-        let has_read = self.poll_read(cx)?.is_ready();
+        let counters = self.hub.counters();
+        let wants_input = !self.is_held_back()
+            && !self.protocol.is_congested()
+            && !matches!(self.link, Link::Waiting(..));
+        let has_written = self
+            .pipe
+            .poll_write(self.protocol.outgoing(), counters, cx)?;
+        let has_read = self.pipe.poll_read(wants_input, counters, cx)?;
         if self.bell.answer(cx.waker()) || has_written || has_read {
             return Poll::Ready(Ok(()));
         }
         ready!(self.sleep.as_mut().poll(cx));
         Poll::Ready(Ok(()))
-    }
-
-    /// Ready if anything was written.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut progress = Poll::Pending;
-        while self.protocol.outgoing().has_remaining() {
-            let write = pin!(self.stream.write_buf(self.protocol.outgoing())).poll(cx)?;
-            match write {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(count) => {
-                    self.hub.counters().bytes_sent.add(count);
-                    self.stalled_since = None;
-                    progress = Poll::Ready(Ok(()));
-                }
-                Poll::Pending => {
-                    if self.stalled_since.is_none() {
-                        self.stalled_since = Some(now());
-                        // The timer has to learn of the new deadline.
-                        progress = Poll::Ready(Ok(()));
-                    }
-                    break;
-                }
-            }
-        }
-        progress
-    }
-
-    /// Reads until there is no more or enough for a batch. Ready if anything was read, the end included.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut progress = Poll::Pending;
-        let mut room = READ_SMALL;
-        let mut batch = 0;
-        let wants_none = self.is_at_end
-            || self.is_held_back()
-            || self.protocol.is_congested()
-            || matches!(self.link, Link::Waiting(..));
-        while !wants_none && batch < BATCH_BYTES {
-            self.input.reserve(room);
-            let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx)?;
-            match read {
-                Poll::Ready(0) => {
-                    self.is_at_end = true;
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Ready(count) => {
-                    batch += count;
-                    room = READ_LARGE;
-                    self.hub.counters().bytes_received.add(count);
-                    progress = Poll::Ready(Ok(()));
-                }
-                Poll::Pending => break,
-            }
-        }
-        if self.input.is_empty() {
-            // Nothing half-read: while nothing comes, no memory is held for it.
-            self.input = BytesMut::new();
-        }
-        progress
     }
 
     /// Lets go of the session. The peer is told why, where it can be.
@@ -497,19 +422,6 @@ impl Connection {
                 self.hub.detach(&attached, leave, now());
             }
         }
-    }
-
-    /// Writes what is left, then listens for a while without taking anything in: closing at once could take the last
-    /// words away from a peer that is still talking.
-    async fn say_farewell(&mut self) -> io::Result<()> {
-        let last_words = self.protocol.outgoing();
-        let count = last_words.remaining();
-        self.stream.write_all_buf(last_words).await?;
-        self.hub.counters().bytes_sent.add(count);
-        self.stream.shutdown().await?;
-        let mut ignored = [0; 512];
-        while self.stream.read(&mut ignored).await? > 0 {}
-        Ok(())
     }
 }
 

@@ -1,0 +1,133 @@
+//! Bytes in and out of one connection, a batch at a time; nothing of MQTT.
+
+use super::now;
+use crate::broker::stats::Counters;
+use crate::codec::SendBuffer;
+use crate::transport::Stream;
+use bytes::{Buf, BytesMut};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Room for the first read of a batch. An idle connection holds none of it.
+const READ_SMALL: usize = 2 << 10;
+
+/// Room for each read while there is much to read.
+const READ_LARGE: usize = 64 << 10;
+
+/// So much is read before it is dealt with.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A peer that takes nothing of what is written for so long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// A stream with what was read from it and not yet dealt with.
+pub(super) struct Pipe {
+    stream: Stream,
+    input: BytesMut,
+    is_at_end: bool,
+    /// Since when nothing could be written although something waits.
+    stalled_since: Option<Instant>,
+}
+
+impl Pipe {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            is_at_end: false,
+            stalled_since: None,
+        }
+    }
+
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_address()
+    }
+
+    /// What was read.
+    pub(super) fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
+    /// When to give up, unless something can be written before.
+    pub(super) fn stall_deadline(&self) -> Option<Instant> {
+        self.stalled_since?.checked_add(WRITE_STALL)
+    }
+
+    /// Writes what can be written. Says whether that has changed anything.
+    pub(super) fn poll_write(
+        &mut self,
+        out: &mut SendBuffer,
+        counters: &Counters,
+        cx: &mut Context<'_>,
+    ) -> io::Result<bool> {
+        let mut has_changed = false;
+        while out.has_remaining() {
+            match pin!(self.stream.write_buf(out)).poll(cx)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(count) => {
+                    counters.bytes_sent.add(count);
+                    self.stalled_since = None;
+                    has_changed = true;
+                }
+                Poll::Pending => {
+                    // The first time, the caller has to learn of the new deadline.
+                    has_changed |= self.stalled_since.is_none();
+                    self.stalled_since.get_or_insert_with(now);
+                    break;
+                }
+            }
+        }
+        Ok(has_changed)
+    }
+
+    /// Reads until there is no more, or enough for a batch. Says whether anything came, the end included.
+    pub(super) fn poll_read(
+        &mut self,
+        wants_input: bool,
+        counters: &Counters,
+        cx: &mut Context<'_>,
+    ) -> io::Result<bool> {
+        let mut room = READ_SMALL;
+        let mut batch = 0;
+        while wants_input && !self.is_at_end && batch < BATCH_BYTES {
+            self.input.reserve(room);
+            match pin!(self.stream.read_buf(&mut self.input)).poll(cx)? {
+                Poll::Ready(0) => {
+                    self.is_at_end = true;
+                    return Ok(true);
+                }
+                Poll::Ready(count) => {
+                    batch += count;
+                    room = READ_LARGE;
+                    counters.bytes_received.add(count);
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.input.is_empty() {
+            // Nothing half-read: while nothing comes, no memory is held for it.
+            self.input = BytesMut::new();
+        }
+        Ok(batch > 0)
+    }
+
+    /// Writes what is left, then listens for a while without taking anything in: closing at once could take the last
+    /// words away from a peer that is still talking.
+    pub(super) async fn say_farewell(&mut self, last_words: &mut SendBuffer) -> io::Result<()> {
+        self.stream.write_all_buf(last_words).await?;
+        self.stream.shutdown().await?;
+        let mut ignored = [0; 512];
+        while self.stream.read(&mut ignored).await? > 0 {}
+        Ok(())
+    }
+}
