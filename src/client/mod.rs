@@ -3,22 +3,26 @@
 //! [`Client`] is the handle. Its state machine without sockets or clock is `protocol`; which subscription gets a message
 //! is `dispatch`; a subscription's bounded queue is [`Inbox`]; the task that moves bytes is `driver`.
 
+mod commands;
+mod dispatch;
+mod driver;
 mod error;
+mod inbox;
 mod options;
 #[doc(hidden)]
 pub mod protocol;
 
 pub use error::ClientError;
+pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
 
-use crate::codec::{
-    AckProperties, ConnAck, PacketId, ReasonCode, SubscribeFilter, SubscriptionOptions,
-};
-use crate::message::Message;
-use std::collections::VecDeque;
+use crate::codec::{AckProperties, ConnAck, ReasonCode, SubscribeFilter, SubscriptionOptions};
+use crate::message::{Message, QoS};
+use commands::{Command, Queue, Reply};
+use driver::Driver;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Takes the outcome of one operation, exactly once: called by the client's task, or with [`ClientError::Closed`] when
 /// the client goes away first.
@@ -105,17 +109,39 @@ pub enum Close {
     Abort,
 }
 
-/// The handle of one client; clones are the same client. Made without I/O.
+/// The handle of one client; clones are the same client. Made without I/O. Dropping the last one ends the client as
+/// [`Close::Abort`] does.
 #[derive(Clone)]
 pub struct Client {
-    _todo: (),
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Arc<Queue>,
+    options: ClientOptions,
+    client_id: String,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close(Close::Abort);
+    }
 }
 
 impl Client {
     /// A client that is not connected yet.
     pub fn new(options: ClientOptions) -> Self {
-        let _ = options;
-        todo!()
+        let client_id = options
+            .client_id
+            .clone()
+            .unwrap_or_else(|| format!("rmqtt-{:016x}", driver::random()));
+        Self {
+            shared: Arc::new(Shared {
+                queue: Arc::new(Queue::new(&options)),
+                options,
+                client_id,
+            }),
+        }
     }
 
     /// Connects, and from then on keeps the connection by the options' reconnect policy. Starts the client's task on the
@@ -124,22 +150,34 @@ impl Client {
     /// # Errors
     /// The first connection failed or was refused.
     pub async fn connect(&self) -> Result<Negotiated, ClientError> {
-        todo!()
+        let Shared {
+            queue,
+            options,
+            client_id,
+        } = &*self.shared;
+        queue.begin()?;
+        let mut driver = Driver::new(Arc::clone(queue), options.clone(), client_id);
+        let (stream, negotiated) = driver.first().await?;
+        tokio::spawn(driver.run(stream));
+        Ok(negotiated)
     }
 
     /// Publishes without waiting. `done` is called when the broker has taken the message over (QoS 1 and 2), or has
     /// refused it, or when nobody will ever know; for QoS 0 pass `None`. Wakes the client's task at most once a batch.
     ///
+    /// While the connection is down, messages wait for the next one; those of QoS 0 only with `keep_qos0`, else they are
+    /// dropped and counted. After a cut, what was not acknowledged is sent again; if the broker has lost the session, as
+    /// a new message. A QoS 2 message that the broker had answered with PUBREC counts as taken over even then.
+    ///
     /// # Errors
     /// Refused before anything is sent: closed, not connected yet, larger than the broker takes, a feature the broker
-    /// lacks.
+    /// lacks, a property that 3.1.1 cannot carry.
     pub fn try_publish(
         &self,
         message: Message,
         done: Option<Done<Published>>,
     ) -> Result<TryPublish, ClientError> {
-        let _ = (message, done);
-        todo!()
+        self.shared.queue.publish(message, done)
     }
 
     /// Waits until [`Client::try_publish`] is worth another try.
@@ -147,7 +185,7 @@ impl Client {
     /// # Errors
     /// Closed.
     pub async fn room(&self) -> Result<(), ClientError> {
-        todo!()
+        self.shared.queue.room().await
     }
 
     /// Publishes and waits: QoS 0 until queued, QoS 1 and 2 until the broker has taken the message over.
@@ -155,8 +193,23 @@ impl Client {
     /// # Errors
     /// As [`Client::try_publish`], and what the broker refused.
     pub async fn publish(&self, message: Message) -> Result<Published, ClientError> {
-        let _ = message;
-        todo!()
+        let is_answered = message.qos != QoS::AtMostOnce;
+        let (done, answer) = waiter();
+        let mut next = (message, is_answered.then_some(done));
+        loop {
+            match self.try_publish(next.0, next.1)? {
+                TryPublish::Queued => break,
+                TryPublish::Full(message, done) => next = (message, done),
+            }
+            self.room().await?;
+        }
+        if is_answered {
+            return answer.await.unwrap_or(Err(ClientError::Closed));
+        }
+        Ok(Published {
+            reason: ReasonCode::Success,
+            properties: None,
+        })
     }
 
     /// Subscribes, waits for SUBACK, and keeps the subscription across reconnects until it is dropped or ended.
@@ -169,8 +222,13 @@ impl Client {
         filters: Vec<SubscribeFilter>,
         settings: SubscriptionSettings,
     ) -> Result<Subscription, ClientError> {
-        let _ = (filters, settings);
-        todo!()
+        let (done, answer) = waiter();
+        self.shared.queue.command(Command::Subscribe {
+            filters,
+            settings,
+            reply: Reply::new(Some(done)),
+        });
+        answer.await.unwrap_or(Err(ClientError::Closed))
     }
 
     /// Ends a subscription: UNSUBSCRIBE, and its inbox ends behind the messages it holds.
@@ -178,8 +236,12 @@ impl Client {
     /// # Errors
     /// The connection is gone for good.
     pub async fn unsubscribe(&self, subscription: &Subscription) -> Result<(), ClientError> {
-        let _ = subscription;
-        todo!()
+        let (done, answer) = waiter();
+        self.shared.queue.command(Command::Unsubscribe {
+            key: subscription.inbox.key(),
+            reply: Reply::new(Some(done)),
+        });
+        answer.await.unwrap_or(Err(ClientError::Closed))
     }
 
     /// Waits until everything published so far is sent and, for QoS 1 and 2, settled.
@@ -187,30 +249,43 @@ impl Client {
     /// # Errors
     /// Closed.
     pub async fn drain(&self) -> Result<(), ClientError> {
-        todo!()
+        let (done, answer) = waiter();
+        let command = Command::Drain(Reply::new(Some(done)));
+        self.shared.queue.command(command);
+        answer.await.unwrap_or(Err(ClientError::Closed))
     }
 
     /// Ends the connection and the client: every waiting operation ends with [`ClientError::Closed`], every inbox ends.
     /// Idempotent; bounded in time.
     pub async fn close(&self, how: Close) {
-        let _ = how;
-        todo!()
+        self.shared.queue.close(how);
+        self.shared.queue.ended().await;
     }
 
     /// What the broker granted; `None` before the first connection.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        todo!()
+        self.shared.queue.negotiated()
     }
 
     /// Counters.
     pub fn stats(&self) -> ClientStats {
-        todo!()
+        self.shared.queue.stats()
     }
 
     /// From now on, what happens to the connection; a bounded queue that drops its oldest.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
-        todo!()
+        self.shared.queue.events.subscribe()
     }
+}
+
+/// The two ends of one operation: to be called, and to be waited for.
+fn waiter<T: Send + 'static>() -> (Done<T>, oneshot::Receiver<Result<T, ClientError>>) {
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |outcome| {
+        // Who has gone away does not need the outcome.
+        let _ = sender.send(outcome);
+    });
+    (done, receiver)
 }
 
 /// A subscription that the broker has granted.
@@ -220,71 +295,4 @@ pub struct Subscription {
     pub inbox: Arc<Inbox>,
     /// The filters with their options, as granted.
     pub granted: Vec<(String, SubscriptionOptions)>,
-}
-
-/// One message on its way to the application.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// The message.
-    pub message: Message,
-    /// The broker had sent it before.
-    pub dup: bool,
-    /// When it was read from the socket.
-    pub received_at: SystemTime,
-    /// To be given back to [`Inbox::processed`]; `None` for QoS 0 and where nothing is owed.
-    pub receipt: Option<DeliveryReceipt>,
-}
-
-/// Which acknowledgement a delivery owes. After a reconnect that of a QoS 1 message is stale and does nothing: the broker
-/// sends the message again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DeliveryReceipt {
-    /// Of the PUBLISH.
-    pub packet_id: PacketId,
-    /// Names this delivery; never given twice by one client.
-    pub delivery: u64,
-}
-
-/// A subscription's bounded queue, by messages and by bytes. Any number of threads may take from it.
-pub struct Inbox {
-    _todo: (),
-}
-
-/// What [`Inbox::take`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taken {
-    /// That many messages.
-    Some(usize),
-    /// None now; the waker will be woken.
-    Waiting,
-    /// None any more: the subscription or the client was closed on purpose.
-    Ended,
-    /// None any more: a terminal failure.
-    Failed(ClientError),
-}
-
-impl Inbox {
-    /// Moves up to `max` messages behind those in `into`, under one lock. If there are none, `waker` (if given) is kept
-    /// and woken once when that may have changed.
-    pub fn take(&self, into: &mut VecDeque<Delivery>, max: usize, waker: Option<&Waker>) -> Taken {
-        let _ = (into, max, waker);
-        todo!()
-    }
-
-    /// The application is done with a message, well (`Success`) or not (a code at or above 0x80): its acknowledgement may
-    /// leave. Never blocks; any thread; a second call for the same receipt does nothing.
-    pub fn processed(&self, receipt: DeliveryReceipt, reason: ReasonCode) {
-        let _ = (receipt, reason);
-        todo!()
-    }
-
-    /// Messages waiting.
-    pub fn pending(&self) -> usize {
-        todo!()
-    }
-
-    /// Messages that were dropped by the overflow policy.
-    pub fn dropped(&self) -> u64 {
-        todo!()
-    }
 }

@@ -5,5 +5,6 @@ mod pair;
 mod qos;
 mod seed;
 mod spec;
+mod tcp;
 mod tidy;
 mod wire;

@@ -192,6 +192,11 @@ impl Protocol {
         &mut self.out
     }
 
+    /// How many bytes wait in [`Protocol::outgoing`], without the answers that it would add.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
     /// Some of [`Protocol::outgoing`] went out: keep alive counts from here.
     ///
     /// When nothing has come from the broker for an interval, sending no longer counts, so that a ping falls due: a client

@@ -1,0 +1,461 @@
+//! What the handles of a client share with its task: work on its way in, answers and counters on their way out.
+//!
+//! Bounded by messages and bytes; a message counts from [`Queue::publish`] until it is written (QoS 0) or settled. One
+//! short lock, never held across a wait or a call out; the task is woken at most once for each time it looks.
+//! Next: `driver`, which takes from here.
+
+use super::dispatch::Key;
+use super::inbox::DeliveryReceipt;
+use super::protocol::Granted;
+use super::{
+    ClientError, ClientOptions, ClientStats, Close, Done, Event, Negotiated, Published,
+    Subscription, SubscriptionSettings, TryPublish,
+};
+use crate::codec::{ReasonCode, SubscribeFilter};
+use crate::message::{Message, QoS};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast};
+
+/// Events that a slow listener may have waiting.
+const EVENTS_MAX: usize = 256;
+/// Operations, other than messages, that may wait for the client's task.
+const COMMANDS_MAX: usize = 65_535;
+/// What a queued message costs beside its own bytes.
+const MESSAGE_OVERHEAD: usize = 64;
+
+/// Answers one operation exactly once: when it goes away unused, by [`ClientError::Closed`].
+pub(super) struct Reply<T>(Option<Done<T>>);
+
+impl<T> Reply<T> {
+    pub(super) fn new(done: Option<Done<T>>) -> Self {
+        Self(done)
+    }
+
+    /// Calls out: never under a lock.
+    pub(super) fn send(mut self, outcome: Result<T, ClientError>) {
+        if let Some(done) = self.0.take() {
+            done(outcome);
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(ClientError::Closed));
+        }
+    }
+}
+
+/// A message on its way out.
+pub(super) struct Outgoing {
+    pub(super) message: Message,
+    pub(super) size: usize,
+    pub(super) reply: Reply<Published>,
+}
+
+/// An operation that is no message.
+pub(super) enum Command {
+    Subscribe {
+        filters: Vec<SubscribeFilter>,
+        settings: SubscriptionSettings,
+        reply: Reply<Subscription>,
+    },
+    Unsubscribe {
+        key: Key,
+        reply: Reply<()>,
+    },
+    /// Nobody holds this subscription's inbox any more.
+    Dropped(Key),
+    Drain(Reply<()>),
+}
+
+/// What the task took over, in the order it was put in.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) publishes: VecDeque<Outgoing>,
+    /// Each with the number of messages ever put in before it.
+    pub(super) commands: VecDeque<(u64, Command)>,
+    pub(super) processed: Vec<(Key, DeliveryReceipt, ReasonCode)>,
+}
+
+/// Where the client is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    New,
+    Connecting,
+    Online,
+    /// Between two connections.
+    Offline,
+    /// For good.
+    Ended(ClientError),
+}
+
+struct State {
+    phase: Phase,
+    closing: Option<Close>,
+    work: Work,
+    /// Messages ever put in.
+    put_in: u64,
+    /// The task knows that there is work.
+    is_woken: bool,
+    /// Somebody was told that there is no room.
+    was_full: bool,
+    messages: usize,
+    bytes: usize,
+    dropped: u64,
+    granted: Option<Granted>,
+    negotiated: Option<Negotiated>,
+    stats: ClientStats,
+}
+
+/// The shared part of a client.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    messages_max: usize,
+    bytes_max: usize,
+    keep_qos0: bool,
+    /// Wakes the task.
+    pub(super) work: Notify,
+    /// Wakes those who wait for room, for a request to close, or for the end.
+    changed: Notify,
+    pub(super) events: broadcast::Sender<Event>,
+}
+
+impl Queue {
+    pub(super) fn new(options: &ClientOptions) -> Self {
+        Self {
+            state: Mutex::new(State {
+                phase: Phase::New,
+                closing: None,
+                work: Work::default(),
+                put_in: 0,
+                is_woken: false,
+                was_full: false,
+                messages: 0,
+                bytes: 0,
+                dropped: 0,
+                granted: None,
+                negotiated: None,
+                stats: ClientStats::default(),
+            }),
+            messages_max: options.queue_messages_max.max(1),
+            bytes_max: options.queue_bytes_max,
+            keep_qos0: options.keep_qos0,
+            work: Notify::new(),
+            changed: Notify::new(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+        }
+    }
+
+    /// See [`super::Client::try_publish`].
+    pub(super) fn publish(
+        &self,
+        message: Message,
+        done: Option<Done<Published>>,
+    ) -> Result<TryPublish, ClientError> {
+        let size = message.size() + MESSAGE_OVERHEAD;
+        let mut state = self.state.lock();
+        state.check_open()?;
+        if let Some(granted) = &state.granted {
+            granted.check_publish(&message)?;
+        }
+        if message.qos == QoS::AtMostOnce && !self.keep_qos0 && state.phase == Phase::Offline {
+            state.dropped += 1;
+            drop(state);
+            Reply::new(done).send(Err(offline()));
+            return Ok(TryPublish::Queued);
+        }
+        if !self.has_room(&state, size) {
+            state.was_full = true;
+            return Ok(TryPublish::Full(message, done));
+        }
+        state.messages += 1;
+        state.bytes += size;
+        state.put_in += 1;
+        state.work.publishes.push_back(Outgoing {
+            message,
+            size,
+            reply: Reply::new(done),
+        });
+        self.wake(state);
+        Ok(TryPublish::Queued)
+    }
+
+    fn has_room(&self, state: &State, size: usize) -> bool {
+        // One message that is larger than the bound goes alone, rather than never.
+        state.messages == 0
+            || (state.messages < self.messages_max && state.bytes + size <= self.bytes_max)
+    }
+
+    /// Lets go of the lock and wakes the task, unless it knows already.
+    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let is_woken = std::mem::replace(&mut state.is_woken, true);
+        drop(state);
+        if !is_woken {
+            self.work.notify_one();
+        }
+    }
+
+    /// See [`super::Client::room`].
+    pub(super) async fn room(&self) -> Result<(), ClientError> {
+        self.until(|state| match state.check_open() {
+            Ok(()) if state.was_full => None,
+            answer => Some(answer),
+        })
+        .await
+    }
+
+    /// Looks again whenever something has changed, until there is an answer.
+    async fn until<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed, also one between looking and waiting.
+            changed.as_mut().enable();
+            let found = look(&self.state.lock());
+            match found {
+                Some(found) => return found,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Puts an operation in; it is answered through its [`Reply`], also when it is refused.
+    pub(super) fn command(&self, command: Command) {
+        let mut state = self.state.lock();
+        let refused = match state.check_open() {
+            Ok(()) if state.work.commands.len() < COMMANDS_MAX => None,
+            Ok(()) => Some(ClientError::QueueFull),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = refused {
+            drop(state);
+            command.refuse(&error);
+            return;
+        }
+        let after = state.put_in;
+        state.work.commands.push_back((after, command));
+        self.wake(state);
+    }
+
+    /// The last reference to an inbox is gone.
+    pub(super) fn inbox_dropped(&self, key: Key) {
+        let mut state = self.state.lock();
+        if state.has_task() {
+            // Bounded by the number of subscriptions, so never refused.
+            let after = state.put_in;
+            state
+                .work
+                .commands
+                .push_back((after, Command::Dropped(key)));
+            self.wake(state);
+        }
+    }
+
+    pub(super) fn processed(&self, key: Key, receipt: DeliveryReceipt, reason: ReasonCode) {
+        let mut state = self.state.lock();
+        if state.has_task() {
+            state.work.processed.push((key, receipt, reason));
+            self.wake(state);
+        }
+    }
+
+    /// Asks the task to end, or ends at once where there is none. A harsher request replaces a gentler one.
+    pub(super) fn close(&self, how: Close) {
+        let abandoned = {
+            let mut state = self.state.lock();
+            match state.phase {
+                Phase::Ended(_) => return,
+                Phase::New | Phase::Connecting => Some(state.end(ClientError::Closed)),
+                Phase::Online | Phase::Offline => {
+                    if !matches!(
+                        (state.closing, how),
+                        (Some(_), Close::Drain(_)) | (Some(Close::Abort), _)
+                    ) {
+                        state.closing = Some(how);
+                    }
+                    state.is_woken = true;
+                    None
+                }
+            }
+        };
+        drop(abandoned);
+        self.work.notify_one();
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for the end of the client, however it comes.
+    pub(super) async fn ended(&self) {
+        self.until(|state| matches!(state.phase, Phase::Ended(_)).then_some(()))
+            .await;
+    }
+
+    /// Waits for a request to close at once: while offline, that is also one to drain when nothing waits.
+    pub(super) async fn asked_to_stop(&self) {
+        self.until(|state| {
+            let stops = match state.closing {
+                Some(Close::Drain(_)) => state.messages == 0,
+                Some(Close::WithWill | Close::Abort) => true,
+                None => matches!(state.phase, Phase::Ended(_)),
+            };
+            stops.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for a request to drain, and says how long that may take.
+    pub(super) async fn asked_to_drain(&self) -> Duration {
+        self.until(|state| match state.closing {
+            Some(Close::Drain(limit)) => Some(limit),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(super) fn negotiated(&self) -> Option<Negotiated> {
+        self.state.lock().negotiated.clone()
+    }
+
+    pub(super) fn stats(&self) -> ClientStats {
+        let state = self.state.lock();
+        let mut stats = state.stats.clone();
+        stats.connected = state.phase == Phase::Online;
+        stats.dropped += state.dropped;
+        stats.queued_messages = state.messages.saturating_sub(stats.in_flight);
+        stats.queued_bytes = state.bytes.saturating_sub(stats.queued_bytes);
+        stats
+    }
+}
+
+/// The task's side.
+impl Queue {
+    /// The first connection is being made.
+    pub(super) fn begin(&self) -> Result<(), ClientError> {
+        let mut state = self.state.lock();
+        match &state.phase {
+            Phase::New => {
+                state.phase = Phase::Connecting;
+                Ok(())
+            }
+            Phase::Ended(error) => Err(error.clone()),
+            _ => Err(ClientError::Misuse(
+                "the client is connected or connecting already".to_owned(),
+            )),
+        }
+    }
+
+    /// The first connection was given up: the client is as new.
+    pub(super) fn give_up(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Connecting {
+            state.phase = Phase::New;
+        }
+    }
+
+    pub(super) fn online(&self, negotiated: Negotiated, granted: Granted) {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::Ended(_)) {
+            state.phase = Phase::Online;
+            state.negotiated = Some(negotiated);
+            state.granted = Some(granted);
+        }
+    }
+
+    pub(super) fn offline(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Online {
+            state.phase = Phase::Offline;
+        }
+    }
+
+    /// The end. What nobody will work on any more comes back, to be answered without the lock.
+    pub(super) fn end(&self, error: ClientError) -> Work {
+        let work = self.state.lock().end(error);
+        self.changed.notify_waiters();
+        work
+    }
+
+    /// Moves what was put in behind what the task has, and leaves the counters. In `stats`, `queued_bytes` are those of
+    /// the messages in flight.
+    pub(super) fn take(&self, into: &mut Work, stats: &ClientStats) -> Option<Close> {
+        let mut state = self.state.lock();
+        state.is_woken = false;
+        append(&mut into.publishes, &mut state.work.publishes);
+        append(&mut into.commands, &mut state.work.commands);
+        if into.processed.is_empty() {
+            std::mem::swap(&mut into.processed, &mut state.work.processed);
+        } else {
+            into.processed.append(&mut state.work.processed);
+        }
+        state.stats.clone_from(stats);
+        state.closing
+    }
+
+    /// Messages are written or settled: their room is free.
+    pub(super) fn release(&self, messages: usize, bytes: usize) {
+        let mut state = self.state.lock();
+        state.messages = state.messages.saturating_sub(messages);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        // Waiters come back when a quarter is free: waking them for each place would cost more than the place is worth.
+        let is_worth_it = state.messages <= self.messages_max - self.messages_max.div_ceil(4)
+            && state.bytes <= self.bytes_max - self.bytes_max / 4;
+        if is_worth_it && std::mem::take(&mut state.was_full) {
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), ClientError> {
+        match &self.phase {
+            Phase::New | Phase::Connecting => Err(ClientError::NotConnected),
+            Phase::Online | Phase::Offline if self.closing.is_some() => Err(ClientError::Closed),
+            Phase::Online | Phase::Offline => Ok(()),
+            Phase::Ended(error) => Err(error.clone()),
+        }
+    }
+
+    fn has_task(&self) -> bool {
+        matches!(self.phase, Phase::Online | Phase::Offline)
+    }
+
+    fn end(&mut self, error: ClientError) -> Work {
+        if !matches!(self.phase, Phase::Ended(_)) {
+            self.phase = Phase::Ended(error);
+        }
+        self.messages = 0;
+        self.bytes = 0;
+        std::mem::take(&mut self.work)
+    }
+}
+
+impl Command {
+    pub(super) fn refuse(self, error: &ClientError) {
+        match self {
+            Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
+            Self::Unsubscribe { reply, .. } | Self::Drain(reply) => {
+                reply.send(Err(error.clone()));
+            }
+            Self::Dropped(_) => {}
+        }
+    }
+}
+
+/// Why a QoS 0 message was dropped.
+pub(super) fn offline() -> ClientError {
+    ClientError::ConnectionLost {
+        cause: "not connected, and messages of QoS 0 are not kept".to_owned(),
+    }
+}
+
+fn append<T>(into: &mut VecDeque<T>, from: &mut VecDeque<T>) {
+    if into.is_empty() {
+        std::mem::swap(into, from);
+    } else {
+        into.append(from);
+    }
+}

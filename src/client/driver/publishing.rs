@@ -1,0 +1,327 @@
+//! Messages on their way out: from the queue to the protocol, and from its answers to those who wait.
+
+use super::Driver;
+use crate::client::commands::{Command, Outgoing, Reply, offline};
+use crate::client::{ClientError, Published};
+use crate::codec::{AckProperties, ReasonCode};
+use crate::message::{Message, QoS};
+use crate::session::Token;
+use std::collections::VecDeque;
+
+/// So much is encoded ahead of the socket; behind it messages stay in the queue, where bounds count them.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// A message that was sent and waits for its acknowledgement.
+struct Exchange {
+    reply: Reply<Published>,
+    size: usize,
+    /// Its place in the order of publishing; 0 for one that is sent again as new.
+    number: u64,
+}
+
+/// Somebody waits until all messages up to a certain one are sent and settled.
+pub(super) struct Drain {
+    /// How many messages were published before.
+    after: u64,
+    /// When this many bytes are written, those messages are: set once the last of them is encoded.
+    written: Option<u64>,
+    reply: Reply<()>,
+}
+
+/// Messages in flight by their token, which is their place here.
+#[derive(Default)]
+pub(super) struct Exchanges {
+    places: Vec<Option<Exchange>>,
+    free: Vec<usize>,
+    bytes: usize,
+}
+
+impl Drain {
+    pub(super) fn refuse(self, error: &ClientError) {
+        self.reply.send(Err(error.clone()));
+    }
+}
+
+impl Exchanges {
+    fn insert(&mut self, exchange: Exchange) -> Token {
+        self.bytes += exchange.size;
+        let place = self.free.pop().unwrap_or(self.places.len());
+        if place == self.places.len() {
+            self.places.push(Some(exchange));
+        } else {
+            self.places[place] = Some(exchange);
+        }
+        place as Token
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Exchange> {
+        let place = usize::try_from(token).ok()?;
+        let exchange = self.places.get_mut(place)?.take()?;
+        self.bytes -= exchange.size;
+        self.free.push(place);
+        Some(exchange)
+    }
+
+    fn has_any_up_to(&self, number: u64) -> bool {
+        self.len() > 0
+            && self
+                .places
+                .iter()
+                .flatten()
+                .any(|exchange| exchange.number <= number)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn take_replies(&mut self) -> Vec<Reply<Published>> {
+        self.free.clear();
+        self.bytes = 0;
+        std::mem::take(&mut self.places)
+            .into_iter()
+            .flatten()
+            .map(|exchange| exchange.reply)
+            .collect()
+    }
+}
+
+/// Outcomes of one batch: room is given back and callers are answered once, at its end.
+#[derive(Default)]
+pub(super) struct Settled {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    pub(super) published: Vec<(Reply<Published>, Result<Published, ClientError>)>,
+}
+
+impl Settled {
+    fn add(
+        &mut self,
+        size: usize,
+        reply: Reply<Published>,
+        outcome: Result<Published, ClientError>,
+    ) {
+        self.messages += 1;
+        self.bytes += size;
+        self.published.push((reply, outcome));
+    }
+}
+
+impl Driver {
+    /// Sends as much as there is room for. Operations go in their turn among the messages, but a full window, which
+    /// holds messages back, does not hold them.
+    // spec(5): MQTT-3.3.4-8, MQTT-4.9.0-3
+    pub(super) fn send_work(&mut self) {
+        if !self.protocol.is_connected() {
+            return;
+        }
+        while self.protocol.waiting() < BATCH_BYTES {
+            let next_qos = self
+                .again
+                .front()
+                .or(self.work.publishes.front())
+                .map(|next| next.message.qos);
+            let can_publish = next_qos.is_some_and(|qos| self.protocol.can_publish(qos));
+            let is_turn = self
+                .work
+                .commands
+                .front()
+                .is_some_and(|(after, _)| !can_publish || *after <= self.taken_out);
+            if is_turn {
+                if let Some((after, command)) = self.work.commands.pop_front() {
+                    self.run_command(command, after);
+                }
+            } else if can_publish {
+                self.send_next();
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn run_command(&mut self, command: Command, after: u64) {
+        match command {
+            Command::Subscribe {
+                filters,
+                settings,
+                reply,
+            } => self.subscribe(filters, settings, reply),
+            Command::Unsubscribe { key, reply } => self.unsubscribe(key, Some(reply)),
+            Command::Dropped(key) => self.inbox_dropped(key),
+            Command::Drain(reply) => self.drains.push(Drain {
+                after,
+                written: None,
+                reply,
+            }),
+        }
+    }
+
+    fn send_next(&mut self) {
+        let (outgoing, number) = match self.again.pop_front() {
+            Some(outgoing) => (outgoing, 0),
+            None => match self.work.publishes.pop_front() {
+                Some(outgoing) => {
+                    self.taken_out += 1;
+                    (outgoing, self.taken_out)
+                }
+                None => return,
+            },
+        };
+        let Outgoing {
+            message,
+            size,
+            reply,
+        } = outgoing;
+        if message.qos == QoS::AtMostOnce {
+            let outcome = self.protocol.publish(message, 0).map(|()| Published {
+                reason: ReasonCode::Success,
+                properties: None,
+            });
+            self.count_sent(outcome.is_ok());
+            self.settled.add(size, reply, outcome);
+            return;
+        }
+        let token = self.exchanges.insert(Exchange {
+            reply,
+            size,
+            number,
+        });
+        let sent = self.protocol.publish(message, token);
+        self.count_sent(sent.is_ok());
+        if let Err(error) = sent {
+            self.answer(token, Err(error));
+        }
+    }
+
+    fn count_sent(&mut self, is_sent: bool) {
+        if is_sent {
+            self.stats.messages_sent += 1;
+        } else {
+            self.stats.dropped += 1;
+        }
+    }
+
+    /// The broker has answered.
+    pub(super) fn on_published(
+        &mut self,
+        token: Token,
+        reason: ReasonCode,
+        properties: Option<Box<AckProperties>>,
+    ) {
+        self.stats.acknowledged += 1;
+        let outcome = if reason.is_error() {
+            Err(ClientError::PublishRefused {
+                reason,
+                reason_string: properties.and_then(|properties| properties.reason_string),
+            })
+        } else {
+            Ok(Published { reason, properties })
+        };
+        self.answer(token, outcome);
+    }
+
+    fn answer(&mut self, token: Token, outcome: Result<Published, ClientError>) {
+        if let Some(Exchange { reply, size, .. }) = self.exchanges.remove(token) {
+            self.settled.add(size, reply, outcome);
+        }
+    }
+
+    /// The broker has forgotten the session. What was in flight is sent again as new, before everything else and in its
+    /// order; what was past PUBREC had been taken over by the broker, and is done.
+    pub(super) fn send_as_new(&mut self, lost: Vec<(Token, Option<Message>)>) {
+        let mut again = VecDeque::with_capacity(lost.len() + self.again.len());
+        for (token, message) in lost {
+            match message {
+                Some(message) => {
+                    if let Some(Exchange { reply, size, .. }) = self.exchanges.remove(token) {
+                        again.push_back(Outgoing {
+                            message,
+                            size,
+                            reply,
+                        });
+                    }
+                }
+                None => self.answer(
+                    token,
+                    Ok(Published {
+                        reason: ReasonCode::Success,
+                        properties: None,
+                    }),
+                ),
+            }
+        }
+        again.append(&mut self.again);
+        self.again = again;
+    }
+
+    /// The connection is gone: messages of QoS 0 that wait are dropped, unless they are to be kept.
+    pub(super) fn drop_qos0(&mut self) {
+        if self.options.keep_qos0 {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.work.publishes);
+        for outgoing in waiting {
+            if outgoing.message.qos == QoS::AtMostOnce {
+                self.taken_out += 1;
+                self.stats.dropped += 1;
+                self.settled
+                    .add(outgoing.size, outgoing.reply, Err(offline()));
+            } else {
+                self.work.publishes.push_back(outgoing);
+            }
+        }
+    }
+
+    /// Whether every message is sent and settled.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.again.is_empty()
+            && self.work.publishes.is_empty()
+            && self.work.commands.is_empty()
+            && self.exchanges.len() == 0
+            && self.protocol.waiting() == 0
+    }
+
+    /// Answers those whose messages are all sent and settled.
+    pub(super) fn check_drains(&mut self) {
+        if self.drains.is_empty() {
+            return;
+        }
+        let waiting = self.protocol.waiting() as u64;
+        for mut drain in std::mem::take(&mut self.drains) {
+            if self.taken_out >= drain.after && self.again.is_empty() {
+                let written = *drain.written.get_or_insert(self.stats.bytes_sent + waiting);
+                if self.stats.bytes_sent >= written && !self.exchanges.has_any_up_to(drain.after) {
+                    drain.reply.send(Ok(()));
+                    continue;
+                }
+            }
+            self.drains.push(drain);
+        }
+    }
+
+    /// What was encoded and not written is lost with its connection: nobody needs to wait for it.
+    pub(super) fn forget_unwritten(&mut self) {
+        for drain in &mut self.drains {
+            if drain.written.is_some() {
+                drain.written = Some(0);
+            }
+        }
+    }
+
+    /// Gives room back, then answers: so that who is answered finds the room.
+    pub(super) fn settle(&mut self) {
+        if self.settled.messages > 0 {
+            self.queue
+                .release(self.settled.messages, self.settled.bytes);
+            self.settled.messages = 0;
+            self.settled.bytes = 0;
+        }
+        for (reply, outcome) in self.settled.published.drain(..) {
+            reply.send(outcome);
+        }
+    }
+}

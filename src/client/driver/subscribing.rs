@@ -1,0 +1,430 @@
+//! Subscriptions: asked for, granted, asked for again, given up; and the way of a message into their inboxes.
+
+use super::Driver;
+use crate::client::commands::Reply;
+use crate::client::dispatch::{Done, Key};
+use crate::client::inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
+use crate::client::{ClientError, Resubscribe, Subscription, SubscriptionSettings};
+use crate::codec::{Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions, UnsubAck};
+use crate::message::QoS;
+use crate::session::Token;
+use bytestring::ByteString;
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+/// The token of an UNSUBSCRIBE that nobody waits for. Keys, the other tokens, are never 0.
+const NOBODY: Token = 0;
+
+/// A subscription of this client, whatever the broker knows of it.
+pub(super) struct Subscribed {
+    filters: Vec<SubscribeFilter>,
+    /// Weak, so that the application lets go of a subscription by dropping it.
+    inbox: Weak<Inbox>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// SUBSCRIBE is under way, or was when the connection ended.
+    Asking {
+        inbox: Arc<Inbox>,
+        reply: Reply<Subscription>,
+    },
+    Granted,
+    /// So is UNSUBSCRIBE.
+    Leaving {
+        filters: Vec<ByteString>,
+        reply: Option<Reply<()>>,
+    },
+}
+
+impl Driver {
+    pub(super) fn subscribe(
+        &mut self,
+        filters: Vec<SubscribeFilter>,
+        settings: SubscriptionSettings,
+        reply: Reply<Subscription>,
+    ) {
+        let key = self.dispatch.free_key(self.last_key);
+        if let Err(error) =
+            self.protocol
+                .subscribe(filters.clone(), Some(key), Token::from(key.get()))
+        {
+            reply.send(Err(error));
+            return;
+        }
+        self.last_key = key;
+        self.dispatch.insert(key, &filters);
+        let inbox = Arc::new(Inbox::new(key, settings, Arc::clone(&self.queue)));
+        for (publish, delivery) in self.dispatch.claim(key) {
+            self.dispatch.owe(&publish, delivery, &[key]);
+            self.push(&inbox, &publish, delivery);
+        }
+        self.subscriptions.insert(
+            key,
+            Subscribed {
+                filters,
+                inbox: Arc::downgrade(&inbox),
+                stage: Stage::Asking { inbox, reply },
+            },
+        );
+        self.settle_inboxes();
+    }
+
+    /// The broker has answered a SUBSCRIBE.
+    pub(super) fn on_subscribed(&mut self, token: Token, suback: &SubAck) {
+        let Some(key) = key_of(token) else {
+            return;
+        };
+        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        let refused: Vec<(String, ReasonCode)> = subscribed
+            .filters
+            .iter()
+            .zip(&suback.reasons)
+            .filter(|(_, reason)| reason.is_error())
+            .map(|(asked, reason)| (asked.filter.to_string(), *reason))
+            .collect();
+        if matches!(subscribed.stage, Stage::Leaving { .. }) {
+            return;
+        }
+        if !refused.is_empty() {
+            self.on_subscription_refused(key, refused, suback);
+            return;
+        }
+        let granted = granted(&subscribed.filters, suback);
+        let stage = std::mem::replace(&mut subscribed.stage, Stage::Granted);
+        if let Stage::Asking { inbox, reply } = stage {
+            reply.send(Ok(Subscription { inbox, granted }));
+        }
+    }
+
+    /// A subscription is whole or not at all: what the broker granted of it is given back.
+    fn on_subscription_refused(
+        &mut self,
+        key: Key,
+        refused: Vec<(String, ReasonCode)>,
+        suback: &SubAck,
+    ) {
+        let Some(subscribed) = self.subscriptions.remove(&key) else {
+            return;
+        };
+        let alone = self.dispatch.remove(key);
+        let granted = subscribed.filters.iter().zip(&suback.reasons);
+        let to_give_back: Vec<ByteString> = granted
+            .filter(|(asked, reason)| !reason.is_error() && alone.contains(&asked.filter))
+            .map(|(asked, _)| asked.filter.clone())
+            .collect();
+        if !to_give_back.is_empty() {
+            // If it does not fit, its messages come, and are acknowledged and dropped.
+            let _ = self.protocol.unsubscribe(to_give_back, NOBODY);
+        }
+        let error = ClientError::SubscribeRefused(refused);
+        if let Some(inbox) = subscribed.inbox.upgrade() {
+            inbox.end(Taken::Failed(error.clone()));
+        }
+        if let Stage::Asking { reply, .. } = subscribed.stage {
+            reply.send(Err(error));
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: Key, reply: Option<Reply<()>>) {
+        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
+            // It has ended before: by a refusal, a failure, or an earlier call.
+            if let Some(reply) = reply {
+                reply.send(Ok(()));
+            }
+            return;
+        };
+        if matches!(subscribed.stage, Stage::Leaving { .. }) {
+            if let Some(reply) = reply {
+                reply.send(Ok(()));
+            }
+            return;
+        }
+        let mut filters: Vec<ByteString> = Vec::with_capacity(subscribed.filters.len());
+        for asked in &subscribed.filters {
+            if !self.dispatch.is_shared_with_others(key, &asked.filter)
+                && !filters.contains(&asked.filter)
+            {
+                filters.push(asked.filter.clone());
+            }
+        }
+        if filters.is_empty() {
+            self.end_subscription(key, reply, Ok(()));
+            return;
+        }
+        match self
+            .protocol
+            .unsubscribe(filters.clone(), Token::from(key.get()))
+        {
+            Ok(()) => subscribed.stage = Stage::Leaving { filters, reply },
+            Err(error) => self.end_subscription(key, reply, Err(error)),
+        }
+    }
+
+    /// The broker has answered an UNSUBSCRIBE. Also where it refused, the subscription is over here: what still comes is
+    /// acknowledged and dropped.
+    pub(super) fn on_unsubscribed(&mut self, token: Token, unsuback: &UnsubAck) {
+        let Some(key) = key_of(token) else {
+            return;
+        };
+        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        let Stage::Leaving { filters, reply } = &mut subscribed.stage else {
+            return;
+        };
+        let refused: Vec<(String, ReasonCode)> = filters
+            .iter()
+            .zip(&unsuback.reasons)
+            .filter(|(_, reason)| reason.is_error())
+            .map(|(filter, reason)| (filter.to_string(), *reason))
+            .collect();
+        let reply = reply.take();
+        let outcome = if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(ClientError::UnsubscribeRefused(refused))
+        };
+        self.end_subscription(key, reply, outcome);
+    }
+
+    fn end_subscription(
+        &mut self,
+        key: Key,
+        reply: Option<Reply<()>>,
+        outcome: Result<(), ClientError>,
+    ) {
+        self.dispatch.remove(key);
+        if let Some(subscribed) = self.subscriptions.remove(&key)
+            && let Some(inbox) = subscribed.inbox.upgrade()
+        {
+            inbox.end(Taken::Ended);
+        }
+        if let Some(reply) = reply {
+            reply.send(outcome);
+        }
+    }
+
+    /// Nobody can take from this inbox any more.
+    pub(super) fn inbox_dropped(&mut self, key: Key) {
+        for done in self.dispatch.release(key) {
+            self.accept(done);
+        }
+        self.unsubscribe(key, None);
+    }
+
+    /// A connection begins: what the broker does not know is asked for (again).
+    pub(super) fn restore_subscriptions(&mut self, session_present: bool) {
+        let policy = self
+            .options
+            .reconnect
+            .as_ref()
+            .map_or(Resubscribe::Auto, |reconnect| reconnect.resubscribe);
+        let is_wanted_again = match policy {
+            Resubscribe::Auto => !session_present,
+            Resubscribe::Always => true,
+            Resubscribe::Never => false,
+        };
+        let keys: Vec<Key> = self.subscriptions.keys().copied().collect();
+        for key in keys {
+            self.restore(key, session_present, is_wanted_again);
+        }
+    }
+
+    fn restore(&mut self, key: Key, session_present: bool, is_wanted_again: bool) {
+        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        if let Some(inbox) = subscribed.inbox.upgrade() {
+            inbox.begin_connection(session_present);
+        }
+        let token = Token::from(key.get());
+        match &mut subscribed.stage {
+            Stage::Leaving { filters, reply } => {
+                let reply = reply.take();
+                let left =
+                    session_present && self.protocol.unsubscribe(filters.clone(), token).is_ok();
+                if left {
+                    if let Stage::Leaving { reply: place, .. } = &mut subscribed.stage {
+                        *place = reply;
+                    }
+                } else {
+                    self.end_subscription(key, reply, Ok(()));
+                }
+            }
+            Stage::Granted if !is_wanted_again => {}
+            Stage::Asking { .. } | Stage::Granted => {
+                let filters = subscribed.filters.clone();
+                if let Err(error) = self.protocol.subscribe(filters, Some(key), token) {
+                    self.fail_subscription(key, error);
+                }
+            }
+        }
+    }
+
+    /// The new connection cannot have this subscription.
+    fn fail_subscription(&mut self, key: Key, error: ClientError) {
+        self.dispatch.remove(key);
+        let Some(subscribed) = self.subscriptions.remove(&key) else {
+            return;
+        };
+        if let Some(inbox) = subscribed.inbox.upgrade() {
+            inbox.end(Taken::Failed(error.clone()));
+        }
+        if let Stage::Asking { reply, .. } = subscribed.stage {
+            reply.send(Err(error));
+        }
+    }
+
+    /// A message arrived: to every subscription it is for. One that nobody wants is acknowledged all the same.
+    // spec(4): MQTT-4.5.0-2
+    // spec(5): MQTT-3.3.4-1
+    pub(super) fn deliver(&mut self, publish: &Publish, delivery: u64) {
+        self.stats.messages_received += 1;
+        let mut keys = std::mem::take(&mut self.keys);
+        self.dispatch.route(publish, &mut keys);
+        if keys.is_empty() {
+            if !(self.early_until.is_some() && self.dispatch.hold(publish, delivery)) {
+                self.drop_unwanted(publish, delivery);
+            }
+        } else {
+            self.dispatch.owe(publish, delivery, &keys);
+            for key in &keys {
+                let inbox = self
+                    .subscriptions
+                    .get(key)
+                    .and_then(|subscribed| subscribed.inbox.upgrade());
+                match inbox {
+                    Some(inbox) => self.push(&inbox, publish, delivery),
+                    None => {
+                        let done = self.dispatch.processed(*key, delivery, ReasonCode::Success);
+                        if let Some(done) = done {
+                            self.accept(done);
+                        }
+                    }
+                }
+            }
+        }
+        self.keys = keys;
+    }
+
+    fn push(&mut self, inbox: &Inbox, publish: &Publish, delivery: u64) {
+        let receipt = publish.packet_id.map(|packet_id| DeliveryReceipt {
+            packet_id,
+            delivery,
+        });
+        inbox.push(
+            Delivery {
+                message: publish.message.clone(),
+                dup: publish.dup,
+                received_at: self.read_at,
+                receipt,
+            },
+            &mut self.aftermath,
+        );
+    }
+
+    fn drop_unwanted(&mut self, publish: &Publish, delivery: u64) {
+        self.stats.dropped += 1;
+        if let Some(packet_id) = publish.packet_id {
+            self.protocol
+                .accepted(packet_id, delivery, ReasonCode::Success);
+        }
+    }
+
+    /// Messages of an earlier process's session have waited long enough for a subscription.
+    pub(super) fn drop_early(&mut self) {
+        self.early_until = None;
+        for (publish, delivery) in self.dispatch.unclaimed() {
+            self.drop_unwanted(&publish, delivery);
+        }
+    }
+
+    /// After a batch of messages: acknowledges what the inboxes settled at once, then wakes each waiter once.
+    pub(super) fn settle_inboxes(&mut self) {
+        for place in 0..self.aftermath.settled.len() {
+            let (key, receipt) = self.aftermath.settled[place];
+            let done = self
+                .dispatch
+                .processed(key, receipt.delivery, ReasonCode::Success);
+            if let Some(done) = done {
+                self.accept(done);
+            }
+        }
+        self.aftermath.settled.clear();
+        self.stats.dropped += std::mem::take(&mut self.aftermath.dropped);
+        for waker in self.aftermath.wakers.drain(..) {
+            waker.wake();
+        }
+        for key in std::mem::take(&mut self.aftermath.failed) {
+            self.unsubscribe(key, None);
+        }
+    }
+
+    /// What the application has processed may be acknowledged.
+    pub(super) fn take_processed(&mut self) {
+        for place in 0..self.work.processed.len() {
+            let (key, receipt, reason) = self.work.processed[place];
+            if let Some(done) = self.dispatch.processed(key, receipt.delivery, reason) {
+                self.accept(done);
+            }
+        }
+        self.work.processed.clear();
+    }
+
+    fn accept(&mut self, done: Done) {
+        self.protocol
+            .accepted(done.packet_id, done.delivery, done.reason);
+    }
+
+    /// The client is over: every inbox ends, every waiter is answered.
+    pub(super) fn end_subscriptions(&mut self, error: &ClientError) {
+        let end = match error {
+            ClientError::Closed => Taken::Ended,
+            failure => Taken::Failed(failure.clone()),
+        };
+        for (_, subscribed) in std::mem::take(&mut self.subscriptions) {
+            if let Some(inbox) = subscribed.inbox.upgrade() {
+                inbox.end(end.clone());
+            }
+            match subscribed.stage {
+                Stage::Asking { reply, .. } => reply.send(Err(error.clone())),
+                Stage::Leaving {
+                    reply: Some(reply), ..
+                } => reply.send(match error {
+                    ClientError::Closed => Ok(()),
+                    failure => Err(failure.clone()),
+                }),
+                Stage::Leaving { reply: None, .. } | Stage::Granted => {}
+            }
+        }
+    }
+
+    pub(super) fn stamp_batch(&mut self) {
+        self.read_at = SystemTime::now();
+    }
+}
+
+fn key_of(token: Token) -> Option<Key> {
+    u32::try_from(token).ok().and_then(Key::new)
+}
+
+/// The filters with their options, the QoS as granted.
+fn granted(filters: &[SubscribeFilter], suback: &SubAck) -> Vec<(String, SubscriptionOptions)> {
+    filters
+        .iter()
+        .zip(&suback.reasons)
+        .map(|(asked, reason)| {
+            let qos = QoS::from_number(reason.number()).unwrap_or(asked.options.qos);
+            (
+                asked.filter.to_string(),
+                SubscriptionOptions {
+                    qos,
+                    ..asked.options
+                },
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,399 @@
+//! One subscription's bounded queue, and who waits on it.
+//!
+//! The client's task pushes, any number of threads take. What does not fit goes by the subscription's [`Overflow`]; with
+//! `Wait`, messages of QoS 1 and 2 are *parked* behind the bound, unacknowledged, so that the broker's window and not
+//! memory limits them, and other subscriptions go on meanwhile. One lock, held for a push or a pop; wakers are called and
+//! acknowledgements handed over without it. Next: `driver`.
+
+use super::commands::Queue;
+use super::dispatch::Key;
+use super::{Ack, ClientError, Overflow, SubscriptionSettings};
+use crate::codec::{PacketId, ReasonCode};
+use crate::message::{Message, QoS};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::SystemTime;
+
+/// A consumer that keeps up takes messages while they are fresh; from here on they are copied out of the read buffer,
+/// which they would otherwise keep whole.
+const FRESH_MAX: usize = 64;
+/// Larger payloads fill most of a read buffer themselves.
+const COPY_BYTES_MAX: usize = 16 << 10;
+/// More wakers than this are not kept: whoever asked in vain so often has gone away.
+const WAKERS_MAX: usize = 64;
+
+/// One message on its way to the application.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// The broker had sent it before.
+    pub dup: bool,
+    /// When it was read from the socket.
+    pub received_at: SystemTime,
+    /// To be given back to [`Inbox::processed`]; `None` for QoS 0 and where nothing is owed.
+    pub receipt: Option<DeliveryReceipt>,
+}
+
+/// Which acknowledgement a delivery owes. After a reconnect that of a QoS 1 message is stale and does nothing: the broker
+/// sends the message again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeliveryReceipt {
+    /// Of the PUBLISH.
+    pub packet_id: PacketId,
+    /// Names this delivery; never given twice by one client.
+    pub delivery: u64,
+}
+
+/// What [`Inbox::take`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// That many messages.
+    Some(usize),
+    /// None now; the waker will be woken.
+    Waiting,
+    /// None any more: the subscription or the client was closed on purpose.
+    Ended,
+    /// None any more: a terminal failure.
+    Failed(ClientError),
+}
+
+/// A subscription's bounded queue, by messages and by bytes. Any number of threads may take from it.
+///
+/// Dropping the last reference ends the subscription; what it still held is acknowledged.
+pub struct Inbox {
+    key: Key,
+    settings: SubscriptionSettings,
+    queue: Arc<Queue>,
+    state: Mutex<State>,
+}
+
+struct Entry {
+    delivery: Delivery,
+    /// What is not acknowledged yet; with [`Ack::Received`] the application does not see it.
+    owed: Option<DeliveryReceipt>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// How many at the end are beyond the bound, and their bytes.
+    parked: usize,
+    parked_bytes: usize,
+    /// No entry before this place is of QoS 0: where to look for the oldest.
+    qos0_from: usize,
+    dropped: u64,
+    end: Option<Taken>,
+    wakers: Vec<Waker>,
+}
+
+/// What the client's task has to do after pushing, once the lock is gone.
+#[derive(Default)]
+pub(super) struct Aftermath {
+    /// The subscription is done with these.
+    pub(super) settled: Vec<(Key, DeliveryReceipt)>,
+    /// To be woken at the end of the batch.
+    pub(super) wakers: Vec<Waker>,
+    pub(super) dropped: u64,
+    /// Subscriptions whose policy is to fail, and has.
+    pub(super) failed: Vec<Key>,
+}
+
+impl Inbox {
+    pub(super) fn new(key: Key, settings: SubscriptionSettings, queue: Arc<Queue>) -> Self {
+        Self {
+            key,
+            settings,
+            queue,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Moves up to `max` messages behind those in `into`, under one lock. If there are none, `waker` (if given) is kept
+    /// and woken once when that may have changed.
+    pub fn take(&self, into: &mut VecDeque<Delivery>, max: usize, waker: Option<&Waker>) -> Taken {
+        let mut received = Vec::new();
+        let mut surplus = Vec::new();
+        let taken = {
+            let mut state = self.state.lock();
+            let count = state.entries.len().min(max);
+            if count == 0 && max > 0 {
+                match (&state.end, waker) {
+                    (Some(end), _) => end.clone(),
+                    (None, waker) => {
+                        state.keep(waker, &mut surplus);
+                        Taken::Waiting
+                    }
+                }
+            } else {
+                for _ in 0..count {
+                    if let Some(entry) = state.pop() {
+                        // One that leaves from behind the bound was never in the inbox proper.
+                        if self.settings.ack == Ack::Received {
+                            received.extend(entry.owed);
+                        }
+                        into.push_back(entry.delivery);
+                    }
+                }
+                self.unpark(&mut state, &mut received);
+                Taken::Some(count)
+            }
+        };
+        for receipt in received {
+            self.queue.processed(self.key, receipt, ReasonCode::Success);
+        }
+        for waker in surplus {
+            waker.wake();
+        }
+        taken
+    }
+
+    /// The application is done with a message, well (`Success`) or not (a code at or above 0x80): its acknowledgement may
+    /// leave. Never blocks; any thread; a second call for the same receipt does nothing.
+    pub fn processed(&self, receipt: DeliveryReceipt, reason: ReasonCode) {
+        self.queue.processed(self.key, receipt, reason);
+    }
+
+    /// Messages waiting.
+    pub fn pending(&self) -> usize {
+        self.state.lock().entries.len()
+    }
+
+    /// Messages that were dropped by the overflow policy.
+    pub fn dropped(&self) -> u64 {
+        self.state.lock().dropped
+    }
+
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Takes one message in by the subscription's settings.
+    pub(super) fn push(&self, mut delivery: Delivery, after: &mut Aftermath) {
+        let receipt = delivery.receipt;
+        let dropped_before;
+        {
+            let mut state = self.state.lock();
+            dropped_before = state.dropped;
+            if state.end.is_some() {
+                state.dropped += 1;
+                after.settled.extend(receipt.map(|owed| (self.key, owed)));
+            } else if self.make_room(&mut state, &delivery, after) {
+                // Behind a parked one, everything is parked: the order is one.
+                let is_parked = state.parked > 0 || self.is_full(&state, delivery.message.size());
+                let is_owed_later = is_parked || self.settings.ack != Ack::Received;
+                if !is_owed_later {
+                    after.settled.extend(receipt.map(|owed| (self.key, owed)));
+                }
+                if self.settings.ack == Ack::Received {
+                    delivery.receipt = None;
+                }
+                if state.entries.len() >= FRESH_MAX
+                    && delivery.message.payload.len() <= COPY_BYTES_MAX
+                {
+                    delivery.message = delivery.message.compact();
+                }
+                state.push(
+                    Entry {
+                        delivery,
+                        owed: receipt.filter(|_| is_owed_later),
+                    },
+                    is_parked,
+                );
+            }
+            after.wakers.append(&mut state.wakers);
+            after.dropped += state.dropped - dropped_before;
+        }
+    }
+
+    /// No more messages come: those that wait can still be taken, then comes `end`. The first end counts.
+    pub(super) fn end(&self, end: Taken) {
+        let wakers = {
+            let mut state = self.state.lock();
+            state.end.get_or_insert(end);
+            std::mem::take(&mut state.wakers)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// A connection begins. With a kept session the broker sends unacknowledged QoS 1 messages again, in order: they leave,
+    /// lest they come twice and out of order. With a new session nothing comes again: what was in the inbox stays, and
+    /// what was parked goes, since another window of messages may be parked now.
+    pub(super) fn begin_connection(&self, session_present: bool) {
+        let mut state = self.state.lock();
+        if session_present {
+            let had = state.entries.len();
+            state.entries.retain(|entry| {
+                entry.owed.is_none() || entry.delivery.message.qos != QoS::AtLeastOnce
+            });
+            if state.entries.len() == had {
+                return;
+            }
+        } else {
+            let proper = state.entries.len() - state.parked;
+            state.dropped += state.parked as u64;
+            state.entries.truncate(proper);
+        }
+        state.bytes = state.entries.iter().map(Entry::size).sum();
+        state.qos0_from = 0;
+        // What is left of QoS 2 and was parked stays so until it fits.
+        let proper = state.entries.len().min(self.settings.messages_max.max(1));
+        state.parked = state.parked.min(state.entries.len() - proper);
+        let first_parked = state.entries.len() - state.parked;
+        state.parked_bytes = state.entries.range(first_parked..).map(Entry::size).sum();
+    }
+
+    fn is_full(&self, state: &State, size: usize) -> bool {
+        let held = state.entries.len();
+        held >= self.settings.messages_max.max(1)
+            || (held > 0 && state.bytes + size > self.settings.bytes_max)
+    }
+
+    /// Whether the message goes in, after what the policy says about those that are there.
+    fn make_room(&self, state: &mut State, delivery: &Delivery, after: &mut Aftermath) -> bool {
+        let size = delivery.message.size();
+        let drop_new = |state: &mut State, after: &mut Aftermath| {
+            state.dropped += 1;
+            after
+                .settled
+                .extend(delivery.receipt.map(|owed| (self.key, owed)));
+            false
+        };
+        if self.settings.overflow == Some(Overflow::Latest) {
+            while state.pop_dropped(self.key, after) {}
+            return true;
+        }
+        if !self.is_full(state, size) {
+            return true;
+        }
+        match self.settings.overflow {
+            None | Some(Overflow::Wait) if delivery.message.qos != QoS::AtMostOnce => true,
+            // Behind what is parked there is no room that dropping could make.
+            None | Some(Overflow::Wait) if state.parked > 0 => drop_new(state, after),
+            None | Some(Overflow::Wait) => {
+                while self.is_full(state, size) {
+                    if !state.drop_oldest_qos0() {
+                        return drop_new(state, after);
+                    }
+                }
+                true
+            }
+            Some(Overflow::DropOldest | Overflow::Latest) => {
+                while self.is_full(state, size) && state.pop_dropped(self.key, after) {}
+                true
+            }
+            Some(Overflow::DropNewest) => drop_new(state, after),
+            Some(Overflow::Error) => {
+                state.end = Some(Taken::Failed(ClientError::QueueFull));
+                after.failed.push(self.key);
+                drop_new(state, after)
+            }
+        }
+    }
+
+    /// Room has come: what was parked and now fits counts as received.
+    fn unpark(&self, state: &mut State, received: &mut Vec<DeliveryReceipt>) {
+        while state.parked > 0 {
+            let proper = state.entries.len() - state.parked;
+            let proper_bytes = state.bytes - state.parked_bytes;
+            let Some(entry) = state.entries.get_mut(proper) else {
+                return;
+            };
+            let size = entry.size();
+            if proper >= self.settings.messages_max.max(1)
+                || (proper > 0 && proper_bytes + size > self.settings.bytes_max)
+            {
+                return;
+            }
+            if self.settings.ack == Ack::Received {
+                received.extend(entry.owed.take());
+            }
+            state.parked -= 1;
+            state.parked_bytes -= size;
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.queue.inbox_dropped(self.key);
+    }
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        self.delivery.message.size()
+    }
+}
+
+impl State {
+    fn push(&mut self, entry: Entry, is_parked: bool) {
+        self.bytes += entry.size();
+        if is_parked {
+            self.parked += 1;
+            self.parked_bytes += entry.size();
+        }
+        self.entries.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.size();
+        if self.parked > self.entries.len() {
+            self.parked -= 1;
+            self.parked_bytes -= entry.size();
+        }
+        self.qos0_from = self.qos0_from.saturating_sub(1);
+        Some(entry)
+    }
+
+    fn pop_dropped(&mut self, key: Key, after: &mut Aftermath) -> bool {
+        let Some(entry) = self.pop() else {
+            return false;
+        };
+        self.dropped += 1;
+        after.settled.extend(entry.owed.map(|owed| (key, owed)));
+        true
+    }
+
+    fn drop_oldest_qos0(&mut self) -> bool {
+        let found = self
+            .entries
+            .iter()
+            .skip(self.qos0_from)
+            .position(|entry| entry.delivery.message.qos == QoS::AtMostOnce);
+        let Some(distance) = found else {
+            self.qos0_from = self.entries.len();
+            return false;
+        };
+        self.qos0_from += distance;
+        let is_parked = self.qos0_from >= self.entries.len() - self.parked;
+        if let Some(entry) = self.entries.remove(self.qos0_from) {
+            self.bytes -= entry.size();
+            if is_parked {
+                self.parked -= 1;
+                self.parked_bytes -= entry.size();
+            }
+            self.dropped += 1;
+        }
+        true
+    }
+
+    fn keep(&mut self, waker: Option<&Waker>, surplus: &mut Vec<Waker>) {
+        let Some(waker) = waker else {
+            return;
+        };
+        if self.wakers.iter().any(|kept| kept.will_wake(waker)) {
+            return;
+        }
+        if self.wakers.len() >= WAKERS_MAX {
+            surplus.append(&mut self.wakers);
+        }
+        self.wakers.push(waker.clone());
+    }
+}
