@@ -102,7 +102,7 @@ class Ours(Peer):
             will=rmqtt.Will(topic=will[0], payload=will[1], qos=1) if will else None,
             reconnect=None,
         )
-        await soon(self.client.__aenter__())
+        await soon(self.client.connect())
         for topic_filter, qos in self.filters:
             await self._listen(topic_filter, qos)
 
@@ -127,7 +127,7 @@ class Ours(Peer):
 
     async def disconnect(self) -> None:
         assert self.client is not None
-        await soon(self.client.__aexit__(None, None, None))
+        await soon(self.client.close())
         await self._stop_tasks()
 
     async def die(self) -> None:
