@@ -118,23 +118,18 @@ impl NativeClient {
     /// `how`: seconds to drain for, or `None` for an end that has the broker publish the will.
     #[pyo3(signature = (drain=None))]
     fn close(&self, py: Python<'_>, drain: Option<f64>) -> PyResult<Py<Op>> {
-        let client = self.client.get()?.clone();
-        let how = match drain {
-            Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
-            None => Close::WithWill,
-        };
-        let port = match self.bound_port(py) {
-            Some(port) => {
-                port.get().check_here(py, "client")?;
-                port
-            }
-            None => running_port(py)?,
-        };
-        self.status.state.store(CLOSED, Ordering::Release);
-        Op::spawn_to_the_end(py, port, async move {
-            client.close(how).await;
-            Outcome::Nothing
-        })
+        self.end(
+            py,
+            match drain {
+                Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
+                None => Close::WithWill,
+            },
+        )
+    }
+
+    /// Ends the connection without DISCONNECT.
+    fn abort(&self, py: Python<'_>) -> PyResult<Py<Op>> {
+        self.end(py, Close::Abort)
     }
 
     /// `extra`: properties and time-out, where any is given.
@@ -269,6 +264,22 @@ pub(crate) struct Extra {
 }
 
 impl NativeClient {
+    fn end(&self, py: Python<'_>, how: Close) -> PyResult<Py<Op>> {
+        let client = self.client.get()?.clone();
+        let port = match self.bound_port(py) {
+            Some(port) => {
+                port.get().check_here(py, "client")?;
+                port
+            }
+            None => running_port(py)?,
+        };
+        self.status.state.store(CLOSED, Ordering::Release);
+        Op::spawn_to_the_end(py, port, async move {
+            client.close(how).await;
+            Outcome::Nothing
+        })
+    }
+
     fn bound_port(&self, py: Python<'_>) -> Option<Py<LoopPort>> {
         self.port.lock().as_ref().map(|port| port.clone_ref(py))
     }
