@@ -3,6 +3,7 @@
 mod broker_tcp;
 mod pair;
 mod qos;
+mod router;
 mod seed;
 mod spec;
 mod tcp;
