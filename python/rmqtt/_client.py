@@ -11,7 +11,7 @@ from rmqtt._types import ClientStats, Negotiated, Outbox, QoS, Reconnect
 from rmqtt.exceptions import Closed, MqttTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Generator
+    from collections.abc import AsyncIterator, Coroutine, Generator
     from types import TracebackType
 
     from rmqtt._rmqtt import Message, NativeSubscription, PublishResult, Reader
@@ -137,7 +137,7 @@ class Client:
     ) -> None:
         await self._native.close(_DRAIN if kind is None else None)
 
-    def connect(self) -> Awaitable[None]:
+    def connect(self) -> Coroutine[Any, Any, None]:
         """Connect, where ``async with`` does not fit; then `close` must be called.
 
         Raises
@@ -159,7 +159,7 @@ class Client:
         """
         return self._native.connect()
 
-    def close(self, *, timeout: float = _DRAIN) -> Awaitable[None]:
+    def close(self, *, timeout: float = _DRAIN) -> Coroutine[Any, Any, None]:
         """Send what is queued, say goodbye, and end the client. The will is not published. A second call does nothing.
 
         Every operation that still waits ends with `Closed`; every subscription ends.
@@ -200,7 +200,7 @@ class Client:
         correlation: bytes | None = None,
         user_properties: UserProperties = (),
         timeout: float | None = None,
-    ) -> Awaitable[PublishResult]:
+    ) -> Coroutine[Any, Any, PublishResult]:
         """Send one message.
 
         With QoS 0 the result means *queued*; with QoS 1 or 2, *taken over by the broker*. The message is on its way
@@ -357,7 +357,7 @@ class Client:
         )
         return Subscription(native, filters)
 
-    def unsubscribe(self, subscription: Subscription, /) -> Awaitable[None]:
+    def unsubscribe(self, subscription: Subscription, /) -> Coroutine[Any, Any, None]:
         """End a subscription that was awaited and not entered; the same as ``subscription.close()``.
 
         Parameters
@@ -377,7 +377,7 @@ class Client:
         """
         return subscription.close()
 
-    def drain(self, timeout: float | None = None) -> Awaitable[None]:
+    def drain(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until everything published so far is sent and, for QoS 1 and 2, taken over by the broker.
 
         Parameters
@@ -504,7 +504,7 @@ class Subscription:
     ) -> None:
         await self._native.stop(kind is None)
 
-    def close(self) -> Awaitable[None]:
+    def close(self) -> Coroutine[Any, Any, None]:
         """Unsubscribe. What was handed out counts as processed; what still waits is let go.
 
         Raises

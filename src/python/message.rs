@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::UNIX_EPOCH;
 
 /// A message that was received. It does not change; its payload can be read in place, as in
@@ -33,8 +33,8 @@ pub(crate) struct PyMessage {
     dup: bool,
     received_at: i64,
     properties: Option<Arc<MessageProperties>>,
-    /// Whom to tell when the application is done with it.
-    owed: Option<(Arc<Inbox>, DeliveryReceipt)>,
+    /// Whom to tell when the application is done with it. Weak: a message that is kept must not keep its subscription.
+    owed: Option<(Weak<Inbox>, DeliveryReceipt)>,
 }
 
 impl PyMessage {
@@ -50,7 +50,9 @@ impl PyMessage {
             .ok()
             .and_then(|since| i64::try_from(since.as_nanos()).ok())
             .unwrap_or(0);
-        let owed = delivery.receipt.map(|receipt| (Arc::clone(inbox), receipt));
+        let owed = delivery
+            .receipt
+            .map(|receipt| (Arc::downgrade(inbox), receipt));
         let dup = delivery.dup;
         let parts = Self::parts(py, &delivery.message);
         Self::build(
@@ -93,7 +95,9 @@ impl PyMessage {
     fn answer(&self, reason: u8) -> PyResult<()> {
         let reason = ReasonCode::from_number(reason)
             .ok_or_else(|| PyValueError::new_err(format!("{reason:#04x} is no reason code")))?;
-        if let Some((inbox, receipt)) = &self.owed {
+        if let Some((inbox, receipt)) = &self.owed
+            && let Some(inbox) = inbox.upgrade()
+        {
             inbox.processed(*receipt, reason);
         }
         Ok(())

@@ -58,6 +58,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_after_fork", after_fork)?;
     bridge::bind_module(module)?;
     module.add_function(wrap_pyfunction!(topic_matches, module)?)?;
+    module.add_class::<payload::HasPayload>()?;
     module.add_class::<message::PyMessage>()?;
     module.add_class::<outcome::PublishResult>()?;
     module.add_class::<bridge::Op>()?;
@@ -68,5 +69,6 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<subscription::Cursor>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
-    Ok(())
+    // PyO3 collects the names; a private module promises none.
+    module.delattr("__all__")
 }

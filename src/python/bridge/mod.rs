@@ -7,15 +7,17 @@
 //! descriptor makes that loop come and fetch.
 //!
 //! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
-//! [`op`] the awaitable; [`stream`] the side of a subscription that waits. Nothing here knows MQTT.
+//! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription that waits. Nothing here knows MQTT.
 
+mod finished;
 mod op;
 mod port;
 mod runtime;
 mod stream;
 mod wake;
 
-pub(crate) use op::{Finished, Op, Remote, thrown};
+pub(crate) use finished::{Finished, thrown};
+pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
 pub(crate) use runtime::{EventQueue, ForkSafe, after_fork, block_on, reply, runtime, within};
 pub(crate) use stream::{Run, Waiters};

@@ -13,11 +13,12 @@
 //! A waiter registers itself first and sets the waiter bit second; the network sets `done` second and looks at the bit it
 //! replaced: so one of the two always sees the other.
 
+use super::finished::thrown;
 use super::port::{LoopPort, PortShared, Work};
 use crate::python::errors::Failure;
 use crate::python::outcome::Outcome;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -181,7 +182,8 @@ impl Op {
         }
     }
 
-    fn send<'py>(slf: PyRef<'py, Self>, _value: &Bound<'py, PyAny>) -> PyResult<PyRef<'py, Self>> {
+    fn send<'py>(slf: PyRef<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<PyRef<'py, Self>> {
+        let _ = value;
         Self::__next__(slf)
     }
 
@@ -375,34 +377,6 @@ impl Drop for Op {
     }
 }
 
-/// The exception that `throw` was given, in either of its two forms.
-pub(crate) fn thrown(
-    kind: &Bound<'_, PyAny>,
-    value: Option<&Bound<'_, PyAny>>,
-    traceback: Option<&Bound<'_, PyAny>>,
-) -> PyErr {
-    let build = || -> PyResult<Bound<'_, PyAny>> {
-        let error = match value {
-            Some(value) if !value.is_none() => value.clone(),
-            _ if kind.is_instance_of::<pyo3::types::PyType>() => kind.call0()?,
-            _ => kind.clone(),
-        };
-        if let Some(traceback) = traceback
-            && !traceback.is_none()
-        {
-            error.call_method1("with_traceback", (traceback,))?;
-        }
-        Ok(error)
-    };
-    match build() {
-        Ok(error) if error.is_instance_of::<pyo3::exceptions::PyBaseException>() => {
-            PyErr::from_value(error)
-        }
-        Ok(_) => PyTypeError::new_err("exceptions must derive from BaseException"),
-        Err(error) => error,
-    }
-}
-
 /// The network's end of an operation. Dropped without an outcome, it says `Closed`: every wait ends.
 pub(crate) struct Remote {
     op: Option<Py<Op>>,
@@ -444,55 +418,5 @@ impl Remote {
 impl Drop for Remote {
     fn drop(&mut self) {
         self.finish(Outcome::Failed(Failure::Closed));
-    }
-}
-
-/// An operation that is over before it is returned: QoS 0 in the queue. One object for all of them.
-#[pyclass(frozen, module = "rmqtt._rmqtt")]
-pub(crate) struct Finished {
-    value: Py<PyAny>,
-}
-
-impl Finished {
-    pub(crate) fn new(value: Py<PyAny>) -> Self {
-        Self { value }
-    }
-}
-
-#[pymethods]
-impl Finished {
-    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Err(PyStopIteration::new_err((self.value.clone_ref(py),)))
-    }
-
-    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.__next__(value.py())
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(thrown(kind, value, traceback))
-    }
-
-    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
-    fn close(&self) {}
-
-    #[expect(clippy::unused_self, reason = "a method of the object protocol")]
-    fn __repr__(&self) -> &'static str {
-        "<rmqtt operation, done>"
     }
 }
