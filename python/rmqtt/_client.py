@@ -175,7 +175,7 @@ class Client:
         """
         return self._native.close(timeout)
 
-    def abort(self) -> Awaitable[None]:
+    def abort(self) -> Coroutine[Any, Any, None]:
         """End the client at once and without a goodbye, as a crash would: the broker publishes the will.
 
         What is queued is lost. For tests and demonstrations of what others see when a client dies.
