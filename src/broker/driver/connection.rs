@@ -120,16 +120,29 @@ impl Connection {
         self.claim(now)?;
         self.ease(now);
         self.check_time(now)?;
+        loop {
+            self.take_in(now)?;
+            // A queue that became full just now has to know whom to wake, and may have room again already.
+            let was_held_back = self.is_held_back();
+            self.ease(now);
+            if !was_held_back || self.is_held_back() {
+                break;
+            }
+        }
+        if self.pipe.is_at_end() && !self.is_held_back() && !self.protocol.is_congested() {
+            return Err(End::Lost);
+        }
+        self.deliver(now);
+        Ok(())
+    }
+
+    fn take_in(&mut self, now: Instant) -> Result<(), End> {
         while !self.is_held_back()
             && !self.protocol.is_congested()
             && let Some(event) = self.protocol.receive(self.pipe.input(), now)?
         {
             self.on_event(event, now)?;
         }
-        if self.pipe.is_at_end() && !self.is_held_back() && !self.protocol.is_congested() {
-            return Err(End::Lost);
-        }
-        self.deliver(now);
         Ok(())
     }
 
