@@ -1,8 +1,11 @@
 //! The one integration binary: each suite is a module.
 
 mod broker_tcp;
+mod conformance;
+mod hostile;
 mod pair;
 mod qos;
+mod raw;
 mod router;
 mod seed;
 mod spec;

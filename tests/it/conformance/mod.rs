@@ -1,0 +1,4 @@
+//! What the standards demand of a server, shown on a socket byte for byte, in both versions where both demand it.
+
+mod connect;
+mod session;
