@@ -8,6 +8,7 @@ mod qos;
 mod raw;
 mod router;
 mod seed;
+mod sim;
 mod spec;
 mod tcp;
 mod tidy;

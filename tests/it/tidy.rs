@@ -64,8 +64,8 @@ const RESERVED: [(&str, &[&str]); 9] = [
     ("RwLock", &LOCKS),
     ("Instant::now", &EDGES),
     ("SystemTime::now", &EDGES),
-    ("TcpStream", &["transport/"]),
-    ("TcpListener", &["transport/"]),
+    ("TcpStream", &EDGES),
+    ("TcpListener", &EDGES),
 ];
 
 /// Where there are locks: one at a time, never across a call out.
