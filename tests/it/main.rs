@@ -1,5 +1,10 @@
 //! The one integration binary: each suite is a module.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on fails, also in the functions beside it"
+)]
+
 mod broker_tcp;
 mod conformance;
 mod hostile;

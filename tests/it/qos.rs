@@ -148,7 +148,7 @@ impl World {
                 }
             }
             Packet::Ack(ack) if ack.kind == AckKind::PubRel => {
-                receiver.session.inbound.on_pubrel(&ack)
+                receiver.session.inbound.on_pubrel(&ack);
             }
             Packet::Ack(ack) => {
                 match receiver

@@ -129,7 +129,7 @@ impl World {
                 client.protocol.sent(self.now);
             }
             Err(ClientError::ServerDisconnected(_) | ClientError::ConnectionLost { .. }) => {
-                self.cut(number, End::AtOnce)
+                self.cut(number, End::AtOnce);
             }
             Err(error) => panic!("client {number}: {error}"),
         }

@@ -288,6 +288,7 @@ fn update(shown: &BTreeSet<Duty>, missing: &[Duty]) {
     std::fs::write(list("planned.txt"), lines.join("\n") + "\n").expect("written");
 }
 
+#[expect(clippy::print_stdout, reason = "printing is what it is asked for")]
 fn print_matrix(shown: &[Mention]) {
     let obeyed = obeyed();
     for ((version, id), (side, statement)) in statements() {

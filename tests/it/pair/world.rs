@@ -206,7 +206,7 @@ impl Pair {
         while let Some(event) = self.client.receive(&mut self.input, self.now)? {
             match event {
                 client::Event::Connected { lost, .. } => {
-                    assert!(lost.is_empty(), "the session is kept")
+                    assert!(lost.is_empty(), "the session is kept");
                 }
                 client::Event::Message { publish, delivery } => {
                     let number = number(&publish.message);
@@ -445,7 +445,7 @@ impl Pair {
                         "{name}: QoS 0 message {number} came {times} times"
                     ),
                     QoS::AtLeastOnce => {
-                        assert!(times >= 1, "{name}: QoS 1 message {number} never came")
+                        assert!(times >= 1, "{name}: QoS 1 message {number} never came");
                     }
                     QoS::ExactlyOnce => assert_eq!(times, 1, "{name}: QoS 2 message {number}"),
                 }

@@ -81,7 +81,7 @@ impl Client {
         while let Some(event) = self.protocol.receive(&mut self.input, now)? {
             match event {
                 Event::Connected { connack, lost } => {
-                    self.on_connected(connack.session_present, lost, books)?
+                    self.on_connected(connack.session_present, lost, books)?;
                 }
                 Event::Message { publish, delivery } => {
                     let is_will = publish.message.topic.as_str() == "sim/will";
