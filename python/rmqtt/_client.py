@@ -476,7 +476,7 @@ class Subscription:
     21.5
     """
 
-    __slots__ = ("__weakref__", "_filters", "_many", "_native", "_one")
+    __slots__ = ("__weakref__", "_filters", "_gathered", "_many", "_native", "_one")
 
     def __init__(self, native: NativeSubscription, filters: tuple[str, ...]) -> None:
         self._native = native
@@ -484,6 +484,7 @@ class Subscription:
         # Readers have their own places, and a place refers to the subscription; so they are made when needed.
         self._one: Reader[Message] | None = None
         self._many: tuple[int, Reader[list[Message]]] | None = None
+        self._gathered: list[Message] = []
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self._start().__await__()
@@ -588,19 +589,20 @@ class Subscription:
         return self._reader().now()
 
     async def get_many(self, max_items: int = 1000, max_wait: float = 0.0) -> list[Message]:
-        """Take several messages at once. Those of the call before count as processed.
+        """Wait for messages and take several at once. Those of the call before count as processed.
 
         Parameters
         ----------
         max_items
             Messages at most; 1 or more.
         max_wait
-            Seconds to wait for the first one; 0: take what is there; `math.inf`: as long as the subscription lives.
+            Seconds to go on collecting once the first one is there; 0: only what is there then. The first one is
+            waited for as long as it takes: bound that with ``asyncio.timeout``, which loses nothing.
 
         Returns
         -------
         list of Message
-            Empty if none came in time.
+            At least one.
 
         Raises
         ------
@@ -612,8 +614,8 @@ class Subscription:
         >>> async with client.subscribe("plant/#") as readings:
         ...     for n in range(3):
         ...         _ = await client.publish(f"plant/{n}", "21.5", qos=1)
-        ...     len(await readings.get_many(max_wait=5)) >= 1
-        True
+        ...     len(await readings.get_many(3, max_wait=5))
+        3
         """
         if max_items < 1:
             raise ValueError("max_items must be 1 or more")
@@ -621,17 +623,24 @@ class Subscription:
             # The place of another size goes, and what it had handed out is processed by the next that asks.
             self._many = (max_items, self._native.reader(max_items))
         reader = self._many[1]
-        if max_wait <= 0:
-            return reader.now() or []
+        messages, self._gathered = self._gathered, []
         try:
-            if max_wait == float("inf"):
-                return await reader
-            async with asyncio.timeout(max_wait):
-                return await reader
-        except StopAsyncIteration:
-            raise Closed("the subscription has ended") from None
+            messages = messages or await reader
+            if max_wait > 0:
+                async with asyncio.timeout(max_wait):
+                    while len(messages) < max_items:
+                        messages += await reader.more(max_items - len(messages))
         except TimeoutError:
-            return []
+            pass
+        except StopAsyncIteration:
+            if not messages:
+                raise Closed("the subscription has ended") from None
+        except BaseException:
+            # Cancelled: what was gathered belongs to the next call.
+            self._gathered = messages
+            raise
+        self._gathered = messages[max_items:]
+        return messages[:max_items]
 
     @property
     def filters(self) -> tuple[str, ...]:

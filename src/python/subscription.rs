@@ -214,6 +214,7 @@ impl NativeSubscription {
             subscription: slf,
             id,
             max,
+            settles: true,
             run: Mutex::default(),
         }
     }
@@ -258,6 +259,8 @@ pub(crate) struct Reader {
     subscription: Py<NativeSubscription>,
     id: u64,
     max: Option<usize>,
+    /// Whether asking says that what was handed out before is processed.
+    settles: bool,
     waker: Waker,
     run: Mutex<Run>,
 }
@@ -311,7 +314,9 @@ impl Reader {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let subscription = self.subscription.get();
-        subscription.settle(self.id)?;
+        if self.settles {
+            subscription.settle(self.id)?;
+        }
         if self.run.lock().must_yield() {
             return Ok(py.None());
         }
@@ -356,6 +361,18 @@ impl Reader {
     #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
     fn close(&self) {}
 
+    /// The same reader, asking for so many more without being done with those before.
+    fn more(&self, py: Python<'_>, max: usize) -> Self {
+        Self {
+            subscription: self.subscription.clone_ref(py),
+            id: self.id,
+            max: Some(max),
+            settles: false,
+            waker: self.waker.clone(),
+            run: Mutex::default(),
+        }
+    }
+
     /// What is there now, without waiting.
     fn now(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.subscription.get().settle(self.id)?;
@@ -373,7 +390,9 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.subscription.get().forget_reader(self.id);
+        if self.settles {
+            self.subscription.get().forget_reader(self.id);
+        }
     }
 }
 
