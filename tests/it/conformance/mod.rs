@@ -1,4 +1,10 @@
 //! What the standards demand of a server, shown on a socket byte for byte, in both versions where both demand it.
 
 mod connect;
+mod delivery;
+mod keep_alive;
+mod qos;
+mod retain;
 mod session;
+mod subscribe;
+mod will;
