@@ -12,6 +12,7 @@ mod pair;
 mod qos;
 mod raw;
 mod router;
+mod scripted;
 mod seed;
 mod sim;
 mod spec;
