@@ -18,6 +18,7 @@
     ├── MqttTimeout(TimeoutError)               something took longer than it may
     ├── ProtocolError                           the peer broke a rule of the standard
     │   └── MalformedPacket(ValueError)         the bytes are no packet
+    │       └── IncompletePacket                the end of the packet is missing
     ├── DecodeError(ValueError)                 a payload is not what it should be
     ├── BrokerError                             the embedded broker
     │   ├── BindError(OSError)                  an address could not be listened at
@@ -48,6 +49,7 @@ __all__ = [
     "ConnectRefused",
     "ConnectionLost",
     "DecodeError",
+    "IncompletePacket",
     "MalformedPacket",
     "MqttError",
     "MqttTimeout",
@@ -219,6 +221,10 @@ class ProtocolError(MqttError):
 
 class MalformedPacket(ProtocolError, ValueError):
     """The bytes are no packet."""
+
+
+class IncompletePacket(MalformedPacket):
+    """The end of the packet is missing: more bytes may make it whole."""
 
 
 class DecodeError(MqttError, ValueError):

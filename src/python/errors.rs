@@ -5,7 +5,7 @@
 
 use crate::broker::BrokerError;
 use crate::client::ClientError;
-use crate::codec::ReasonCode;
+use crate::codec::{DecodeError, ReasonCode};
 use crate::message::{QoS, UserProperty};
 use crate::topic::TopicError;
 use crate::transport::AddressError;
@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Broker(BrokerError),
     /// Not a topic.
     Topic(TopicError),
+    /// Bytes that were given to the codec are no packet, or one that is not allowed.
+    Packet(DecodeError),
     /// The caller's own limit.
     TimedOut {
         /// What took too long.
@@ -74,6 +76,14 @@ impl Failure {
             Self::Client(error) => client_error(py, error, &fields),
             Self::Broker(error) => broker_error(py, error, &fields),
             Self::Topic(error) => exception(py, "TopicError", &error.to_string(), &fields),
+            Self::Packet(error) => {
+                set_reason(&fields, error.reason(), None)?;
+                let name = match error {
+                    DecodeError::Malformed { .. } => "MalformedPacket",
+                    _ => "ProtocolError",
+                };
+                exception(py, name, &error.to_string(), &fields)
+            }
             Self::TimedOut { what, limit } => {
                 let message = format!("{what} took longer than {limit} s");
                 exception(py, "MqttTimeout", &message, &fields)

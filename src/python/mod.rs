@@ -9,11 +9,13 @@ mod backlog;
 mod bridge;
 mod broker;
 mod client;
+mod codec;
 mod errors;
 mod events;
 mod message;
 mod options;
 mod outcome;
+mod packets;
 mod payload;
 mod subscription;
 
@@ -69,6 +71,10 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<subscription::Cursor>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
+    module.add_class::<codec::NativeCodec>()?;
+    module.add_function(wrap_pyfunction!(codec::encode_packet, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::decode_packet, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::explain_packet, module)?)?;
     // PyO3 collects the names; a private module promises none.
     module.delattr("__all__")
 }

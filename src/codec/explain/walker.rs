@@ -207,7 +207,7 @@ impl<'a> Walker<'a> {
                 };
                 walker.say(
                     digit.to_string(),
-                    format!("× {}, {more}", 1_usize << (7 * index)),
+                    format!("times {}, {more}", 1_usize << (7 * index)),
                 );
                 value |= digit << (7 * index);
                 if byte < 0x80 {

@@ -112,14 +112,14 @@ fn a_publish_is_broken_down_to_its_bits() {
     bits 2-1 QoS: 01 | QoS 1: at least once
     bit 0 RETAIN: 1 | a retained message
   1..2 remaining length: 21
-    1..2 digit 1: 21 | × 1, the last
+    1..2 digit 1: 21 | times 1, the last
 2..7 topic name: \"a/b\" | what the message is about
   2..4 length: 3 | bytes of UTF-8
   4..7 text: \"a/b\"
 7..9 packet identifier: 10 | names the exchange
 9..18 properties: 2
   9..10 property length: 8
-    9..10 digit 1: 8 | × 1, the last
+    9..10 digit 1: 8 | times 1, the last
   10..13 Topic Alias: 1 | stands for the topic on this connection
     10..11 identifier: 0x23 | Topic Alias
     11..13 value: 1
@@ -136,8 +136,8 @@ fn the_digits_of_a_remaining_length_are_shown() {
     bytes.resize(3 + 321, b'x');
     let lines = lines(&explain(&bytes, V4));
     assert!(lines.contains(&"  1..3 remaining length: 321".to_owned()));
-    assert!(lines.contains(&"    1..2 digit 1: 65 | × 1, more follow".to_owned()));
-    assert!(lines.contains(&"    2..3 digit 2: 2 | × 128, the last".to_owned()));
+    assert!(lines.contains(&"    1..2 digit 1: 65 | times 1, more follow".to_owned()));
+    assert!(lines.contains(&"    2..3 digit 2: 2 | times 128, the last".to_owned()));
 }
 
 #[test]
