@@ -88,6 +88,11 @@ class Device:
     last_payload: bytes = b""
     is_dead: bool = False
 
+    @property
+    def lifetime(self) -> int:
+        """How many readings it will send before it leaves or dies."""
+        return len(self.readings) // (2 if self.name == DYING_DEVICE else 1)
+
     async def run(self, url: str, prefix: str, seconds: float) -> None:
         """Connect, replay all readings in this many seconds, and leave; or die half-way."""
         topic = f"{prefix}/{self.name}"
@@ -96,20 +101,20 @@ class Device:
             client_id=f"{prefix}-{self.name}".replace("/", "-"),
             will=rmqtt.Will(topic=f"{topic}/status", payload="lost", qos=1),
         )
-        dies_at = len(self.readings) // 2 if self.name == DYING_DEVICE else None
         async with client:
             await client.publish(f"{topic}/status", "online", qos=1)
             start = time.monotonic()
-            for number, (when, value) in enumerate(self.readings):
-                if number == dies_at:
-                    self.is_dead = True
-                    await client.abort()  # as if the power had gone: no DISCONNECT
-                    return
+            for number in range(self.lifetime):
                 await asyncio.sleep(start + number * seconds / len(self.readings) - time.monotonic())
-                await self._publish_reading(client, topic, number, when, value)
-            await client.publish(f"{topic}/status", "offline", qos=1)
+                await self._publish_reading(client, topic, number)
+            if self.name == DYING_DEVICE:
+                self.is_dead = True
+                await client.abort()  # as if the power had gone: no DISCONNECT
+            else:
+                await client.publish(f"{topic}/status", "offline", qos=1)
 
-    async def _publish_reading(self, client: rmqtt.Client, topic: str, number: int, when: str, value: float) -> None:
+    async def _publish_reading(self, client: rmqtt.Client, topic: str, number: int) -> None:
+        when, value = self.readings[number]
         payload = json.dumps({"number": number, "time": when, "value": value}).encode()
         await client.publish(f"{topic}/reading", payload, qos=1, retain=True)
         self.taken_over.append(number)
@@ -352,9 +357,10 @@ async def run(url: str, seconds: float, chart: Path) -> int:
     prefix = f"weather-{secrets.token_hex(3)}"  # a shared broker may have other runs
     devices = load_devices(HERE / "data")
     pipeline = Pipeline(prefix, devices)
-    print(f"{len(devices)} devices replay {sum(len(device.readings) for device in devices)} readings through {url}")
+    total = sum(device.lifetime for device in devices)
+    print(f"{len(devices)} devices replay {total} readings through {url}")
     async with pipeline.running(url):
-        progress = asyncio.create_task(show_progress(pipeline, sum(len(device.readings) for device in devices)))
+        progress = asyncio.create_task(show_progress(pipeline, total))
         start = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
@@ -364,7 +370,8 @@ async def run(url: str, seconds: float, chart: Path) -> int:
             await settle(devices, pipeline)
         finally:
             progress.cancel()
-    print("\n")
+            await asyncio.gather(progress, return_exceptions=True)
+    print("\n" if sys.stdout.isatty() else "")
     problems = check_books(devices, pipeline) + await check_retained(url, prefix, devices)
     print_table(pipeline, elapsed)
     print()

@@ -42,9 +42,8 @@ async def collect(url: str, count: int) -> list[dict[str, object]]:
         for station in STATIONS:
             group.create_task(replay(url, station))
         while len(rows) < count:
-            rows += [
-                {"station": message.topic.rpartition("/")[2], **message.json()} for message in await readings.get_many()
-            ]
+            messages = await readings.get_many()
+            rows += [{"station": message.topic.rpartition("/")[2], **message.json()} for message in messages]
     return rows
 
 
