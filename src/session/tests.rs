@@ -114,6 +114,7 @@ fn no_more_ids_are_taken_than_leaves_a_free_one_near() {
     }
 }
 
+/// spec(5, server): MQTT-3.6.2-2, MQTT-3.6.2-3
 /// spec(5): MQTT-4.9.0-2
 #[test]
 fn the_window_is_full_until_an_exchange_ends() {

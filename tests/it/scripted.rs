@@ -5,10 +5,13 @@ mod script;
 use self::script::{Script, ack, ids, message, subscribe};
 use rmqtt::client::protocol::Event;
 use rmqtt::client::{ClientError, ClientOptions};
-use rmqtt::codec::{AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, SubAck};
+use rmqtt::codec::{
+    AckKind, Disconnect, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, SubAck,
+};
 use rmqtt::message::{Message, MessageProperties, QoS};
 use rmqtt::topic::TopicFilter;
 use rmqtt::transport::Address;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +64,8 @@ fn a_first_sending_has_its_qos_no_dup_and_an_id_of_its_own() {
 }
 
 /// spec(4): MQTT-2.3.1-3
-/// spec(4, client): MQTT-3.3.1-1, MQTT-4.1.0-2
-/// spec(5, client): MQTT-3.1.2-23, MQTT-3.3.1-1, MQTT-4.1.0-1, MQTT-4.3.2-3
+/// spec(4, client): MQTT-3.1.3-2, MQTT-3.3.1-1, MQTT-4.1.0-2
+/// spec(5, client): MQTT-3.1.2-23, MQTT-3.1.3-2, MQTT-3.3.1-1, MQTT-4.1.0-1, MQTT-4.3.2-3
 #[test]
 fn what_is_unanswered_is_sent_again_with_dup_and_its_id_and_only_then() {
     for version in VERSIONS {
@@ -120,7 +123,8 @@ fn pubrel_follows_the_order_of_pubrec() {
 /// spec(4): MQTT-4.5.0-2
 /// spec(4, client): MQTT-2.3.1-6, MQTT-3.3.4-1
 /// spec(5): MQTT-4.5.0-2
-/// spec(5, client): MQTT-2.2.1-5, MQTT-3.3.4-1
+/// spec(5, client): MQTT-2.2.1-5, MQTT-3.3.4-1, MQTT-3.4.2-2, MQTT-3.4.2-3, MQTT-3.5.2-2, MQTT-3.5.2-3
+/// spec(5, client): MQTT-3.6.2-2, MQTT-3.6.2-3, MQTT-3.7.2-2, MQTT-3.7.2-3
 #[test]
 fn every_message_is_answered_by_its_qos_and_id_wanted_or_not() {
     for version in VERSIONS {
@@ -147,6 +151,7 @@ fn every_message_is_answered_by_its_qos_and_id_wanted_or_not() {
 }
 
 /// spec(4, client): MQTT-1.5.3-1, MQTT-1.5.3-2, MQTT-2.2.2-2, MQTT-3.3.1-4, MQTT-3.6.1-1, MQTT-4.7.1-1, MQTT-4.8.0-1
+/// spec(5, client): MQTT-3.14.2-1, MQTT-3.14.2-3, MQTT-3.14.2-4
 /// spec(5, client): MQTT-3.6.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1, MQTT-4.7.0-1, MQTT-4.13.2-1
 #[test]
 fn a_broker_that_breaks_a_rule_loses_the_client() {
@@ -176,9 +181,14 @@ fn a_broker_that_breaks_a_rule_loses_the_client() {
             let told = script.sent();
             match version {
                 ProtocolVersion::V5 => {
-                    assert!(
-                        matches!(&told[..], [Packet::Disconnect(it)] if it.reason.is_error()),
-                        "{told:?}"
+                    let [Packet::Disconnect(disconnect)] = &told[..] else {
+                        panic!("{told:?}");
+                    };
+                    assert!(disconnect.reason.is_error());
+                    assert_eq!(
+                        *disconnect,
+                        Disconnect::new(disconnect.reason),
+                        "nothing that could be too long"
                     );
                 }
                 _ => assert_eq!(told, [], "3.1.1 has no words for it"),
@@ -393,4 +403,32 @@ fn a_badly_formed_filter_is_refused_before_it_is_sent() {
         }
         assert_eq!(script.sent().len(), 5);
     }
+}
+
+/// spec(5, client): MQTT-3.3.2-7
+#[test]
+fn an_alias_of_the_broker_ends_with_its_connection() {
+    let mut script = Script::connected(ProtocolVersion::V5, 100);
+    let named = Publish {
+        topic_alias: NonZeroU16::new(1),
+        ..Publish::new(message(QoS::AtMostOnce))
+    };
+    let unnamed = Publish {
+        topic_on_wire: false,
+        ..named.clone()
+    };
+    for publish in [&named, &unnamed] {
+        let heard = script
+            .hear(&Packet::Publish(publish.clone()))
+            .expect("known");
+        let Some(Event::Message { publish, .. }) = heard else {
+            panic!("{heard:?}");
+        };
+        assert_eq!(publish.message.topic, named.message.topic);
+    }
+    script.connect(true, 100).expect("accepted");
+    assert!(
+        script.hear(&Packet::Publish(unnamed)).is_err(),
+        "it stands for nothing now"
+    );
 }

@@ -94,6 +94,7 @@ async fn read(inbox: &Inbox) -> String {
     String::from_utf8(delivery.message.payload.to_vec()).unwrap()
 }
 
+/// spec(5, client): MQTT-4.2.0-1
 #[tokio::test]
 async fn messages_of_every_qos_arrive_in_order_by_every_way() {
     let broker = broker().await;

@@ -52,7 +52,7 @@ impl Script {
     ) -> Result<Option<Event>, ClientError> {
         self.client.connection_lost();
         self.client.connect(self.now)?;
-        assert!(matches!(self.sent()[..], [Packet::Connect(_)]));
+        assert!(matches!(&self.sent()[..], [Packet::Connect(it)] if it.client_id == "script"));
         let mut properties = ConnAckProperties::default();
         if self.version == ProtocolVersion::V5 {
             properties.receive_maximum = NonZeroU16::new(window);
