@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, final, overl
 from rmqtt._types import Limits, Payload, Properties, QoS, ReasonCode
 
 _T_co = TypeVar("_T_co", covariant=True)
-Version: TypeAlias = Literal["5.0", "3.1.1", "3.1"]
+_Version: TypeAlias = Literal["5.0", "3.1.1", "3.1"]
 
 def topic_matches(filter: str, topic: str, /) -> bool: ...
 def _after_fork() -> None: ...
@@ -172,7 +172,7 @@ class NativeBroker:
 class NativeCodec:
     def __new__(cls, version: str, packet_size_max: int) -> Self: ...
     @property
-    def version(self) -> Version: ...
+    def version(self) -> _Version: ...
     @property
     def buffered(self) -> int: ...
     def push(self, data: bytes) -> None: ...
@@ -184,7 +184,7 @@ def decode_packet(data: bytes, version: str) -> tuple[int, dict[str, Any], int] 
 def explain_packet(
     data: bytes, version: str
 ) -> tuple[
-    Version,
+    _Version,
     list[tuple[tuple[int, int], tuple[int, int] | None, int, str, str, str]],
     tuple[tuple[int, int], str, int | None] | None,
 ]: ...
