@@ -46,16 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Version(argparse.Action):
+    """Look the version up only when asked: that takes longer than all other options together."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - rare
+
+        parser.exit(message=f"rmqtt {version('rmqtt')}\n")
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) <= 0xFFFF:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rmqtt", description="MQTT 3.1.1 and 5.0.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and exit")
+    commands = parser.add_subparsers(required=True, metavar="broker")
     broker = commands.add_parser("broker", help="run a broker until Ctrl-C or SIGTERM")
     broker.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
-    broker.add_argument("--port", type=int, default=1883, help="port; 0: any free one (default: %(default)s)")
+    broker.add_argument("--port", type=_port, default=1883, help="0 to 65535; 0: any free one (default: %(default)s)")
     broker.add_argument(
         "--allow-anonymous",
         action="store_true",
-        help="listen beyond loopback although nobody is asked who they are",
+        help="listen at other addresses than loopback too, although nobody is asked who they are",
     )
     limits = broker.add_argument_group("limits", "Reaching one costs the one who reached it.")
     defaults = Limits()

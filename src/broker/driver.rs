@@ -157,7 +157,7 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
         {
             return Err(BrokerError::Options(format!(
                 "listening at {address} lets anybody in the network in, since no client is asked who it is: \
-                 set allow_anonymous if that is what you want, or listen at 127.0.0.1"
+                 set allow_anonymous (--allow-anonymous) if that is what you want, or listen at 127.0.0.1"
             )));
         }
     }

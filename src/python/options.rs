@@ -81,7 +81,11 @@ struct OutboxArguments {
 /// `ValueError` naming the argument and its range, `TypeError`, `TopicError`.
 pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<ClientOptions> {
     let mut options = ClientOptions::new(address(url)?);
+    if matches!(options.address, Address::Tcp { port: 0, .. }) {
+        return Err(out_of_range("port", "1 to 65535"));
+    }
     options.client_id = arguments.client_id;
+    check_length("client_id", options.client_id.as_ref().map(String::len))?;
     (options.version, options.fall_back) = match arguments.version.as_deref() {
         None => (ProtocolVersion::V5, true),
         Some("5.0") => (ProtocolVersion::V5, false),
@@ -97,6 +101,8 @@ pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<Clie
         .password
         .map(|given| password(&given))
         .transpose()?;
+    check_length("username", options.username.as_ref().map(String::len))?;
+    check_length("password", options.password.as_ref().map(Bytes::len))?;
     options.clean_start = arguments.clean_start;
     options.session_expiry = seconds_u32("session_expiry", arguments.session_expiry)?;
     options.keep_alive = seconds_u16("keep_alive", arguments.keep_alive)?;
@@ -119,8 +125,11 @@ pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<Clie
     options.will = arguments.will.map(will).transpose()?;
     options.user_properties = user_properties(arguments.user_properties);
     options.reconnect = arguments.reconnect.as_ref().map(reconnect).transpose()?;
-    if arguments.outbox.max_messages == 0 || arguments.outbox.max_bytes == 0 {
-        return Err(out_of_range("outbox", "at least one message and one byte"));
+    if arguments.outbox.max_messages == 0 {
+        return Err(out_of_range("outbox.max_messages", "1 or more"));
+    }
+    if arguments.outbox.max_bytes == 0 {
+        return Err(out_of_range("outbox.max_bytes", "1 or more"));
     }
     options.queue_messages_max = arguments.outbox.max_messages;
     options.queue_bytes_max = arguments.outbox.max_bytes;
@@ -144,6 +153,7 @@ fn password(given: &Bound<'_, PyAny>) -> PyResult<Bytes> {
 
 fn will(given: WillArguments<'_>) -> PyResult<Will> {
     let payload = payload::take(&given.payload)?;
+    check_length("will.payload", Some(payload.bytes.len()))?;
     let properties = PropertyArguments {
         expiry: given.expiry,
         content_type: given.content_type,
@@ -447,6 +457,16 @@ fn user_properties(pairs: Vec<(String, String)>) -> Vec<UserProperty> {
 /// A topic that is none, as an exception.
 pub(crate) fn topic_error(error: crate::topic::TopicError, py: Python<'_>) -> PyErr {
     Failure::from(error).to_py(py)
+}
+
+/// CONNECT gives each of its fields two bytes for the length.
+fn check_length(name: &str, length: Option<usize>) -> PyResult<()> {
+    match length {
+        Some(length) if length > usize::from(u16::MAX) => Err(PyValueError::new_err(format!(
+            "{name} must be at most 65535 bytes, not {length}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn out_of_range(name: &str, range: &str) -> PyErr {

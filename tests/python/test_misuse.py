@@ -281,10 +281,10 @@ def test_a_client_whose_loop_is_closed_says_so_and_what_to_do(broker: rmqtt.Brok
         (lambda: rmqtt.Client(reconnect=rmqtt.Reconnect(factor=0.5)), "factor"),
         (lambda: rmqtt.Client(reconnect=rmqtt.Reconnect(initial=-1)), "initial"),
         (lambda: rmqtt.Client(outbox=rmqtt.Outbox(max_messages=0)), "max_messages"),
-        (lambda: rmqtt.Broker("mqtt://0.0.0.0:0"), "allow_anonymous"),
+        (lambda: rmqtt.Broker("mqtt://0.0.0.0:0").start(), "allow_anonymous"),
         (lambda: rmqtt.Broker("http://127.0.0.1"), "mqtt://"),
         (lambda: rmqtt.Broker("mqtt://127.0.0.1:99999"), "port|99999"),
-        (lambda: rmqtt.Broker(limits=rmqtt.Limits(receive_maximum=0)), "receive_maximum"),
+        (lambda: rmqtt.Broker(limits=rmqtt.Limits(receive_maximum=0)).start(), "receive_maximum"),
         (lambda: rmqtt.Broker(limits=rmqtt.Limits(connect_timeout=-1)), "connect_timeout"),
     ],
 )
