@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
 
 async def cancel(awaitable: Awaitable[Any], *, turns: int = 1) -> None:
-    """Wait for something in a task, and cancel the task after some turns of the loop."""
-
-    async def wait() -> None:
-        await awaitable
-
-    task = asyncio.create_task(wait())
+    """Begin to wait for something, and cancel that after some turns of the loop."""
+    task = asyncio.ensure_future(awaitable)
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
@@ -103,12 +99,13 @@ def test_no_message_is_lost_or_doubled_when_the_waits_for_it_are_cancelled_at_ra
         async with rmqtt.Client(broker.url) as client, client.subscribe("a", qos=1) as messages:
             stream = aiter(messages)
 
-            async def take(one: Awaitable[rmqtt.Message]) -> None:
-                received.append(int((await one).text()))
+            async def take(*, by_get: bool) -> None:
+                one = await messages.get() if by_get else await anext(stream)
+                received.append(int(one.text()))
 
             async def consume() -> None:
                 while len(received) < count:
-                    task = asyncio.create_task(take(anext(stream) if dice.random() < 0.5 else messages.get()))
+                    task = asyncio.create_task(take(by_get=dice.random() < 0.5))
                     for _ in range(dice.randrange(4)):
                         await asyncio.sleep(0)
                     if dice.random() < 0.5:
