@@ -33,10 +33,14 @@ impl<T> Reply<T> {
         Self(done)
     }
 
+    pub(super) fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_none_or(|done| done.is_wanted())
+    }
+
     /// Calls out: never under a lock.
     pub(super) fn send(mut self, outcome: Result<T, ClientError>) {
         if let Some(done) = self.0.take() {
-            done(outcome);
+            done.answer(outcome);
         }
     }
 }
@@ -44,7 +48,7 @@ impl<T> Reply<T> {
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(done) = self.0.take() {
-            done(Err(ClientError::Closed));
+            done.answer(Err(ClientError::Closed));
         }
     }
 }

@@ -24,9 +24,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Takes the outcome of one operation, exactly once: called by the client's task, or with [`ClientError::Closed`] when
-/// the client goes away first.
-pub type Done<T> = Box<dyn FnOnce(Result<T, ClientError>) + Send>;
+/// Who waits for one operation. Told exactly once: by the client's task, or with [`ClientError::Closed`] when the client
+/// goes away first. A function will do.
+pub trait Answer<T>: Send {
+    /// Whether anybody still waits. A message that is not on its way yet when nobody does is taken back.
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    /// Tells the outcome.
+    fn answer(self: Box<Self>, outcome: Result<T, ClientError>);
+}
+
+impl<T, F: FnOnce(Result<T, ClientError>) + Send> Answer<T> for F {
+    fn answer(self: Box<Self>, outcome: Result<T, ClientError>) {
+        self(outcome);
+    }
+}
+
+/// Takes the outcome of one operation.
+pub type Done<T> = Box<dyn Answer<T>>;
 
 /// How a publish of QoS 1 or 2 ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +205,8 @@ impl Client {
         self.shared.queue.room().await
     }
 
-    /// Publishes and waits: QoS 0 until queued, QoS 1 and 2 until the broker has taken the message over.
+    /// Publishes and waits: QoS 0 until queued, QoS 1 and 2 until the broker has taken the message over. Dropping the
+    /// future takes a message back that is not on its way yet.
     ///
     /// # Errors
     /// As [`Client::try_publish`], and what the broker refused.
@@ -281,11 +299,20 @@ impl Client {
 /// The two ends of one operation: to be called, and to be waited for.
 fn waiter<T: Send + 'static>() -> (Done<T>, oneshot::Receiver<Result<T, ClientError>>) {
     let (sender, receiver) = oneshot::channel();
-    let done = Box::new(move |outcome| {
+    (Box::new(Waiter(sender)), receiver)
+}
+
+struct Waiter<T>(oneshot::Sender<Result<T, ClientError>>);
+
+impl<T: Send> Answer<T> for Waiter<T> {
+    fn is_wanted(&self) -> bool {
+        !self.0.is_closed()
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<T, ClientError>) {
         // Who has gone away does not need the outcome.
-        let _ = sender.send(outcome);
-    });
-    (done, receiver)
+        let _ = self.0.send(outcome);
+    }
 }
 
 /// A subscription that the broker has granted.

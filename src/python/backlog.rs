@@ -6,7 +6,7 @@
 use super::bridge::{Remote, runtime};
 use super::errors::Failure;
 use super::outcome::Outcome;
-use crate::client::{Client, ClientError, Done, Published, TryPublish};
+use crate::client::{Answer, Client, ClientError, Done, Published, TryPublish};
 use crate::message::{Message, QoS};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -122,27 +122,44 @@ impl Backlog {
 
 /// What tells an operation how its publish ended.
 pub(crate) fn done(remote: Remote) -> Done<Published> {
-    Box::new(move |result| remote.complete(result.into()))
+    Box::new(remote)
+}
+
+impl Answer<Published> for Remote {
+    fn is_wanted(&self) -> bool {
+        !self.is_cancelled()
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
+        self.complete(outcome.into());
+    }
+}
+
+/// A remote that can be had back when the queue is full.
+struct Lent(Arc<Mutex<Option<Remote>>>);
+
+impl Answer<Published> for Lent {
+    fn is_wanted(&self) -> bool {
+        self.0
+            .lock()
+            .as_ref()
+            .is_some_and(|remote| !remote.is_cancelled())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
+        let remote = self.0.lock().take();
+        if let Some(remote) = remote {
+            remote.complete(outcome.into());
+        }
+    }
 }
 
 /// Tries once on the network's side; gives everything back when the queue is full.
 fn submit(client: &Client, message: Message, remote: Remote) -> Option<(Message, Remote)> {
     let slot = Arc::new(Mutex::new(Some(remote)));
-    let take = {
-        let slot = Arc::clone(&slot);
-        move || slot.lock().take()
-    };
+    let take = || slot.lock().take();
     let needs_done = message.qos != QoS::AtMostOnce;
-    let done: Option<Done<Published>> = needs_done.then(|| {
-        let take = take.clone();
-        let done: Done<Published> = Box::new(move |result| {
-            let remote = take();
-            if let Some(remote) = remote {
-                remote.complete(result.into());
-            }
-        });
-        done
-    });
+    let done = needs_done.then(|| -> Done<Published> { Box::new(Lent(Arc::clone(&slot))) });
     match client.try_publish(message, done) {
         Ok(TryPublish::Queued) => {
             if !needs_done && let Some(remote) = take() {

@@ -166,6 +166,10 @@ impl Driver {
             None => match self.work.publishes.pop_front() {
                 Some(outgoing) => {
                     self.taken_out += 1;
+                    if !outgoing.reply.is_wanted() {
+                        self.take_back(outgoing);
+                        return;
+                    }
                     (outgoing, self.taken_out)
                 }
                 None => return,
@@ -195,6 +199,11 @@ impl Driver {
         if let Err(error) = sent {
             self.answer(token, Err(error));
         }
+    }
+
+    /// Whoever published it has given up before it was on its way.
+    fn take_back(&mut self, Outgoing { size, reply, .. }: Outgoing) {
+        self.settled.add(size, reply, Err(ClientError::Closed));
     }
 
     fn count_sent(&mut self, is_sent: bool) {
