@@ -267,11 +267,12 @@ impl NativeClient {
     fn end(&self, py: Python<'_>, how: Close) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
         let port = match self.bound_port(py) {
-            Some(port) => {
+            // Where its own loop is gone, any other may end it.
+            Some(port) if !port.get().is_closed(py)? => {
                 port.get().check_here(py, "client")?;
                 port
             }
-            None => running_port(py)?,
+            _ => running_port(py)?,
         };
         self.status.state.store(CLOSED, Ordering::Release);
         Op::spawn_to_the_end(py, port, async move {

@@ -154,18 +154,18 @@ impl NativeSubscription {
                 Ok(subscription) => subscription,
                 Err(error) => return Outcome::Failed(error.into()),
             };
-            if grant.is_unwanted.load(Ordering::Acquire) {
+            // Only this sets it. First set, then asked, as `give_up` does the other way round: one of the two sees it.
+            let _ = grant.subscription.set(subscription.clone());
+            if grant.is_unwanted.load(Ordering::SeqCst) {
                 return client.unsubscribe(&subscription).await.into();
             }
-            // Only this sets it.
-            let _ = grant.subscription.set(subscription);
             Outcome::Nothing
         })
     }
 
     /// Ends what was begun with `start` and not waited for.
     fn give_up(&self) -> PyResult<()> {
-        self.grant.is_unwanted.store(true, Ordering::Release);
+        self.grant.is_unwanted.store(true, Ordering::SeqCst);
         if let Some(subscription) = self.grant.subscription.get() {
             let subscription = subscription.clone();
             let client = self.client.get()?.clone();
@@ -249,7 +249,12 @@ impl NativeSubscription {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.port)
+        visit.call(&self.port)?;
+        self.waiters.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.waiters.clear();
     }
 }
 

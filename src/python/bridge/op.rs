@@ -194,9 +194,14 @@ impl Op {
         value: Option<&Bound<'_, PyAny>>,
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        // A task that is cancelled before its first step throws here without having cancelled us.
-        Self::cancel(slf, None)?;
-        Err(thrown(kind, value, traceback))
+        let error = thrown(kind, value, traceback);
+        // A task that is cancelled before its first step throws here without having cancelled us. Any other error, such
+        // as that of waiting in another loop, is the waiter's own: the operation goes on for the others.
+        let py = slf.py();
+        if error.is_instance(py, Self::cancelled_error(py).get_type(py).as_any()) {
+            Self::cancel(slf, None)?;
+        }
+        Err(error)
     }
 
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {

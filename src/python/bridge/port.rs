@@ -34,6 +34,16 @@ pub(super) enum Work {
     Stream(Arc<Waiters>),
 }
 
+impl Work {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Op(op) => visit.call(op),
+            // Its subscription owns it, and shows what is in it.
+            Self::Stream(_) => Ok(()),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Pushed {
     work: Vec<Work>,
@@ -68,6 +78,11 @@ impl PortShared {
 
     /// Takes a reference that must not be dropped here.
     pub(super) fn bury(&self, object: Py<PyAny>) {
+        if self.generation != generation() {
+            // In a forked child the lock below may be held by a thread that is not here.
+            mem::forget(object);
+            return;
+        }
         let graves = {
             let mut pushed = self.pushed.lock();
             pushed.graves.push(object);
@@ -147,10 +162,36 @@ impl LoopPort {
         Ok(())
     }
 
+    /// What was pushed for a loop that is closed by now would be kept for ever: each operation there knows the port.
+    ///
+    /// The lock is waited for and not tried: one collection looks twice, and must not see less the second time. It is
+    /// held for moments only, and never by who runs a collection.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
         visit.call(&self.call_soon)?;
-        visit.call(&self.create_future)
+        visit.call(&self.create_future)?;
+        for work in self.ready.lock().iter() {
+            work.traverse(&visit)?;
+        }
+        if self.shared.generation == generation() {
+            let pushed = self.shared.pushed.lock();
+            for work in &pushed.work {
+                work.traverse(&visit)?;
+            }
+            for object in &pushed.graves {
+                visit.call(object)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let ready = mem::take(&mut *self.ready.lock());
+        drop(ready);
+        if self.shared.generation == generation() {
+            let pushed = mem::take(&mut *self.shared.pushed.lock());
+            drop(pushed);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::port::{LoopPort, PortShared, Work, now};
 use parking_lot::Mutex;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::mem;
 use std::sync::Arc;
@@ -53,6 +54,21 @@ impl Waiters {
                 .map(|at| futures.swap_remove(at))
         };
         drop(removed);
+    }
+
+    /// For the collector, by the object that owns this: a task that waits here is known by its future alone.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Only Python's threads take this lock, and never while they run a collection.
+        for future in self.futures.lock().iter() {
+            visit.call(future)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of those who wait: nobody can reach them any more.
+    pub(crate) fn clear(&self) {
+        let futures = mem::take(&mut *self.futures.lock());
+        drop(futures);
     }
 
     /// Has everybody look again; on the loop.
