@@ -210,7 +210,7 @@ async fn no_topic_alias_is_used_that_the_client_did_not_allow() {
 
 /// spec(5): MQTT-3.1.2-29
 /// spec(5): MQTT-3.9.2-1, MQTT-3.9.2-2, MQTT-3.11.2-1, MQTT-3.11.2-2
-/// spec(5, server): MQTT-3.4.2-2, MQTT-3.4.2-3, MQTT-3.5.2-2, MQTT-3.5.2-3, MQTT-3.7.2-2, MQTT-3.7.2-3
+/// spec(5, server): MQTT-3.4.2-2, MQTT-3.4.2-3, MQTT-3.5.2-2, MQTT-3.5.2-3, MQTT-3.6.2-2, MQTT-3.6.2-3, MQTT-3.7.2-2, MQTT-3.7.2-3
 #[tokio::test]
 async fn answers_stay_short_for_who_wants_them_short() {
     let server = Server::start().await;
@@ -230,6 +230,11 @@ async fn answers_stay_short_for_who_wants_them_short() {
         peer.expect(&[0x70, 0x03, 0, 3, 0x92]).await;
         assert_eq!(peer.subscribe(&[("a#", 0)]).await, [0x8F]);
         assert_eq!(peer.unsubscribe(&["a"]).await, [0x11]);
+        assert_eq!(peer.subscribe(&[("t", 2)]).await, [2]);
+        let mut publisher = server.client(V5, "publisher").await;
+        publisher.publish(2, Publish::new("t", "x")).await;
+        // This also compares the PUBREL.
+        peer.take().await;
         // Neither a reason in words nor anybody's properties: the codes above were the whole of it.
         peer.send(&[0x00, 0x00]).await;
         peer.expect_end(&[0x81]).await;

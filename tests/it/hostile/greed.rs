@@ -7,10 +7,11 @@ use rmqtt::codec::PACKET_SIZE_MAX;
 
 /// What this process has for its own use and may write to, in bytes. Unlike the resident size it also counts what was
 /// set aside and never touched.
+#[cfg(target_os = "linux")]
 fn memory_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split(' ').nth(5).unwrap().parse().unwrap();
-    pages * 4096
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("this is Linux");
+    let pages: Option<usize> = statm.split(' ').nth(5).and_then(|data| data.parse().ok());
+    pages.expect("the sixth field is data and stack") * 4096
 }
 
 /// Two hundred announcements of 256 MB each would be 51 GB.

@@ -252,7 +252,7 @@ async fn bytes_left_over_in_a_packet_end_the_connection() {
     }
 }
 
-/// spec(5, server): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.14.2-1
+/// spec(5, server): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.14.2-1, MQTT-3.15.2-1
 #[tokio::test]
 async fn reason_codes_that_do_not_belong_there_end_the_connection() {
     let server = Server::start().await;
@@ -272,6 +272,12 @@ async fn reason_codes_that_do_not_belong_there_end_the_connection() {
     for code in [0x01, 0x10, 0x84, 0x85, 0xFF] {
         let name = format!("DISCONNECT with {code:02x}");
         attacks.push(attack(name, [0xE0, 0x01, code], either));
+    }
+    for code in [0x01, 0x80, 0x8C] {
+        let method = [vec![0x15], field("SCRAM")].concat();
+        let body = [vec![code], block(V5, &method)].concat();
+        let name = format!("AUTH with {code:02x}");
+        attacks.push(attack(name, packet(0xF0, &body), either));
     }
     each_ends_its_connection(&server, V5, &attacks).await;
 }

@@ -4,8 +4,10 @@
 mod first_packet;
 mod greed;
 mod malformed;
+mod noise;
 mod patience;
 mod properties;
+mod stop;
 mod subscriptions;
 mod topics;
 

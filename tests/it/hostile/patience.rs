@@ -96,6 +96,8 @@ async fn a_client_that_never_finishes_a_packet_is_silent() {
 }
 
 /// Sockets held open for nothing are bounded in number, and their places are given to others when they go.
+/// spec(4): MQTT-3.2.2-6
+/// spec(5): MQTT-3.1.4-2
 #[tokio::test]
 async fn connections_beyond_the_limit_are_turned_away_and_no_others() {
     for version in BOTH {

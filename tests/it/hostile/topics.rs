@@ -85,6 +85,7 @@ async fn nobody_publishes_to_what_is_the_brokers_own() {
     }
 }
 
+/// spec(5): MQTT-3.1.4-2
 #[tokio::test]
 async fn nobody_leaves_a_will_on_what_is_the_brokers_own() {
     for version in BOTH {
@@ -158,7 +159,7 @@ async fn topics_of_65_thousand_levels_are_carried_where_the_limit_is_lifted() {
         let server = Server::with(|limits| limits.topic_levels_max = usize::MAX).await;
         let mut witness = server.witness().await;
         let mut peer = server.client(version, "deep").await;
-        let pluses = ["+"; 30_000].join("/");
+        let pluses = vec!["+"; 30_000].join("/");
         let codes = peer.subscribe(&[(&deep, 1)]).await;
         assert_eq!(codes, [1]);
         assert_eq!(peer.subscribe(&[(&pluses, 1)]).await, [1]);

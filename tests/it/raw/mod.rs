@@ -2,6 +2,8 @@
 //! is compared as bytes. Nothing here sleeps; every wait has a deadline. [`bytes`] puts packets together, [`Witness`]
 //! shows that others are still served.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 pub(crate) mod bytes;
 mod peer;
 mod witness;
@@ -51,7 +53,7 @@ impl Version {
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+        Err(elapsed) => panic!("{what}, {DEADLINE:?}: {elapsed}"),
     }
 }
 
@@ -98,6 +100,10 @@ impl Server {
 
     pub(crate) fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn stats(&self) -> BrokerStats {
