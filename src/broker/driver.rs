@@ -226,9 +226,8 @@ impl Doors {
         }
         drop(listener);
         let deadline = *stopped.borrow();
-        for bell in self.bells.values() {
-            bell.tell_to_go(ReasonCode::ServerShuttingDown);
-        }
+        let tell = |bell: &Arc<Bell>| bell.tell_to_go(ReasonCode::ServerShuttingDown);
+        self.bells.values().for_each(tell);
         let seen_out = async { while self.connections.join_next().await.is_some() {} };
         let deadline = deadline.unwrap_or_else(now);
         if tokio::time::timeout_at(deadline.into(), seen_out)

@@ -144,7 +144,7 @@ impl Hub {
         match (verdict, outbox) {
             (Verdict::Granted(grant), Some(outbox)) => {
                 outbox.connect(bell);
-                Outcome::Granted(Box::new(granted(connection, grant, outbox)))
+                Outcome::Granted(Box::new(granted(connection, *grant, outbox)))
             }
             (Verdict::Refused(reason), _) => Outcome::Refused(reason),
             (Verdict::Wait | Verdict::Granted(_), _) => Outcome::Wait(connection),

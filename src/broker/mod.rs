@@ -155,6 +155,10 @@ impl Broker {
     ///
     /// # Errors
     /// Not running, or the retained store is full.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "publishing gives a message away, at every handle alike"
+    )]
     pub fn publish(&self, message: Message) -> Result<usize, BrokerError> {
         self.server.publish(&message)
     }

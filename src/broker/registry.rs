@@ -53,7 +53,7 @@ pub struct Grant {
 #[derive(Debug)]
 pub enum Verdict {
     /// Here is the session.
-    Granted(Grant),
+    Granted(Box<Grant>),
     /// Another connection has it and was told to go: the grant comes in the [`Effects`] of its leaving.
     Wait,
     /// Not let in.
@@ -171,7 +171,7 @@ impl Registry {
             if self.len() >= self.sessions_max {
                 return Verdict::Refused(ReasonCode::QuotaExceeded);
             }
-            return Verdict::Granted(self.open(connection, request));
+            return Verdict::Granted(Box::new(self.open(connection, &request)));
         };
         let Some(entry) = self.entry(key) else {
             return Verdict::Refused(ReasonCode::UnspecifiedError);
@@ -185,7 +185,7 @@ impl Registry {
             effects.told_to_go.push((old, ReasonCode::SessionTakenOver));
             return Verdict::Wait;
         }
-        Verdict::Granted(self.hand_over(key, connection, request, effects))
+        Verdict::Granted(Box::new(self.hand_over(key, connection, &request, effects)))
     }
 
     /// A connection that waited for its session gives up.
@@ -231,7 +231,7 @@ impl Registry {
             if entry.will.as_ref().is_some_and(|will| delay(will) == 0) {
                 effects.wills.extend(take_will(entry));
             }
-            let grant = self.hand_over(key, successor, request, effects);
+            let grant = self.hand_over(key, successor, &request, effects);
             effects.granted = Some((successor, grant));
             return;
         }
@@ -271,7 +271,7 @@ impl Registry {
     /// A new session for a client id that has none.
     // spec(4): MQTT-3.2.2-3
     // spec(5): MQTT-3.1.2-6, MQTT-3.2.2-3
-    fn open(&mut self, connection: ConnectionId, request: ConnectRequest) -> Grant {
+    fn open(&mut self, connection: ConnectionId, request: &ConnectRequest) -> Grant {
         let key = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             SessionKey(self.entries.len() - 1)
@@ -283,7 +283,7 @@ impl Registry {
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
             session: Session::default(),
-            will: request.will.map(compact),
+            will: request.will.as_ref().map(compact),
             waiting: None,
             will_due: None,
             ends_at: None,
@@ -300,7 +300,7 @@ impl Registry {
         &mut self,
         key: SessionKey,
         connection: ConnectionId,
-        request: ConnectRequest,
+        request: &ConnectRequest,
         effects: &mut Effects,
     ) -> Grant {
         self.stop_timers(key);
@@ -311,7 +311,7 @@ impl Registry {
                 // spec(5): MQTT-3.1.2-5, MQTT-3.1.3-9, MQTT-3.2.2-3
                 entry.connection = Some(connection);
                 entry.expiry_interval = request.session_expiry_interval;
-                entry.will = request.will.map(compact);
+                entry.will = request.will.as_ref().map(compact);
                 entry.ends_at = None;
                 Grant {
                     key,
@@ -388,10 +388,10 @@ fn take_will(entry: &mut Entry) -> Option<Message> {
     entry.will.take().map(|will| will.message)
 }
 
-fn compact(will: Will) -> Will {
+fn compact(will: &Will) -> Will {
     Will {
         message: will.message.compact(),
-        ..will
+        delay_interval: will.delay_interval,
     }
 }
 

@@ -97,7 +97,7 @@ impl Router {
                 .matching(&message.topic, frontier, |session, subscription| {
                     // spec(5): MQTT-3.8.3-3
                     if !(subscription.options.no_local && publisher == Some(session)) {
-                        list.push(one_route(session, subscription, message));
+                        list.push(one_route(session, *subscription, message));
                     }
                 });
         if filters > 1 {
@@ -158,7 +158,7 @@ impl Router {
     }
 }
 
-fn one_route(session: SessionKey, subscription: &Subscription, message: &Message) -> Route {
+fn one_route(session: SessionKey, subscription: Subscription, message: &Message) -> Route {
     Route {
         session,
         // spec(4): MQTT-3.8.4-6

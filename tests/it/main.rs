@@ -5,6 +5,11 @@
     reason = "a test that cannot go on fails, also in the functions beside it"
 )]
 
+mod broker_connect;
+mod broker_house;
+mod broker_messages;
+mod broker_packets;
+mod broker_retained;
 mod broker_tcp;
 mod conformance;
 mod hostile;

@@ -333,9 +333,10 @@ impl Connection {
     }
 
     fn next_timeout(&self, now: Instant) -> Instant {
-        let protocol = match self.is_held_back() {
-            true => None,
-            false => self.protocol.next_timeout(),
+        let protocol = if self.is_held_back() {
+            None
+        } else {
+            self.protocol.next_timeout()
         };
         [protocol, self.pipe.stall_deadline(), self.overdue_at()]
             .into_iter()
