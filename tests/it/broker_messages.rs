@@ -1,7 +1,5 @@
 //! Messages through a broker without sockets: delivery, subscriptions, aliases, windows.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
 use crate::broker_house::{House, PeerId};
 use crate::broker_packets::{
     BOTH, V4, V5, ack, connect, disconnect, id, message, options, publish, resume, retain,
