@@ -216,7 +216,7 @@ impl Hub {
         };
         let mut letter = Letter::new(message, now);
         for (outbox, route) in batch.found.drain(..) {
-            let qos = route.qos;
+            let (qos, session) = (route.qos, route.session);
             let pushed = outbox.push(&mut letter, route, now);
             self.counters.messages_dropped_qos0.add(pushed.evicted);
             if pushed.is_dropped {
@@ -226,8 +226,14 @@ impl Hub {
                 }
             }
             batch.to_wake.extend(pushed.wake);
-            if pushed.pressure > Pressure::None {
-                published.full.push((outbox, pushed.pressure));
+            // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
+            let pressure = if publisher == Some(session) {
+                pushed.pressure.min(Pressure::Withhold)
+            } else {
+                pushed.pressure
+            };
+            if pressure > Pressure::None {
+                published.full.push((outbox, pressure));
             }
         }
         Ok(published)
