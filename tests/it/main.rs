@@ -23,5 +23,4 @@ mod sim;
 mod spec;
 mod tcp;
 mod tidy;
-mod topic;
 mod wire;

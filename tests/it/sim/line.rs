@@ -13,7 +13,6 @@ use rmqtt::broker::outbox::{Bell, Outbox, Pressure};
 use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use rmqtt::codec::{Connect, PacketId, ReasonCode};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -29,7 +28,9 @@ pub(super) struct Line {
     waiting: Option<ConnectionId>,
     attached: Option<Attached>,
     /// Routed, and not answered while a queue is full.
-    withheld: VecDeque<(PacketId, Vec<Arc<Outbox>>)>,
+    withheld: Vec<PacketId>,
+    /// The queues that are, and what each asks of this publisher.
+    full: Vec<(Arc<Outbox>, Pressure)>,
     is_over: bool,
     /// The client has closed its end: no more comes behind what is under way.
     pub(super) ends_behind_the_rest: bool,
@@ -45,7 +46,8 @@ impl Line {
             bell: Arc::new(Bell::default()),
             waiting: None,
             attached: None,
-            withheld: VecDeque::new(),
+            withheld: Vec::new(),
+            full: Vec::new(),
             is_over: false,
             ends_behind_the_rest: false,
         }
@@ -61,7 +63,15 @@ impl Line {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.protocol.next_timeout().filter(|_| !self.is_over)
+        let patience = self
+            .protocol
+            .next_timeout()
+            .filter(|_| !self.is_held_back());
+        patience
+            .into_iter()
+            .chain(self.overdue_at())
+            .min()
+            .filter(|_| !self.is_over)
     }
 
     /// All that can be done now.
@@ -72,10 +82,13 @@ impl Line {
         if let Some(reason) = self.bell.told_to_go() {
             self.protocol.close(reason);
             self.end(hub, true, None, now);
-        } else if self.protocol.handle_timeout(now).is_err() {
+        } else if self.overdue_at().is_some_and(|due| due <= now) {
+            self.protocol.close(ReasonCode::QuotaExceeded);
+            self.end(hub, true, None, now);
+        } else if !self.is_held_back() && self.protocol.handle_timeout(now).is_err() {
             self.end(hub, true, None, now);
         } else {
-            self.answer_withheld();
+            self.ease(now);
             let claimed = self.waiting.and_then(|connection| hub.claim(connection));
             let result = claimed.map_or(Ok(()), |granted| self.accept(*granted, now));
             match result.and_then(|()| self.receive(hub, books, now)) {
@@ -93,7 +106,16 @@ impl Line {
 
     fn receive(&mut self, hub: &Hub, books: &mut Books, now: Instant) -> Result<(), ProtocolError> {
         let mut batch = Batch::default();
-        while let Some(event) = self.protocol.receive(&mut self.input, now)? {
+        loop {
+            // What is held back may be let go again at once, by what was read before.
+            batch.finish();
+            self.ease(now);
+            if self.is_held_back() {
+                return Ok(());
+            }
+            let Some(event) = self.protocol.receive(&mut self.input, now)? else {
+                return Ok(());
+            };
             match event {
                 Event::ConnectRequested(connect) => self.connect(hub, *connect, now)?,
                 Event::Publish { message, packet_id } => {
@@ -102,20 +124,12 @@ impl Line {
                     let published = hub
                         .publish(&message, key, &mut batch, now)
                         .expect("there is room");
-                    let full: Vec<_> = published
-                        .full
-                        .into_iter()
-                        .filter(|(_, pressure)| *pressure > Pressure::None)
-                        .collect();
+                    let is_free = published.full.is_empty() && self.full.is_empty();
                     match packet_id {
-                        Some(id) if full.is_empty() && self.withheld.is_empty() => {
-                            self.protocol.accepted(id, ReasonCode::Success);
-                        }
+                        Some(id) if is_free => self.protocol.accepted(id, ReasonCode::Success),
                         Some(id) => {
-                            self.withheld.push_back((
-                                id,
-                                full.into_iter().map(|(outbox, _)| outbox).collect(),
-                            ));
+                            self.withheld.push(id);
+                            self.full.extend(published.full);
                         }
                         None => {}
                     }
@@ -133,13 +147,10 @@ impl Line {
                     session_expiry_interval,
                 } => {
                     self.end(hub, publish_will, session_expiry_interval, now);
-                    break;
+                    return Ok(());
                 }
             }
         }
-        batch.finish();
-        self.answer_withheld();
-        Ok(())
     }
 
     fn connect(&mut self, hub: &Hub, connect: Connect, now: Instant) -> Result<(), ProtocolError> {
@@ -194,14 +205,31 @@ impl Line {
         )
     }
 
-    fn answer_withheld(&mut self) {
-        while let Some((id, full)) = self.withheld.front() {
-            if full.iter().any(|outbox| outbox.holds_back(&self.bell)) {
-                return;
-            }
-            self.protocol.accepted(*id, ReasonCode::Success);
-            self.withheld.pop_front();
+    /// Whether a queue is so full that nothing more is read from this publisher.
+    fn is_held_back(&self) -> bool {
+        self.full
+            .iter()
+            .any(|(_, pressure)| *pressure == Pressure::Stop)
+    }
+
+    /// Answers what was withheld, once the queues it went into have drained.
+    fn ease(&mut self, now: Instant) {
+        let was_held_back = self.is_held_back();
+        self.full
+            .retain(|(outbox, _)| outbox.holds_back(&self.bell));
+        if was_held_back && !self.is_held_back() {
+            self.protocol.touch(now);
         }
+        if self.full.is_empty() {
+            for id in self.withheld.drain(..) {
+                self.protocol.accepted(id, ReasonCode::Success);
+            }
+        }
+    }
+
+    /// When the client's queue has been full for too long.
+    pub(super) fn overdue_at(&self) -> Option<Instant> {
+        self.attached.as_ref()?.outbox.overdue_at()
     }
 
     fn deliver(&mut self, hub: &Hub, now: Instant) {
@@ -231,7 +259,7 @@ impl Line {
             hub.give_up(connection, now);
         }
         if let Some(attached) = self.attached.take() {
-            for (id, _) in self.withheld.drain(..) {
+            for id in self.withheld.drain(..) {
                 self.protocol.accepted(id, ReasonCode::Success);
             }
             let session = self.protocol.take_session();
