@@ -1,19 +1,16 @@
 //! The client against the broker, end to end: over TCP and in memory, in both versions.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use crate::client_script::{filter, message, next, read, soon, subscribe};
 use rmqtt::broker::{Broker, BrokerOptions};
 use rmqtt::client::{
-    Ack, Client, ClientError, ClientOptions, Close, Delivery, Event, Inbox, Subscription,
-    SubscriptionSettings, Taken,
+    Ack, Client, ClientError, ClientOptions, Close, Event, SubscriptionSettings, Taken,
 };
-use rmqtt::codec::{ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions, Will};
-use rmqtt::message::{Message, QoS};
-use rmqtt::topic::TopicName;
+use rmqtt::codec::{ProtocolVersion, ReasonCode, Will};
+use rmqtt::message::QoS;
 use rmqtt::transport::Address;
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
-use tokio::time::timeout;
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -43,55 +40,6 @@ async fn connected(options: ClientOptions) -> Client {
     let client = Client::new(options);
     client.connect().await.unwrap();
     client
-}
-
-async fn soon<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(20), future)
-        .await
-        .expect("took too long")
-}
-
-fn filter(text: &str, qos: QoS) -> Vec<SubscribeFilter> {
-    vec![SubscribeFilter {
-        filter: text.into(),
-        options: SubscriptionOptions {
-            qos,
-            ..SubscriptionOptions::default()
-        },
-    }]
-}
-
-fn message(topic: &str, payload: impl Into<String>, qos: QoS) -> Message {
-    Message::new(TopicName::new(topic.to_owned()).unwrap(), payload.into()).with_qos(qos)
-}
-
-async fn subscribe(client: &Client, text: &str, qos: QoS) -> Subscription {
-    soon(client.subscribe(filter(text, qos), SubscriptionSettings::default()))
-        .await
-        .unwrap()
-}
-
-/// The next message, or how the inbox ended.
-async fn next(inbox: &Inbox) -> Result<Delivery, Taken> {
-    let mut taken = VecDeque::new();
-    soon(poll_fn(|cx| {
-        match inbox.take(&mut taken, 1, Some(cx.waker())) {
-            Taken::Some(_) => Poll::Ready(Ok(())),
-            Taken::Waiting => Poll::Pending,
-            end => Poll::Ready(Err(end)),
-        }
-    }))
-    .await?;
-    Ok(taken.pop_front().unwrap())
-}
-
-/// The payload of the next message, which is acknowledged.
-async fn read(inbox: &Inbox) -> String {
-    let delivery = next(inbox).await.unwrap();
-    if let Some(receipt) = delivery.receipt {
-        inbox.processed(receipt, ReasonCode::Success);
-    }
-    String::from_utf8(delivery.message.payload.to_vec()).unwrap()
 }
 
 /// spec(5, client): MQTT-4.2.0-1

@@ -154,8 +154,17 @@ impl Driver {
         }
     }
 
-    /// Tries until there is a connection, or no more tries, or a reason not to.
+    /// Tries until there is a connection, or no more tries, or a reason not to, or a request to close.
     async fn come_back(&mut self, error: ClientError) -> Result<Stream, ClientError> {
+        let queue = Arc::clone(&self.queue);
+        let close_by = self.close_by;
+        tokio::select! {
+            outcome = self.try_again(error) => outcome,
+            () = stop(&queue, close_by) => Err(ClientError::Closed),
+        }
+    }
+
+    async fn try_again(&mut self, error: ClientError) -> Result<Stream, ClientError> {
         let mut error = error;
         loop {
             if is_terminal(&error) {
@@ -168,17 +177,8 @@ impl Driver {
                 error,
                 retry_in: Some(delay),
             });
-            let queue = Arc::clone(&self.queue);
-            let close_by = self.close_by;
-            tokio::select! {
-                () = sleep(delay) => {}
-                () = stop(&queue, close_by) => return Err(ClientError::Closed),
-            }
-            let attempt = tokio::select! {
-                attempt = self.establish() => attempt,
-                () = stop(&queue, close_by) => return Err(ClientError::Closed),
-            };
-            match attempt {
+            sleep(delay).await;
+            match self.establish().await {
                 Ok((stream, _)) => return Ok(stream),
                 Err(failure) => error = failure,
             }

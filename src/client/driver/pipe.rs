@@ -49,13 +49,16 @@ pub(super) async fn wait(
     let mut notified = pin!(work.notified());
     let mut sleep = pin!(sleep_until(deadline.unwrap_or_else(far_future).into()));
     poll_fn(|cx| {
-        let mut came = Came::default();
-        came.written = poll_write(stream, out, cx)?;
-        if may_read {
-            came.read = poll_read(stream, input, cx)?;
-        }
-        came.work = notified.as_mut().poll(cx).is_ready();
-        came.deadline = deadline.is_some() && sleep.as_mut().poll(cx).is_ready();
+        let came = Came {
+            written: poll_write(stream, out, cx)?,
+            read: if may_read {
+                poll_read(stream, input, cx)?
+            } else {
+                0
+            },
+            work: notified.as_mut().poll(cx).is_ready(),
+            deadline: deadline.is_some() && sleep.as_mut().poll(cx).is_ready(),
+        };
         if came.is_nothing() {
             Poll::Pending
         } else {

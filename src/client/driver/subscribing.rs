@@ -296,14 +296,12 @@ impl Driver {
                     .subscriptions
                     .get(key)
                     .and_then(|subscribed| subscribed.inbox.upgrade());
-                match inbox {
-                    Some(inbox) => self.push(&inbox, publish, delivery),
-                    None => {
-                        let done = self.dispatch.processed(*key, delivery, ReasonCode::Success);
-                        if let Some(done) = done {
-                            self.accept(done);
-                        }
-                    }
+                if let Some(inbox) = inbox {
+                    self.push(&inbox, publish, delivery);
+                } else if let Some(done) =
+                    self.dispatch.processed(*key, delivery, ReasonCode::Success)
+                {
+                    self.accept(done);
                 }
             }
         }

@@ -13,6 +13,10 @@ const PUBLISH_OVERHEAD_MAX: usize = 16;
 
 /// The broker's limits, from its CONNACK; what it does not mention it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four features that a broker has or lacks, as the standard lists them"
+)]
 pub struct Granted {
     /// What is spoken.
     pub version: ProtocolVersion,

@@ -69,7 +69,7 @@ impl Protocol {
                 Ok(Some(Event::Message { publish, delivery }))
             }
             Ok(Receipt::Duplicate) => Ok(None),
-            Err(violation) => Err(self.broken(violation)),
+            Err(violation) => Err(self.broken(&violation)),
         }
     }
 
@@ -121,7 +121,7 @@ impl Protocol {
                 properties: ack.properties,
             })),
             Ok(Step::Ignored) => Ok(None),
-            Err(violation) => Err(self.broken(violation)),
+            Err(violation) => Err(self.broken(&violation)),
         }
     }
 

@@ -449,7 +449,7 @@ impl Protocol {
     // spec(5): MQTT-3.2.2-15
     fn put(&mut self, packet: &Packet) -> Result<(), ClientError> {
         if let Some(limit) = self.granted.packet_size_max {
-            let size = codec::encoded_size(packet, self.version).map_err(misuse)?;
+            let size = codec::encoded_size(packet, self.version).map_err(|error| misuse(&error))?;
             if size > limit {
                 return Err(ClientError::PacketTooLarge { size, limit });
             }
@@ -458,10 +458,10 @@ impl Protocol {
     }
 
     fn encode(&mut self, packet: &Packet) -> Result<(), ClientError> {
-        codec::encode(packet, self.version, &mut self.out).map_err(misuse)
+        codec::encode(packet, self.version, &mut self.out).map_err(|error| misuse(&error))
     }
 
-    fn broken(&mut self, violation: Violation) -> ClientError {
+    fn broken(&mut self, violation: &Violation) -> ClientError {
         self.violated(violation.what, violation.clause, violation.reason)
     }
 
@@ -486,6 +486,6 @@ impl Protocol {
     }
 }
 
-fn misuse(error: EncodeError) -> ClientError {
+fn misuse(error: &EncodeError) -> ClientError {
     ClientError::Misuse(error.to_string())
 }

@@ -167,7 +167,7 @@ fn what_the_broker_lacks_is_refused_before_it_is_sent() {
     assert_eq!(scene.sent().len(), 1);
 }
 
-/// spec(5): MQTT-3.3.2-7, MQTT-3.3.2-10
+/// spec(5, client): MQTT-3.3.2-7, MQTT-3.3.2-10
 #[test]
 fn topic_aliases_of_the_broker_are_looked_up_and_end_with_the_connection() {
     let mut scene = Scene::connected(|options| options.topic_alias_max = 2, accepted());
