@@ -525,10 +525,10 @@ class Subscription:
 
     def _reader(self) -> Reader[Message]:
         if self._one is None:
-            self._one = self._native.reader()
+            self._one = self._native.reader(is_loop=False)
         return self._one
 
-    async def get(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 - a convenience, documented
+    def get(self, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
         """Wait for the next message. The one before, taken by `get` or `get_nowait`, counts as processed.
 
         Tasks that share a subscription and use ``ack="processed"`` should loop with ``async for`` instead: each loop
@@ -555,13 +555,13 @@ class Subscription:
         ...     (await readings.get(timeout=5)).text()
         '21.5'
         """
+        reader = self._reader()
+        return reader if timeout is None else self._within(timeout, reader)
+
+    async def _within(self, timeout: float, reader: Reader[Message]) -> Message:  # noqa: ASYNC109 - see `get`
         try:
-            if timeout is None:
-                return await self._reader()
             async with asyncio.timeout(timeout):
-                return await self._reader()
-        except StopAsyncIteration:
-            raise Closed("the subscription has ended") from None
+                return await reader
         except TimeoutError as error:
             if isinstance(error, MqttTimeout):
                 raise

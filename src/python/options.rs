@@ -438,8 +438,11 @@ fn seconds_u32(name: &str, seconds: f64) -> PyResult<u32> {
     if seconds == f64::INFINITY {
         return Ok(u32::MAX);
     }
-    let whole = duration(name, seconds.ceil())?.as_secs();
-    u32::try_from(whole).map_err(|_| out_of_range(name, "at most 4294967295 seconds, or math.inf"))
+    if !(0.0..=f64::from(u32::MAX)).contains(&seconds) {
+        return Err(out_of_range(name, "0 to 4294967295 seconds, or math.inf"));
+    }
+    let whole = Duration::from_secs_f64(seconds.ceil()).as_secs();
+    Ok(u32::try_from(whole).unwrap_or(u32::MAX))
 }
 
 fn seconds_u16(name: &str, seconds: f64) -> PyResult<u16> {

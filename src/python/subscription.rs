@@ -206,14 +206,16 @@ impl NativeSubscription {
     }
 
     /// A reader with a place of its own: what it is handed is its own to process. `max`: read lists of so many.
-    #[pyo3(signature = (max=None))]
-    fn reader(slf: Py<Self>, max: Option<usize>) -> Reader {
+    /// `is_loop`: its end is that of an `async for`, and not an error.
+    #[pyo3(signature = (max=None, *, is_loop=true))]
+    fn reader(slf: Py<Self>, max: Option<usize>, is_loop: bool) -> Reader {
         let id = slf.get().readers.fetch_add(1, Ordering::Relaxed);
         Reader {
             waker: Waker::from(Arc::clone(&slf.get().waiters)),
             subscription: slf,
             id,
             max,
+            is_loop,
             settles: true,
             run: Mutex::default(),
         }
@@ -266,6 +268,7 @@ pub(crate) struct Reader {
     max: Option<usize>,
     /// Whether asking says that what was handed out before is processed.
     settles: bool,
+    is_loop: bool,
     waker: Waker,
     run: Mutex<Run>,
 }
@@ -344,7 +347,8 @@ impl Reader {
         };
         match step {
             Step::Messages(taken) => Err(PyStopIteration::new_err((self.hand_out(py, &taken)?,))),
-            Step::Ended | Step::Wait => Err(PyStopAsyncIteration::new_err(())),
+            Step::Ended | Step::Wait if self.is_loop => Err(PyStopAsyncIteration::new_err(())),
+            Step::Ended | Step::Wait => Err(Failure::Closed.to_py(py)),
         }
     }
 
@@ -372,6 +376,7 @@ impl Reader {
             subscription: self.subscription.clone_ref(py),
             id: self.id,
             max: Some(max),
+            is_loop: self.is_loop,
             settles: false,
             waker: self.waker.clone(),
             run: Mutex::default(),

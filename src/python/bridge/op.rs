@@ -59,6 +59,8 @@ impl Op {
     /// An operation that waits for its outcome, and the end that gives it.
     pub(crate) fn new(py: Python<'_>, port: Py<LoopPort>) -> PyResult<(Py<Self>, Remote)> {
         let shared = port.get().shared();
+        // Here we are attached anyway: what others of this loop have left to drop goes now.
+        shared.sweep();
         let op = Py::new(
             py,
             Self {
@@ -135,14 +137,18 @@ impl Op {
         }
     }
 
-    fn cancelled_error(py: Python<'_>) -> PyErr {
-        static CANCELLED_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let class = CANCELLED_ERROR.get_or_try_init(py, || {
+    fn cancelled_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let class = CLASS.get_or_try_init(py, || {
             py.import("asyncio")?
                 .getattr("CancelledError")
                 .map(Bound::unbind)
-        });
-        match class.and_then(|class| class.bind(py).call0()) {
+        })?;
+        Ok(class.bind(py))
+    }
+
+    fn cancelled_error(py: Python<'_>) -> PyErr {
+        match Self::cancelled_class(py).and_then(PyAnyMethods::call0) {
             Ok(error) => PyErr::from_value(error),
             Err(error) => error,
         }
@@ -198,7 +204,7 @@ impl Op {
         // A task that is cancelled before its first step throws here without having cancelled us. Any other error, such
         // as that of waiting in another loop, is the waiter's own: the operation goes on for the others.
         let py = slf.py();
-        if error.is_instance(py, Self::cancelled_error(py).get_type(py).as_any()) {
+        if error.is_instance(py, Self::cancelled_class(py)?) {
             Self::cancel(slf, None)?;
         }
         Err(error)

@@ -93,6 +93,16 @@ impl PortShared {
         }
     }
 
+    /// Drops what was buried; only where Python is attached.
+    pub(super) fn sweep(&self) {
+        let graves = self
+            .pushed
+            .try_lock()
+            .filter(|pushed| !pushed.graves.is_empty())
+            .map(|mut pushed| mem::take(&mut pushed.graves));
+        drop(graves);
+    }
+
     fn ring(&self) {
         if !self.armed.swap(true, Ordering::SeqCst) {
             self.wake.ring();
@@ -237,10 +247,10 @@ impl LoopPort {
         if running.is(&self.event_loop) {
             return Ok(());
         }
-        let ours = self.event_loop.bind(py).repr()?;
+        let ours = name_of_loop(self.event_loop.bind(py))?;
         if self.is_closed(py)? {
             return Err(PyRuntimeError::new_err(format!(
-                "this {what} belongs to {ours}, which is closed; \
+                "this {what} belongs to the event loop {ours}, which is closed; \
                  make a new {what} inside the loop that runs now"
             )));
         }
@@ -248,9 +258,9 @@ impl LoopPort {
             return Ok(());
         }
         Err(PyRuntimeError::new_err(format!(
-            "this {what} belongs to {ours} and was used in {}; make one {what} for each event loop, or hand the call \
-             over with asyncio.run_coroutine_threadsafe",
-            running.repr()?
+            "this {what} belongs to the event loop {ours} and was used in the event loop {}; make one {what} for each \
+             event loop, or hand the call over with asyncio.run_coroutine_threadsafe",
+            name_of_loop(&running)?
         )))
     }
 }
@@ -291,6 +301,15 @@ fn modules(py: Python<'_>) -> PyResult<&Modules> {
                 .unbind(),
         })
     })
+}
+
+/// Two loops of a kind look alike, so the address is named too.
+fn name_of_loop(event_loop: &Bound<'_, PyAny>) -> PyResult<String> {
+    Ok(format!(
+        "{} at {:p}",
+        event_loop.repr()?,
+        event_loop.as_ptr()
+    ))
 }
 
 fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
