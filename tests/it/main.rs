@@ -9,6 +9,7 @@ mod broker_connect;
 mod broker_house;
 mod broker_messages;
 mod broker_packets;
+mod broker_pressure;
 mod broker_retained;
 mod broker_tcp;
 mod client_connect;
