@@ -245,7 +245,8 @@ impl Doors {
             return;
         };
         let bell = Arc::new(Bell::default());
-        let connection = Connection::new(stream, Arc::clone(&self.hub), Arc::clone(&bell), now());
+        let mut connection =
+            Connection::new(stream, Arc::clone(&self.hub), Arc::clone(&bell), now());
         let task = self.connections.spawn(async move {
             let _place = place;
             connection.run().await;

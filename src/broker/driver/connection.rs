@@ -93,7 +93,9 @@ impl Connection {
     }
 
     /// Serves the client until one side ends the connection.
-    pub(super) async fn run(mut self) {
+    ///
+    /// By reference: a future that owned it would hold it twice, and there are as many as there are clients.
+    pub(super) async fn run(&mut self) {
         let end = loop {
             let worked = self.work(now());
             self.batch.finish();
@@ -108,7 +110,9 @@ impl Connection {
         if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
             // When nobody reads them, last words are lost words.
             let last_words = self.protocol.outgoing();
-            drop(tokio::time::timeout(FAREWELL, self.pipe.say_farewell(last_words)).await);
+            // On the heap: it comes once, at the end, and would make every connection larger until then.
+            let farewell = Box::pin(self.pipe.say_farewell(last_words));
+            drop(tokio::time::timeout(FAREWELL, farewell).await);
         }
     }
 
