@@ -11,6 +11,8 @@ mod inbox;
 mod options;
 #[doc(hidden)]
 pub mod protocol;
+#[cfg(test)]
+mod tests;
 
 pub use error::ClientError;
 pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};

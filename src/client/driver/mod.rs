@@ -106,7 +106,11 @@ impl Driver {
                 () = queue.ended() => return Err(ClientError::Closed),
             };
             let error = match attempt {
-                Ok(connected) => return Ok(connected),
+                Ok(connected) => {
+                    // From here on the end of this driver is the end of the client, also when its task never gets to run.
+                    self.is_running = true;
+                    return Ok(connected);
+                }
                 Err(error) => error,
             };
             if is_terminal(&error) || !self.backoff.retries_first() {
@@ -128,7 +132,6 @@ impl Driver {
 
     /// Keeps the connection by the options, until the end.
     pub(super) async fn run(mut self, stream: Stream) {
-        self.is_running = true;
         let mut stream = stream;
         loop {
             let began = now();

@@ -158,7 +158,15 @@ impl Driver {
             .protocol
             .unsubscribe(filters.clone(), Token::from(key.get()))
         {
-            Ok(()) => subscribed.stage = Stage::Leaving { filters, reply },
+            Ok(()) => {
+                let leaving = Stage::Leaving { filters, reply };
+                if let Stage::Asking { reply, .. } =
+                    std::mem::replace(&mut subscribed.stage, leaving)
+                {
+                    // Only an inbox that ran over before it was granted is left so early.
+                    reply.send(Err(ClientError::QueueFull));
+                }
+            }
             Err(error) => self.end_subscription(key, reply, Err(error)),
         }
     }
