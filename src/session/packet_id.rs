@@ -50,6 +50,12 @@ impl<T> PacketIds<T> {
         self.in_use
     }
 
+    /// How many places are held in memory.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.ring.capacity() + self.strays.len()
+    }
+
     /// Takes an id that is not in use; `None`, if too many are.
     pub(super) fn take(&mut self, value: T) -> Option<PacketId> {
         if self.in_use >= IN_USE_MAX {

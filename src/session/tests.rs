@@ -91,6 +91,25 @@ fn ids_go_round_and_pass_those_in_use() {
 }
 
 #[test]
+fn ids_take_memory_for_what_is_in_use_and_no_more() {
+    let mut ids = PacketIds::default();
+    let first = ids.take(()).expect("free");
+    let many: Vec<_> = (0..20_000).filter_map(|_| ids.take(())).collect();
+    assert!(ids.places() < 80_000);
+    for id in many {
+        ids.free(id);
+    }
+    assert!(ids.places() <= 256, "{} places for one id", ids.places());
+    for _ in 0..100_000 {
+        let id = ids.take(()).expect("free");
+        ids.free(id);
+        assert!(ids.places() <= 256);
+    }
+    ids.free(first);
+    assert_eq!(ids.places(), 0, "an idle session holds nothing");
+}
+
+#[test]
 fn no_more_ids_are_taken_than_leaves_a_free_one_near() {
     let mut ids = PacketIds::default();
     let taken: Vec<_> = std::iter::from_fn(|| ids.take(())).collect();
