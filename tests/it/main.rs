@@ -29,4 +29,5 @@ mod sim;
 mod spec;
 mod tcp;
 mod tidy;
+mod topic;
 mod wire;
