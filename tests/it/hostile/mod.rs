@@ -7,6 +7,7 @@ mod malformed;
 mod noise;
 mod patience;
 mod properties;
+mod queues;
 mod stop;
 mod subscriptions;
 mod topics;

@@ -133,18 +133,23 @@ async fn connections_beyond_the_limit_are_turned_away_and_no_others() {
 /// spec(4): MQTT-3.1.2-24
 #[tokio::test]
 async fn a_keep_alive_that_is_too_long_is_cut_to_the_ceiling() {
+    let server = Server::with(|limits| limits.keep_alive_max = 1).await;
+    let mut peers = Vec::new();
     for version in BOTH {
-        let server = Server::with(|limits| limits.keep_alive_max = 1).await;
         for asked in [0, 65_535] {
             let mut peer = server.socket(version).await;
-            let connect = Connect::new(version, "idle").keep_alive(asked);
-            peer.send(&connect.bytes()).await;
+            peer.about(&format!("keep alive {asked}"));
+            let connect = Connect::new(version, format!("{version:?} {asked}"));
+            peer.send(&connect.keep_alive(asked).bytes()).await;
             let (_, properties) = peer.expect_connack(0).await;
             if version == V5 {
                 let told = properties.windows(3).any(|part| part == [0x13, 0, 1]);
                 assert!(told, "{properties:02x?}");
             }
-            peer.expect_end(&[0x8D]).await;
+            peers.push(peer);
         }
+    }
+    for mut peer in peers {
+        peer.expect_end(&[0x8D]).await;
     }
 }
