@@ -78,7 +78,8 @@ fn spoil(seed: &mut Seed, bytes: &mut Vec<u8>) {
 fn spoiled_streams_harm_nobody_else() {
     count_panics();
     each(60, |mut seed| {
-        tokio::runtime::Builder::new_current_thread()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime")

@@ -4,7 +4,7 @@ use crate::raw::bytes::{Connect, PINGREQ, PINGRESP, Publish, ack};
 use crate::raw::{BOTH, Server, V4, V5};
 
 /// QoS 0 is dropped and counted for who does not read; everybody else has theirs.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_never_reads_loses_qos_0_and_costs_nobody_else_anything() {
     for version in BOTH {
         let server = Server::with(|limits| {
@@ -36,7 +36,7 @@ async fn a_client_that_never_reads_loses_qos_0_and_costs_nobody_else_anything() 
 }
 
 /// QoS 1 is parked for who does not acknowledge, and nothing is lost or out of order when it does at last.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_never_acknowledges_has_its_messages_parked() {
     for version in BOTH {
         let server = Server::with(|limits| limits.in_flight_max = 10).await;
@@ -69,7 +69,7 @@ async fn a_client_that_never_acknowledges_has_its_messages_parked() {
 
 /// A publisher that is faster than a subscriber waits: it is not answered, then not read, the heap does not grow, and
 /// nothing that was promised is lost.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_that_is_too_fast_is_held_back() {
     let server = Server::with(|limits| {
         limits.in_flight_max = 5;
@@ -104,7 +104,7 @@ async fn a_publisher_that_is_too_fast_is_held_back() {
 }
 
 /// A publisher that keeps to its window is read on meanwhile: it is the answers that wait.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_into_a_full_queue_is_answered_when_there_is_room() {
     for version in BOTH {
         let server = Server::with(|limits| {
@@ -136,7 +136,7 @@ async fn a_publisher_into_a_full_queue_is_answered_when_there_is_room() {
 }
 
 /// Answers have to be bounded as well: a client that only asks and never reads is not read any further.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_never_reads_its_answers_is_not_read_any_further() {
     let server = Server::start().await;
     let mut witness = server.witness().await;
@@ -157,7 +157,7 @@ async fn a_client_that_never_reads_its_answers_is_not_read_any_further() {
 }
 
 /// What is kept for an absent client has a bound, and what is beyond it is counted.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absent_clients_queue_is_bounded() {
     for version in BOTH {
         let server = Server::with(|limits| limits.queue_messages_max = 10).await;
@@ -182,7 +182,7 @@ async fn an_absent_clients_queue_is_bounded() {
 }
 
 /// Who lets a queue stay full is sent away, so that its publishers wait no longer; what is queued stays for it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_keeps_its_queue_full_is_sent_away() {
     let server = Server::with(|limits| {
         limits.in_flight_max = 5;
@@ -217,7 +217,7 @@ async fn a_client_that_keeps_its_queue_full_is_sent_away() {
 }
 
 /// Many publishers at full speed into one subscriber: everything arrives, nobody waits for ever.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_publishers_at_once_do_not_block_each_other() {
     for version in BOTH {
         let server = Server::with(|limits| limits.queue_messages_max = 50).await;

@@ -25,7 +25,7 @@ async fn deaf(server: &Server, version: Version, client_id: &str) -> Peer {
 }
 
 /// spec(5, server): MQTT-4.13.2-1
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_ends_in_time_whoever_does_not_let_go() {
     for version in BOTH {
         let server = Server::start().await;
@@ -51,7 +51,7 @@ async fn a_stop_ends_in_time_whoever_does_not_let_go() {
 
 /// spec(4): MQTT-3.1.4-2
 /// spec(5): MQTT-3.1.4-3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_loses_its_place_to_who_comes_after() {
     for version in BOTH {
         let server = Server::start().await;
@@ -72,7 +72,7 @@ async fn a_client_that_does_not_read_loses_its_place_to_who_comes_after() {
 
 /// spec(5): MQTT-3.14.2-2
 /// spec(5, server): MQTT-3.14.4-1, MQTT-3.14.4-2
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_sent_away_is_told_once_and_closed() {
     for version in BOTH {
         let server = Server::start().await;
