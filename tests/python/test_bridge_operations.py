@@ -466,3 +466,28 @@ def test_a_task_that_waits_on_a_closed_loop_is_collected(waits_for: str) -> None
             return kept() is None
 
         run(until(collected))
+
+
+@on_every_loop
+async def test_a_cancelled_operation_passes_on_the_message_it_was_cancelled_with() -> None:
+    async with held_client() as (broker, client):
+        operation = client.publish("a", b"1", qos=1)
+        task = asyncio.create_task(by_await(operation))
+        await broker.saw(lambda broker: broker.held == 1)
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await task
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            operation.result()
+
+
+@on_every_loop
+async def test_cancelling_a_gather_cancels_its_operations_and_ends() -> None:
+    async with held_client() as (broker, client):
+        operations = [client.publish("a", str(n), qos=1) for n in range(3)]
+        gathered = asyncio.gather(*operations, return_exceptions=True)
+        await broker.saw(lambda broker: broker.held == 3)
+        gathered.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(gathered, 10)
+        assert all(operation.cancelled() for operation in operations)

@@ -22,7 +22,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use std::future::Future;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -49,6 +49,8 @@ pub(crate) struct Op {
     blocking: AtomicBool,
     /// Whether anybody has looked at the outcome.
     seen: AtomicBool,
+    /// What `cancel` was given, set before the state.
+    cancel_message: OnceLock<Py<PyAny>>,
     outcome: OnceLock<Outcome>,
     callbacks: Mutex<Vec<Callback>>,
     port: Py<LoopPort>,
@@ -67,6 +69,7 @@ impl Op {
                 state: AtomicU8::new(PENDING),
                 blocking: AtomicBool::new(false),
                 seen: AtomicBool::new(false),
+                cancel_message: OnceLock::new(),
                 outcome: OnceLock::new(),
                 callbacks: Mutex::default(),
                 port,
@@ -147,8 +150,13 @@ impl Op {
         Ok(class.bind(py))
     }
 
-    fn cancelled_error(py: Python<'_>) -> PyErr {
-        match Self::cancelled_class(py).and_then(PyAnyMethods::call0) {
+    fn cancelled_error(&self, py: Python<'_>) -> PyErr {
+        let arguments = match self.cancel_message.get() {
+            Some(message) => PyTuple::new(py, [message]),
+            None => Ok(PyTuple::empty(py)),
+        };
+        let error = arguments.and_then(|arguments| Self::cancelled_class(py)?.call1(arguments));
+        match error {
             Ok(error) => PyErr::from_value(error),
             Err(error) => error,
         }
@@ -180,7 +188,7 @@ impl Op {
         let py = slf.py();
         match slf.state() {
             DONE => Err(PyStopIteration::new_err((slf.value(py)?,))),
-            CANCELLED => Err(Self::cancelled_error(py)),
+            CANCELLED => Err(slf.cancelled_error(py)),
             _ => {
                 slf.blocking.store(true, Ordering::Relaxed);
                 Ok(slf)
@@ -222,6 +230,14 @@ impl Op {
     #[setter(_asyncio_future_blocking)]
     fn set_blocking(&self, blocking: bool) {
         self.blocking.store(blocking, Ordering::Relaxed);
+    }
+
+    /// `gather` looks here.
+    #[getter]
+    fn _cancel_message(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.cancel_message
+            .get()
+            .map(|message| message.clone_ref(py))
     }
 
     #[getter]
@@ -282,8 +298,14 @@ impl Op {
     /// Stops waiting, and says whether there was something to stop. What is already on the wire runs its course.
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        let _ = msg;
         let op = slf.get();
+        if let Some(msg) = msg
+            && !msg.is_none()
+            && op.state() == PENDING
+        {
+            // The first one counts.
+            let _ = op.cancel_message.set(msg.clone().unbind());
+        }
         let cancelled = op
             .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
@@ -302,7 +324,7 @@ impl Op {
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.state() {
             DONE => self.value(py),
-            CANCELLED => Err(Self::cancelled_error(py)),
+            CANCELLED => Err(self.cancelled_error(py)),
             _ => Err(Self::invalid_state(py)),
         }
     }
@@ -318,14 +340,14 @@ impl Op {
                     _ => None,
                 })
             }
-            CANCELLED => Err(Self::cancelled_error(py)),
+            CANCELLED => Err(self.cancelled_error(py)),
             _ => Err(Self::invalid_state(py)),
         }
     }
 
     #[expect(clippy::unused_self, reason = "a method of asyncio's futures")]
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
-        Self::cancelled_error(py).into_value(py).into_any()
+        self.cancelled_error(py).into_value(py).into_any()
     }
 
     fn __repr__(&self) -> &'static str {
@@ -339,6 +361,9 @@ impl Op {
     /// While pending, a task that waits for us and we hold each other.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.port)?;
+        if let Some(message) = self.cancel_message.get() {
+            visit.call(message)?;
+        }
         if let Some(callbacks) = self.callbacks.try_lock() {
             for callback in callbacks.iter() {
                 visit.call(&callback.function)?;
