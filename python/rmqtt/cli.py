@@ -52,7 +52,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415 - rare
 
-        parser.exit(message=f"rmqtt {version('rmqtt')}\n")
+        print(f"rmqtt {version('rmqtt')}")
+        parser.exit()
 
 
 def _port(text: str) -> int:

@@ -302,7 +302,7 @@ def test_a_slow_consumer_is_bounded_in_memory_and_its_losses_are_counted(overflo
             rmqtt.Client(broker.url) as publisher,
             rmqtt.Client(broker.url) as client,
             client.subscribe("a", maxsize=100, max_bytes=1 << 20, overflow=overflow) as messages,
-            client.subscribe("last") as last,
+            client.subscribe("last", qos=1) as last,
         ):
             before = peak()
             for _ in range(count):
@@ -329,10 +329,11 @@ def test_a_slow_consumer_loses_nothing_that_was_published_at_qos_1(broker: rmqtt
             client.subscribe("fast", qos=0) as fast,
         ):
             await asyncio.gather(*(publisher.publish("slow", str(n), qos=1) for n in range(count)))
-            # The slow one has not looked yet; its neighbour is served all the same.
+            # The slow one has not looked yet: what it has no room for waits for it, up to the receive maximum. Its
+            # neighbour is served all the same.
             await publisher.publish("fast", b"1")
             assert (await asyncio.wait_for(fast.get(), 10)).payload == b"1"
-            assert slow.pending <= 5
+            assert slow.pending <= 20
             assert [int((await asyncio.wait_for(slow.get(), 10)).text()) for _ in range(count)] == list(range(count))
             assert slow.dropped == 0
 

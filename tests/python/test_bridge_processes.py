@@ -180,13 +180,15 @@ def test_ctrl_c_ends_a_wait_and_leaves_cleanly(wait: str, kind: str) -> None:
         assert_clean(program.end(), within=2)
 
 
-def test_ctrl_c_ends_a_blocking_start() -> None:
+def test_ctrl_c_ends_a_plain_script_with_a_broker() -> None:
     source = """
     import rmqtt, threading
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
-        print("waiting")
+        never = threading.Event()
         try:
-            threading.Event().wait()
+            print("waiting")
+            # In slices: a signal in the moment before an endless wait would be heard after it.
+            while not never.wait(0.1): pass
         except KeyboardInterrupt:
             print("interrupted")
     print("stopped")

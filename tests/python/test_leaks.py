@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import subprocess
-import sys
 import threading
 import weakref
 from pathlib import Path
@@ -176,16 +174,3 @@ def test_a_client_closed_while_others_wait_ends_every_wait() -> None:
 
     with HeldBroker() as broker:
         run(main(broker.url))
-
-
-def test_the_examples_run_with_warnings_as_errors() -> None:
-    examples = Path(__file__).parents[2] / "examples"
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", str(examples / "quickstart.py")],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "plant/7/temperature 21.5\n"
