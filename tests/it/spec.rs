@@ -348,6 +348,10 @@ fn every_statement_has_its_test_or_its_place_on_a_list() {
             faults.extend(stale.map(|(duty, _)| {
                 format!("planned.txt: has a test now (RMQTT_SPEC_UPDATE=1): {duty}")
             }));
+            let needless = exempt.iter().filter(|(duty, _)| done.contains(duty));
+            faults.extend(
+                needless.map(|(duty, _)| format!("exempt.txt: has a test all the same: {duty}")),
+            );
         }
     }
     println!(
