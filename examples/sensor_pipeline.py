@@ -332,6 +332,7 @@ def draw_chart(pipeline: Pipeline, path: Path) -> bool:
         panel.grid(alpha=0.3)
     panels[-1].axis("off")
     panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center", title="station (✕: the device died)")
+    panels[-3].tick_params(labelbottom=True)  # the lowest of its column
     panels[-2].xaxis.set_major_formatter(dates.ConciseDateFormatter(panels[-2].xaxis.get_major_locator()))
     figure.suptitle(f"Rolling means over {DAY} readings")
     path.parent.mkdir(parents=True, exist_ok=True)
