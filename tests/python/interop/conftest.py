@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import rmqtt
-from peers import DEADLINE, find_program
+
+from interop.peers import DEADLINE, find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

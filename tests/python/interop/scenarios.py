@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Self
 
-from peers import Peer, QoS, Setup, Version
+from interop.peers import Peer, QoS, Setup, Version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import scenarios
-from peers import FOREIGN, Ours, Peer, QoS, Version
-from scenarios import Stage
+
+from interop import scenarios
+from interop.peers import FOREIGN, Ours, Peer, QoS, Version
+from interop.scenarios import Stage
 
 pytestmark = [
     pytest.mark.interop,

@@ -1,0 +1,1 @@
+"""Foreign clients and brokers against ours."""
