@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 /// After so much work in one go, the loop's other callbacks have a turn.
 const DRAIN_ENTRIES_MAX: usize = 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(2);
-/// References that wait to be dropped before the loop is woken just for them.
-const GRAVES_MAX: usize = 1024;
 
 /// Something that the loop shall do.
 pub(super) enum Work {
@@ -83,14 +81,9 @@ impl PortShared {
             mem::forget(object);
             return;
         }
-        let graves = {
-            let mut pushed = self.pushed.lock();
-            pushed.graves.push(object);
-            pushed.graves.len()
-        };
-        if graves >= GRAVES_MAX {
-            self.ring();
-        }
+        self.pushed.lock().graves.push(object);
+        // At once, and not when many are there: each keeps its port, and so the descriptor of a loop that may end next.
+        self.ring();
     }
 
     /// Drops what was buried; only where Python is attached.
