@@ -10,6 +10,13 @@ use bytestring::ByteString;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::{Duration, Instant};
 
+/// 3.1.1 has no word for how much a broker takes, nor for refusing more: mosquitto answers a QoS 2 message beyond its
+/// twentieth with PUBREC and drops it. What is open at once stays under the smallest usual limit.
+const WINDOW_3_1_1: NonZeroU16 = match NonZeroU16::new(20) {
+    Some(window) => window,
+    None => NonZeroU16::MIN,
+};
+
 impl Protocol {
     /// Begins a connection: CONNECT is in [`Protocol::outgoing`], and nothing else until CONNACK has come.
     ///
@@ -130,10 +137,13 @@ impl Protocol {
         } else {
             self.session.outbound.reset()
         };
-        let window = connack
-            .properties
-            .receive_maximum
-            .unwrap_or(NonZeroU16::MAX);
+        let window = match self.version {
+            ProtocolVersion::V5 => connack
+                .properties
+                .receive_maximum
+                .unwrap_or(NonZeroU16::MAX),
+            _ => WINDOW_3_1_1,
+        };
         self.session.outbound.resume(window);
         // Only MQTT 5 tells the broker our Receive Maximum; others may send as many as there are ids.
         let ours = if self.version == ProtocolVersion::V5 {
