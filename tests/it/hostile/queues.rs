@@ -2,6 +2,8 @@
 
 use crate::raw::bytes::{Connect, PINGREQ, PINGRESP, Publish, ack};
 use crate::raw::{BOTH, Server, V4, V5};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// QoS 0 is dropped and counted for who does not read; everybody else has theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,6 +237,7 @@ async fn many_publishers_at_once_do_not_block_each_other() {
             peers.push(peer);
         }
         witness.goes_on().await;
+        let begin = Instant::now();
         for _ in 0..2000 {
             watcher.take().await;
         }
@@ -243,6 +246,9 @@ async fn many_publishers_at_once_do_not_block_each_other() {
                 peer.expect_ack(0x40, id).await;
             }
         }
+        // A publisher that nobody wakes would be found by a timer, seconds later.
+        let elapsed = begin.elapsed();
+        assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
         witness.goes_on().await;
     }
 }
