@@ -32,7 +32,8 @@ fn a_first_sending_has_its_qos_no_dup_and_an_id_of_its_own() {
             script.publish(qos, 1);
             assert_eq!(script.bytes()[0], first_byte);
         }
-        for token in 0..50 {
+        // Few enough for the window of 3.1.1, which the client bounds itself.
+        for token in 0..16 {
             script.publish(
                 if token % 2 == 0 {
                     QoS::AtLeastOnce
@@ -50,7 +51,7 @@ fn a_first_sending_has_its_qos_no_dup_and_an_id_of_its_own() {
         let mut taken = ids(&sent);
         taken.sort_unstable();
         taken.dedup();
-        assert_eq!(taken.len(), 51, "no id twice");
+        assert_eq!(taken.len(), 17, "no id twice");
         assert!(
             !taken.contains(&1) && !taken.contains(&2),
             "nor one of those in flight"
