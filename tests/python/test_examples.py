@@ -33,7 +33,7 @@ def test_a_script_runs_and_prints(name: str) -> None:
 
 def test_the_tests_among_the_examples_pass(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "test_with_broker.py", tmp_path)
-    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_with_broker.py")
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", tmp_path / "test_with_broker.py")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
