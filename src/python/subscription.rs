@@ -188,9 +188,10 @@ impl NativeSubscription {
                 return Outcome::Nothing;
             };
             let outcome = match client.unsubscribe(subscription).await {
-                // There is nothing left to unsubscribe from.
-                Err(ClientError::Closed) => Outcome::Nothing,
-                result => result.into(),
+                Err(error @ ClientError::UnsubscribeRefused(_)) => Outcome::Failed(error.into()),
+                // Otherwise the client has ended, and there is nothing left to unsubscribe from. Who waited for messages
+                // has been told why.
+                _ => Outcome::Nothing,
             };
             if is_clean {
                 // Unacknowledged for good, they would use up the window of all other subscriptions.

@@ -58,7 +58,8 @@ def on_every_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     kind = inspect.Parameter("loop_kind", inspect.Parameter.KEYWORD_ONLY)
     signature = of_the_test.replace(parameters=[*of_the_test.parameters.values(), kind])
     on_one_loop.__signature__ = signature  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("loop_kind", KINDS)(on_one_loop)
+    each_kind: Callable[[Callable[..., None]], Callable[..., None]] = pytest.mark.parametrize("loop_kind", KINDS)
+    return each_kind(on_one_loop)
 
 
 async def until(true: Callable[[], bool], *, guard: float = 10) -> None:

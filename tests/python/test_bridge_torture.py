@@ -145,7 +145,7 @@ def test_memory_does_not_grow_with_the_number_of_operations(broker: rmqtt.Broker
 def test_memory_does_not_grow_with_the_number_of_cancelled_operations(broker: rmqtt.Broker) -> None:
     async def publish_and_cancel(client: rmqtt.Client, rounds: int) -> None:
         for _ in range(rounds):
-            operations = [client.publish("a", b"x" * 100, qos=1) for _ in range(500)]
+            operations: list[Any] = [client.publish("a", b"x" * 100, qos=1) for _ in range(500)]
             for operation in operations:
                 operation.cancel()
             await client.drain()
@@ -181,7 +181,7 @@ class Machine:
         for _ in range(count):
             self.number += 1
             text = f"{self.number}"
-            operation = client.publish(topic, text, qos=self.dice.choice([1, 2]))
+            operation: Any = client.publish(topic, text, qos=self.dice.choice([1, 2]))
             if self.dice.random() < 0.2:
                 if self.dice.random() < 0.5:
                     await asyncio.sleep(0)

@@ -42,7 +42,7 @@ async def test_a_publish_cancelled_while_it_waits_for_the_window_is_withdrawn() 
 @on_every_loop
 async def test_a_publish_cancelled_on_its_way_is_finished_in_the_background(qos: Any) -> None:
     async with held_client(receive_maximum=1) as (broker, client):
-        operation = client.publish("a", b"1", qos=qos)
+        operation: Any = client.publish("a", b"1", qos=qos)
         await broker.saw(lambda broker: broker.held == 1)
         await cancel(operation)
         following = client.publish("a", b"2", qos=qos)

@@ -18,6 +18,8 @@ BEGIN = """
 ENDINGS = {
     "in the middle of many publishes": """
     async def main():
+        # Known until the end: who waits for a client that is gone is told so by an error, and that is not silent.
+        global client
         client = rmqtt.Client(url)
         await client.__aenter__()
         operations = [client.publish("a", str(n), qos=1) for n in range(3000)]

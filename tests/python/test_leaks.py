@@ -39,7 +39,7 @@ async def use_everything(url: str) -> None:
     will = rmqtt.Will(topic="will", payload=b"gone")
     async with rmqtt.Client(url, will=will) as client, rmqtt.Client(url, version="3.1.1") as old:
         async with client.subscribe("a/#", qos=2) as messages, old.subscribe("a/+", qos=1) as others:
-            await asyncio.gather(*(client.publish("a/b", str(n), qos=n % 3) for n in range(100)))
+            await asyncio.gather(*(client.publish("a/b", str(n), qos=rmqtt.QoS(n % 3)) for n in range(100)))
             async for message in messages:
                 assert message.topic == "a/b"
                 break
@@ -49,7 +49,8 @@ async def use_everything(url: str) -> None:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
         for _ in range(10):
-            client.publish("a", b"1", qos=1).cancel()
+            operation: Any = client.publish("a", b"1", qos=1)
+            operation.cancel()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -143,7 +143,7 @@ async def test_use_after_close_says_so_and_what_to_do(broker: rmqtt.Broker) -> N
         pass
     for qos in (0, 1, 2):
         with pytest.raises(rmqtt.Closed, match="new"):
-            await client.publish("a", b"1", qos=qos)  # type: ignore[arg-type]
+            await client.publish("a", b"1", qos=qos)
     with pytest.raises(rmqtt.Closed):
         await client.subscribe("a").__aenter__()
     with pytest.raises(rmqtt.Closed):
@@ -158,7 +158,7 @@ async def test_use_before_connect_says_so_and_what_to_do(broker: rmqtt.Broker) -
     client = rmqtt.Client(broker.url)
     for qos in (0, 1, 2):
         with pytest.raises(rmqtt.NotConnected, match="async with"):
-            await client.publish("a", b"1", qos=qos)  # type: ignore[arg-type]
+            await client.publish("a", b"1", qos=qos)
     with pytest.raises(rmqtt.NotConnected):
         await client.subscribe("a").__aenter__()
 
@@ -207,7 +207,7 @@ def test_a_thread_without_a_loop_may_publish_and_hand_the_wait_to_the_clients_lo
 
 def test_connecting_without_a_running_loop_says_so(broker: rmqtt.Broker) -> None:
     with pytest.raises(RuntimeError, match="loop"):
-        rmqtt.Client(broker.url).connect()
+        _ = rmqtt.Client(broker.url).connect()
 
 
 def test_an_operation_awaited_on_a_second_loop_is_refused_and_says_why() -> None:
@@ -221,7 +221,7 @@ def test_an_operation_awaited_on_a_second_loop_is_refused_and_says_why() -> None
 
     async def main() -> None:
         async with held_client() as (broker, client):
-            operation = client.publish("a", b"1", qos=1)
+            operation: Any = client.publish("a", b"1", qos=1)
             await broker.saw(lambda broker: broker.held == 1)
             await asyncio.to_thread(lambda: asyncio.run(elsewhere(operation)))
 
@@ -270,7 +270,10 @@ def test_a_client_whose_loop_is_closed_says_so_and_what_to_do(broker: rmqtt.Brok
         (lambda: rmqtt.Client("mqtt://localhost:99999"), "port|99999"),
         (lambda: rmqtt.Client("mqtt://"), "host|mqtt://"),
         (lambda: rmqtt.Client("localhost", port=0), "port"),
-        (lambda: rmqtt.Client(version="4"), "5.0"),
+        (
+            lambda: rmqtt.Client(version="4"),  # type: ignore[arg-type]
+            "5.0",
+        ),
         (lambda: rmqtt.Client(keep_alive=-1), "keep_alive"),
         (lambda: rmqtt.Client(keep_alive=65_536), "keep_alive"),
         (lambda: rmqtt.Client(receive_maximum=0), "receive_maximum"),

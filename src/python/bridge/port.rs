@@ -189,6 +189,13 @@ impl LoopPort {
     }
 
     fn __clear__(&self) {
+        self.let_go();
+    }
+}
+
+impl LoopPort {
+    /// Drops what was pushed and nobody will do.
+    fn let_go(&self) {
         let ready = mem::take(&mut *self.ready.lock());
         drop(ready);
         if self.shared.generation == generation() {
@@ -196,9 +203,7 @@ impl LoopPort {
             drop(pushed);
         }
     }
-}
 
-impl LoopPort {
     /// Has the loop call back, as a done-callback is called.
     pub(super) fn soon(
         &self,
@@ -329,9 +334,25 @@ pub(crate) fn running_port(py: Python<'_>) -> PyResult<Py<LoopPort>> {
     {
         return Ok(port.unbind());
     }
+    let_go_of_closed_loops(ports)?;
     let port = open_port(&event_loop)?;
     ports.set_item(key, &port)?;
     Ok(port.unbind())
+}
+
+/// A program that makes loop after loop, as tests do, should not have to wait for the garbage collector before the
+/// descriptors of those that are closed are free.
+fn let_go_of_closed_loops(ports: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = ports.py();
+    for port in ports.call_method0("values")?.try_iter()? {
+        let port = port?;
+        if let Ok(port) = port.cast::<LoopPort>()
+            && port.get().is_closed(py)?
+        {
+            port.get().let_go();
+        }
+    }
+    Ok(())
 }
 
 fn open_port<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, LoopPort>> {
