@@ -6,6 +6,8 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, final, overload
 
+from typing_extensions import disjoint_base
+
 from rmqtt._types import Limits, Payload, Properties, QoS, ReasonCode
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -14,6 +16,7 @@ _Version: TypeAlias = Literal["5.0", "3.1.1", "3.1"]
 def topic_matches(filter: str, topic: str, /) -> bool: ...
 def _after_fork() -> None: ...
 
+@disjoint_base
 class HasPayload:
     @property
     def payload(self) -> bytes: ...

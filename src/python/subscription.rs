@@ -188,9 +188,10 @@ impl NativeSubscription {
                 return Outcome::Nothing;
             };
             let outcome = match client.unsubscribe(subscription).await {
-                Err(error @ ClientError::UnsubscribeRefused(_)) => Outcome::Failed(error.into()),
-                // Otherwise the client has ended, and there is nothing left to unsubscribe from. Who waited for messages
-                // has been told why.
+                Err(error @ ClientError::UnsubscribeRefused(_)) if is_clean => {
+                    Outcome::Failed(error.into())
+                }
+                // Where the client has ended, there is nothing left to unsubscribe from, and whoever read has heard why.
                 _ => Outcome::Nothing,
             };
             if is_clean {

@@ -1,0 +1,64 @@
+"""What is exported is documented, what is documented is true, and the stub is the module."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rmqtt
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", rmqtt.__all__)
+def test_every_exported_name_is_there_and_documented(name: str) -> None:
+    value = getattr(rmqtt, name)
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return
+    assert inspect.getdoc(value), f"rmqtt.{name} has no docstring"
+    if not inspect.isclass(value):
+        return
+    for member, attribute in vars(value).items():
+        if not member.startswith("_") and (inspect.isroutine(attribute) or isinstance(attribute, property)):
+            assert inspect.getdoc(attribute), f"rmqtt.{name}.{member} has no docstring"
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = rmqtt.no_such_name
+
+
+def test_all_names_are_listed_by_dir() -> None:
+    assert set(rmqtt.__all__) <= set(dir(rmqtt))
+
+
+def test_the_stub_says_what_the_module_is() -> None:
+    check = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy.stubtest",
+            "rmqtt._rmqtt",
+            "--mypy-config-file",
+            str(HERE.parents[1] / "pyproject.toml"),
+            "--allowlist",
+            str(HERE / "stubtest_allowlist.txt"),
+        ],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_importing_costs_little() -> None:
+    code = "import time; begin = time.perf_counter(); import rmqtt; print(time.perf_counter() - begin)"
+    seconds = min(float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(5))
+    assert seconds < 0.02
+    lazy = "import sys, rmqtt; print('asyncio' in sys.modules, 'rmqtt._rmqtt' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", lazy], text=True).split() == ["False", "False"]
