@@ -2,7 +2,7 @@
 //!
 //! Owns what a packet looks like; knows no time, no peer and no role. [`decode`] and [`encode`] are the only doors. The
 //! version is a value, asked where the bytes differ. Decoding cuts topics and payloads out of the read buffer and copies
-//! nothing. Read [`packet`] next, then [`wire`](self) for the primitives.
+//! nothing. Read `packet.rs` next, then `wire.rs` for the primitives.
 
 mod ack;
 mod connack;

@@ -314,7 +314,7 @@ impl World {
         }
         assert_eq!(
             wrong_retained(&self.hub, &self.books, self.now),
-            [],
+            [0_usize; 0],
             "retained messages of these topics"
         );
         assert!(

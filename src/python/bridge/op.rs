@@ -345,7 +345,6 @@ impl Op {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "a method of asyncio's futures")]
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
         self.cancelled_error(py).into_value(py).into_any()
     }

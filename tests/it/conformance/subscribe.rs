@@ -103,7 +103,7 @@ async fn a_replaced_subscription_has_the_new_options_and_identifier() {
     assert_eq!(peer.take().await.text(), "own");
     peer.subscribe(&[("t", 0x00)]).await;
     other.publish(1, Publish::new("t", "x")).await;
-    assert_eq!(peer.take().await.properties, []);
+    assert_eq!(peer.take().await.properties, b"");
     peer.expect_nothing().await;
 }
 

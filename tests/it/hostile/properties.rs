@@ -252,7 +252,7 @@ async fn topic_aliases_up_to_the_maximum_work_and_end_with_the_connection() {
         for expected in ["first", "first", "second", "second"] {
             let delivery = watcher.take().await;
             assert_eq!(delivery.topic, format!("{expected}/{alias}"));
-            assert_eq!(delivery.properties, [], "no alias of the publisher's");
+            assert_eq!(delivery.properties, b"", "no alias of the publisher's");
         }
     }
     peer.disconnect().await;
