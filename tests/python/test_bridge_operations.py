@@ -142,7 +142,7 @@ async def test_a_refusal_is_raised_in_every_way(way: Callable[[Any], Awaitable[A
         async def refuse() -> None:
             broker.refuse(0x87)
 
-        outcomes: list[Any] = await asyncio.gather(way(operation), refuse(), return_exceptions=True)
+        outcomes: Any = await asyncio.gather(way(operation), refuse(), return_exceptions=True)
         outcome = outcomes[0]
         error = outcome.exceptions[0] if isinstance(outcome, ExceptionGroup) else outcome
         assert isinstance(error, rmqtt.PublishRefused)
