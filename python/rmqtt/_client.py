@@ -129,7 +129,13 @@ class Client:
         )
 
     async def __aenter__(self) -> Self:
-        await self._native.connect()
+        try:
+            await self._native.connect()
+        except asyncio.CancelledError:
+            # It may have come up in the same moment.
+            if self.stats().connected:
+                await self._native.close(0)
+            raise
         return self
 
     async def __aexit__(

@@ -458,6 +458,10 @@ impl Drop for NativeClient {
         if let Ok(runtime) = runtime() {
             runtime.spawn(async move { client.close(Close::Abort).await });
         }
+        if state == CONNECTING {
+            // Given up, by a time-out say; the network's side has not heard of it yet.
+            return;
+        }
         // Not attached only when the interpreter is finishing; then nobody reads warnings.
         Python::try_attach(|py| {
             let warned = PyErr::warn(
