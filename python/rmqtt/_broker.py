@@ -342,7 +342,7 @@ class Broker:
         Examples
         --------
         >>> broker.stats().connections
-        0
+        1
         """
         return BrokerStats(**self._native.stats())
 
