@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,13 +16,14 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-CHILD = {**os.environ, "PYTHONUNBUFFERED": "1", "MPLCONFIGDIR": os.devnull}
+CHILD = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
-def run(*arguments: str | Path, timeout: float = 50) -> subprocess.CompletedProcess[str]:
-    """Run Python with warnings as errors, in a directory of no importance."""
+def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with warnings as errors."""
     command = [sys.executable, "-W", "error", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=CHILD)
+    environment = {**CHILD, **variables}
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=environment)
 
 
 @pytest.mark.parametrize("name", ["quickstart.py", "sensors_to_dataframe.py"])
@@ -37,12 +39,27 @@ def test_the_tests_among_the_examples_pass(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_pipeline_balances_its_books(tmp_path: Path) -> None:
-    done = run(EXAMPLES / "sensor_pipeline.py", "--seconds", "4", "--chart", tmp_path / "chart.png")
+def test_the_pipeline_balances_its_books_and_draws_its_chart(tmp_path: Path) -> None:
+    # Matplotlib looks for fonts when it first runs, and says so if that takes long: not in the pipeline's output.
+    fonts = str(tmp_path / "matplotlib")
+    run("-c", "import matplotlib.font_manager", MPLCONFIGDIR=fonts).check_returncode()
+    chart = tmp_path / "out" / "chart.png"
+    done = run(EXAMPLES / "sensor_pipeline.py", "--seconds", "4", "--chart", chart, MPLCONFIGDIR=fonts)
     assert (done.returncode, done.stderr) == (0, "")
     assert "the books balance" in done.stdout
+    assert f"chart: {chart}" in done.stdout
+    assert_is_a_drawing(chart)
     assert re.search(r"^jfk/wind_speed .* 1 +[\d.]+$", done.stdout, re.MULTILINE), "the death was noticed"
     assert len(re.findall(r"^(?:ewr|jfk|lga)/\w+ ", done.stdout, re.MULTILINE)) == 21
+
+
+def assert_is_a_drawing(path: Path) -> None:
+    """A PNG of a size that people can read, with more in it than an empty page."""
+    png = path.read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    assert min(width, height) >= 1000
+    assert len(png) > 50_000
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
