@@ -16,10 +16,9 @@ use crate::transport::Stream;
 use bytestring::ByteString;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
@@ -102,9 +101,7 @@ impl Connection {
             if let Err(end) = worked {
                 break end;
             }
-            if self.wait().await.is_err() {
-                break End::Lost;
-            }
+            self.wait().await;
         };
         self.take_leave(&end);
         if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
@@ -355,6 +352,9 @@ impl Connection {
         let Link::Attached(attached) = &self.link else {
             return;
         };
+        if self.pipe.is_mute() {
+            return;
+        }
         self.protocol.send_due();
         let counters = self.hub.counters();
         while let Some(delivery) = self.hub.take(attached, self.protocol.room(), now) {
@@ -371,30 +371,27 @@ impl Connection {
     }
 
     /// Waits until there is something to do: bytes moved, bell rung, time passed.
-    async fn wait(&mut self) -> io::Result<()> {
+    async fn wait(&mut self) {
         let wanted = self.next_timeout(now());
         // A timer that goes off too early costs less than one that is moved with every packet.
         if wanted < self.sleeps_until || self.sleep.is_elapsed() {
             self.sleeps_until = wanted;
             self.sleep.as_mut().reset(wanted.into());
         }
-        poll_fn(|cx| self.poll(cx)).await
+        poll_fn(|cx| self.poll(cx)).await;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let counters = self.hub.counters();
         let wants_input = !self.is_held_back()
             && !self.protocol.is_congested()
             && !matches!(self.link, Link::Waiting(..));
-        let has_written = self
-            .pipe
-            .poll_write(self.protocol.outgoing(), counters, cx)?;
-        let has_read = self.pipe.poll_read(wants_input, counters, cx)?;
+        let has_written = self.pipe.poll_write(self.protocol.outgoing(), counters, cx);
+        let has_read = self.pipe.poll_read(wants_input, counters, cx);
         if self.bell.answer(cx.waker()) || has_written || has_read {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(());
         }
-        ready!(self.sleep.as_mut().poll(cx));
-        Poll::Ready(Ok(()))
+        self.sleep.as_mut().poll(cx)
     }
 
     /// Lets go of the session. The peer is told why, where it can be.

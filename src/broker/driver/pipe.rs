@@ -30,6 +30,8 @@ pub(super) struct Pipe {
     stream: Stream,
     input: BytesMut,
     is_at_end: bool,
+    /// Nothing can be written any more; what the peer said before may still wait to be read.
+    is_mute: bool,
     /// Since when nothing could be written although something waits.
     stalled_since: Option<Instant>,
 }
@@ -40,6 +42,7 @@ impl Pipe {
             stream,
             input: BytesMut::new(),
             is_at_end: false,
+            is_mute: false,
             stalled_since: None,
         }
     }
@@ -58,23 +61,41 @@ impl Pipe {
         self.is_at_end
     }
 
+    /// Whether nothing can be said any more, though there may be something to hear.
+    pub(super) fn is_mute(&self) -> bool {
+        self.is_mute
+    }
+
     /// When to give up, unless something can be written before.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
         self.stalled_since?.checked_add(WRITE_STALL)
     }
 
     /// Writes what can be written. Says whether that has changed anything.
+    ///
+    /// An error is no end: a peer that said goodbye and closed with something unread answers what we write with a reset,
+    /// while its goodbye waits to be read. From then on everything is read that came, and what is to be written dropped.
+    // spec(4): MQTT-3.14.4-3
+    // spec(5): MQTT-3.14.4-3
     pub(super) fn poll_write(
         &mut self,
         out: &mut SendBuffer,
         counters: &Counters,
         cx: &mut Context<'_>,
-    ) -> io::Result<bool> {
+    ) -> bool {
         let mut has_changed = false;
         while out.has_remaining() {
-            match pin!(self.stream.write_buf(out)).poll(cx)? {
-                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(count) => {
+            if self.is_mute {
+                out.clear();
+                return true;
+            }
+            match pin!(self.stream.write_buf(out)).poll(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.is_mute = true;
+                    // Its end has to come as soon as that of a peer that takes nothing.
+                    self.stalled_since.get_or_insert_with(now);
+                }
+                Poll::Ready(Ok(count)) => {
                     counters.bytes_sent.add(count);
                     self.stalled_since = None;
                     has_changed = true;
@@ -87,26 +108,27 @@ impl Pipe {
                 }
             }
         }
-        Ok(has_changed)
+        has_changed
     }
 
-    /// Reads until there is no more, or enough for a batch. Says whether anything came, the end included.
+    /// Reads until there is no more, or enough for a batch. Says whether anything came, the end included. An error is an end:
+    /// what came before it counts.
     pub(super) fn poll_read(
         &mut self,
         wants_input: bool,
         counters: &Counters,
         cx: &mut Context<'_>,
-    ) -> io::Result<bool> {
+    ) -> bool {
         let mut room = READ_SMALL;
         let mut batch = 0;
         while wants_input && !self.is_at_end && batch < BATCH_BYTES {
             self.input.reserve(room);
-            match pin!(self.stream.read_buf(&mut self.input)).poll(cx)? {
-                Poll::Ready(0) => {
+            match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_at_end = true;
-                    return Ok(true);
+                    return true;
                 }
-                Poll::Ready(count) => {
+                Poll::Ready(Ok(count)) => {
                     batch += count;
                     room = READ_LARGE;
                     counters.bytes_received.add(count);
@@ -118,7 +140,7 @@ impl Pipe {
             // Nothing half-read: while nothing comes, no memory is held for it.
             self.input = BytesMut::new();
         }
-        Ok(batch > 0)
+        batch > 0
     }
 
     /// Writes what is left, then listens for a while without taking anything in: closing at once could take the last

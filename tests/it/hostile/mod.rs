@@ -3,6 +3,7 @@
 
 mod first_packet;
 mod greed;
+mod leave;
 mod malformed;
 mod noise;
 mod patience;
