@@ -7,9 +7,11 @@ use rmqtt::client::{
     Client, ClientError, ClientOptions, Close, Event, Reconnect, SubscriptionSettings, Taken,
     TryPublish,
 };
-use rmqtt::codec::{ConnAck, Disconnect, Packet, ProtocolVersion, ReasonCode};
+use rmqtt::codec::{ConnAck, Disconnect, Packet, ProtocolVersion, ReasonCode, Will};
 use rmqtt::message::QoS;
+use rmqtt::transport::{Address, Listener};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -203,6 +205,40 @@ async fn a_broker_without_mqtt_5_is_spoken_to_in_3_1_1() {
             ..
         })
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_heard_although_the_connect_was_not_read_to_its_end() {
+    let address = Address::Memory {
+        name: "half-read".to_owned(),
+    };
+    let listener = Listener::bind(&address).await.unwrap();
+    let mut options = ClientOptions::new(address);
+    let long = "x".repeat(65_535);
+    options.username = Some("me".to_owned());
+    options.password = Some(long.clone().into());
+    options.will = Some(Will {
+        message: message("will", long, QoS::AtMostOnce),
+        delay_interval: None,
+    });
+    let client = Client::new(options);
+    let (refused, ()) = tokio::join!(soon(client.connect()), async {
+        let mut stream = soon(listener.accept()).await.unwrap();
+        // Until the client waits for room.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stream.write_all(b"\x20\x03\0\x8A\0").await.unwrap();
+    });
+    let reason = refused.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(
+            reason,
+            ClientError::ConnectRefused {
+                reason: ReasonCode::Banned,
+                ..
+            }
+        ),
+        "{reason:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

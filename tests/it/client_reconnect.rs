@@ -6,7 +6,7 @@ use crate::client_script::{Peer, Stage, VERSIONS, accepted, filter, message, res
 use rmqtt::client::{
     Client, ClientError, ClientOptions, Close, Event, Reconnect, SubscriptionSettings, TryPublish,
 };
-use rmqtt::codec::{AckKind, Packet, ProtocolVersion};
+use rmqtt::codec::{AckKind, Disconnect, Packet, ProtocolVersion, ReasonCode};
 use rmqtt::message::QoS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -310,4 +310,25 @@ fn a_runtime_that_goes_away_answers_every_operation_once() {
     assert_eq!(answered.load(Ordering::SeqCst), 3);
     let late = client.try_publish(message("t", "x", QoS::AtMostOnce), None);
     assert_eq!(late.err(), Some(ClientError::Closed));
+}
+
+/// Two clients of one id would otherwise throw each other out for ever.
+#[tokio::test(start_paused = true)]
+async fn a_busy_client_hears_why_it_is_thrown_out_although_its_writes_fail() {
+    // More than the pipe takes, and more than is let wait while answers are still read.
+    for size in [100 << 10, 1 << 20] {
+        let stage = Stage::new(&format!("thrown-out-{size}"), V5).await;
+        let (client, mut peer) = stage.pair(accepted()).await;
+        let mut events = client.events();
+        send(&client, &"x".repeat(size), QoS::AtMostOnce);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
+        peer.say(&Packet::Disconnect(disconnect.clone())).await;
+        drop(peer);
+        let told = Event::Disconnected {
+            error: ClientError::ServerDisconnected(Box::new(disconnect)),
+            retry_in: None,
+        };
+        assert_eq!(soon(events.recv()).await.unwrap(), told);
+    }
 }

@@ -219,8 +219,8 @@ impl Driver {
         self.input = BytesMut::new();
         self.protocol.connect(now())?;
         loop {
-            let came = self.exchange_bytes(&mut stream, None).await?;
-            if came.read == 0 {
+            let came = self.exchange_bytes(&mut stream, None).await;
+            if matches!(came, Ok(came) if came.read == 0) {
                 continue;
             }
             match self.protocol.receive(&mut self.input, now()) {
@@ -228,7 +228,8 @@ impl Driver {
                     let negotiated = self.on_connected(*connack, lost);
                     return Ok((stream, negotiated));
                 }
-                Ok(_) => {}
+                // A broker may refuse a large CONNECT and close before all of it is written.
+                Ok(_) => drop(came?),
                 Err(error) => {
                     pipe::finish(&mut stream, self.protocol.outgoing(), LAST_WORDS).await;
                     return Err(error);

@@ -19,6 +19,8 @@ const READ_BYTES: usize = 64 << 10;
 const READ_ROOM_MIN: usize = 8 << 10;
 /// How long a peer may take to close its side after ours.
 const LINGER: Duration = Duration::from_millis(500);
+/// As much is read once nothing can be written any more: over what systems hold back for a socket.
+const LAST_BYTES_MAX: usize = 16 << 20;
 
 /// What came. Several can come together.
 #[derive(Debug, Default, Clone, Copy)]
@@ -38,7 +40,8 @@ impl Came {
 /// Waits once. `may_read` is false while the peer has to take answers first.
 ///
 /// # Errors
-/// The pipe broke; an end of file is an `UnexpectedEof`.
+/// The pipe broke; an end of file is an `UnexpectedEof`. What came before is in `input`, also where writing failed first: a
+/// broker that says why it throws us out and closes at once answers what we write with a reset.
 pub(super) async fn wait(
     stream: &mut Stream,
     (input, out): (&mut BytesMut, &mut SendBuffer),
@@ -48,7 +51,7 @@ pub(super) async fn wait(
 ) -> io::Result<Came> {
     let mut notified = pin!(work.notified());
     let mut sleep = pin!(sleep_until(deadline.unwrap_or_else(far_future).into()));
-    poll_fn(|cx| {
+    let came = poll_fn(|cx| {
         let came = Came {
             written: poll_write(stream, out, cx)?,
             read: if may_read {
@@ -65,7 +68,25 @@ pub(super) async fn wait(
             Poll::Ready(Ok(came))
         }
     })
-    .await
+    .await;
+    if came.is_err() {
+        hear_out(stream, input).await;
+    }
+    came
+}
+
+/// Reads what a broken pipe still holds, in bounded time.
+async fn hear_out(stream: &mut Stream, input: &mut BytesMut) {
+    let read = async {
+        while input.len() < LAST_BYTES_MAX {
+            input.reserve(READ_BYTES);
+            if !matches!(stream.read_buf(input).await, Ok(1..)) {
+                break;
+            }
+        }
+    };
+    // Late or not, it is all that there will be.
+    let _ = timeout(LINGER, read).await;
 }
 
 fn poll_write(
