@@ -11,6 +11,7 @@ SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 FACE := $(shell find python -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 SEEDS ?= 20000
 CASES ?= 50000
+SECONDS_EACH ?= 60
 
 # A pip that is asked for groups must be 25.1 or later; the one that comes with Python may not be.
 define make_environment
@@ -21,7 +22,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz spec sim mosquitto clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz laws spec sim mosquitto clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -100,7 +101,17 @@ deny: ## licences, advisories and doubled versions of our dependencies (needs ca
 bench: .venv-demo/.package ## what a message costs here, in CPU time
 	$(DEMO)/python benches/messages.py $(ARGS)
 
-fuzz: ## the codec's property tests, with many more cases (CASES=50000)
+# The stable toolchain knows the sanitizer's flags when it is told so. Every target runs, also after a finding.
+fuzz: ## the codec and the topics under libFuzzer (SECONDS_EACH=60; needs cargo-fuzz and a C++ compiler)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	@found=""; \
+	for target in $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs))); do \
+		echo "+ cargo fuzz run $$target, for $(SECONDS_EACH) s"; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(SECONDS_EACH) $(ARGS) || found="$$found $$target"; \
+	done; \
+	[ -z "$$found" ] || { echo "see fuzz/artifacts; these targets failed:$$found" >&2; exit 1; }
+
+laws: ## the codec's property tests, with many more cases (CASES=50000)
 	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it wire::
 
 spec: ## every numbered statement of the standards, with its tests and the code that obeys it
@@ -110,6 +121,6 @@ sim: ## the seeded suites, with many more seeds (SEEDS=20000; RMQTT_SEED=n repla
 	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: sim::
 
 clean: ## remove everything that was built
-	rm -rf .venv .venv-demo build dist target examples/out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-demo build dist target fuzz/target examples/out .mypy_cache .ruff_cache .pytest_cache
 	find python tests examples -name '__pycache__' -prune -exec rm -rf {} +
 	rm -f python/rmqtt/_rmqtt*.so
