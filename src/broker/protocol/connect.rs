@@ -4,7 +4,7 @@ use super::{Event, Phase, Protocol, ProtocolError, announces_connect, is_reserve
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
 };
-use crate::session::Session;
+use crate::session::{Session, Silence};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -68,7 +68,7 @@ impl Protocol {
         }
         self.session_expiry_interval = self.granted_session_expiry(&connect);
         // The caller gets as long again to decide, for instance to wait until an older connection has let go.
-        self.deadline = now.checked_add(self.limits.connect_timeout);
+        self.connect_by = now.checked_add(self.limits.connect_timeout);
         let asked = connect.clone();
         self.phase = Phase::Asked(connect);
         Ok(Some(Event::ConnectRequested(asked)))
@@ -161,9 +161,7 @@ impl Protocol {
         // spec(5): MQTT-3.1.4-5, MQTT-3.2.0-1, MQTT-3.2.0-2
         self.write(&connack)?;
         self.phase = Phase::Connected;
-        self.patience =
-            (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500));
-        self.touch(now);
+        self.silence = Silence::new(Duration::from_secs(keep_alive.into()), now);
         self.send_due();
         Ok(())
     }

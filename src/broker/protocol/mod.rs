@@ -19,7 +19,7 @@ use crate::codec::{
     ReasonCode, SendBuffer,
 };
 use crate::message::Message;
-use crate::session::{Session, Violation};
+use crate::session::{Session, Silence, Violation};
 use crate::topic::TopicName;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
@@ -123,9 +123,9 @@ pub struct Protocol {
     version: ProtocolVersion,
     session: Session,
     out: SendBuffer,
-    /// One and a half keep alive intervals; `None`: never.
-    patience: Option<Duration>,
-    deadline: Option<Instant>,
+    /// When CONNECT has to be here.
+    connect_by: Option<Instant>,
+    silence: Silence,
     /// The largest packet the peer takes.
     packet_size_max: Option<NonZeroU32>,
     session_expiry_interval: u32,
@@ -145,8 +145,8 @@ impl Protocol {
             version: ProtocolVersion::V3_1_1,
             session: Session::default(),
             out: SendBuffer::new(),
-            patience: None,
-            deadline: now.checked_add(limits.connect_timeout),
+            connect_by: now.checked_add(limits.connect_timeout),
+            silence: Silence::new(Duration::ZERO, now),
             packet_size_max: None,
             session_expiry_interval: 0,
             topic_alias_max: 0,
@@ -212,7 +212,8 @@ impl Protocol {
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Closed => None,
-            _ => self.deadline,
+            Phase::Connected => self.silence.next_timeout(),
+            Phase::AwaitConnect | Phase::Asked(_) => self.connect_by,
         }
     }
 
@@ -221,22 +222,26 @@ impl Protocol {
     /// # Errors
     /// [`ProtocolError::ConnectTimeout`] or [`ProtocolError::KeepAliveTimeout`].
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        if self.next_timeout().is_none_or(|deadline| deadline > now) {
-            return Ok(());
-        }
-        let error = match self.phase {
+        let (is_over, error) = match self.phase {
+            Phase::Closed => return Ok(()),
             // spec(4): MQTT-3.1.2-24
             // spec(5): MQTT-3.1.2-22
-            Phase::Connected => ProtocolError::KeepAliveTimeout,
-            _ => ProtocolError::ConnectTimeout,
+            Phase::Connected => (self.silence.is_over(now), ProtocolError::KeepAliveTimeout),
+            Phase::AwaitConnect | Phase::Asked(_) => (
+                self.connect_by.is_some_and(|due| due <= now),
+                ProtocolError::ConnectTimeout,
+            ),
         };
-        Err(self.fail(error))
+        if is_over {
+            return Err(self.fail(error));
+        }
+        Ok(())
     }
 
     /// Starts the keep alive interval anew, as a packet does: for when reading was held back on our side.
     pub fn touch(&mut self, now: Instant) {
         if self.is_connected() {
-            self.deadline = self.patience.and_then(|patience| now.checked_add(patience));
+            self.silence.on_received(now);
         }
     }
 
