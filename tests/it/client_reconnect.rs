@@ -312,6 +312,28 @@ fn a_runtime_that_goes_away_answers_every_operation_once() {
     assert_eq!(late.err(), Some(ClientError::Closed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_resumed_connection_does_not_take_is_refused_at_once() {
+    let mut stage = Stage::new("not-taken", V5).await;
+    stage.keep_session();
+    let (client, mut peer) = stage.pair(accepted()).await;
+    let kept = message("t", "kept", QoS::AtLeastOnce).with_retain(true);
+    let publishing = tokio::spawn(async move { client.publish(kept).await });
+    heard(&mut peer, 1).await;
+    drop(peer);
+    let mut connack = resumed();
+    connack.properties.retain_available = Some(false);
+    let _peer = stage.welcome(connack).await;
+    let begin = Instant::now();
+    let refused = soon(publishing).await.unwrap();
+    assert!(
+        matches!(&refused, Err(ClientError::PublishRefused { reason, .. }) if *reason == ReasonCode::RetainNotSupported),
+        "{refused:?}"
+    );
+    // Long before any ping.
+    assert!(begin.elapsed() < Duration::from_secs(1));
+}
+
 /// Two clients of one id would otherwise throw each other out for ever.
 #[tokio::test(start_paused = true)]
 async fn a_busy_client_hears_why_it_is_thrown_out_although_its_writes_fail() {

@@ -302,20 +302,17 @@ impl Driver {
 
     /// Processes all packets that have arrived.
     fn hear(&mut self, now: Instant) -> Result<(), ClientError> {
-        let mut outcome = Ok(());
         if !self.input.is_empty() {
             self.stamp_batch();
-            loop {
-                match self.protocol.receive(&mut self.input, now) {
-                    Ok(Some(event)) => self.on_event(event),
-                    Ok(None) => break,
-                    Err(error) => {
-                        outcome = Err(error);
-                        break;
-                    }
-                }
-            }
         }
+        // Also without input: the protocol has something to say of its own after a reconnect.
+        let outcome = loop {
+            match self.protocol.receive(&mut self.input, now) {
+                Ok(Some(event)) => self.on_event(event),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
         self.settle_inboxes();
         self.settle();
         outcome

@@ -171,7 +171,12 @@ impl Protocol {
                 return Ok(None);
             }
             let Some(packet) = self.decode(input)? else {
-                return Ok(None);
+                // What is to be sent again may be refused here, and there may be nothing else to hear for long.
+                self.answer();
+                if self.refused.is_empty() {
+                    return Ok(None);
+                }
+                continue;
             };
             self.last_received = now;
             self.keep_alive.on_received(now);
