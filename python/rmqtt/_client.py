@@ -313,7 +313,8 @@ class Client:
         overflow
             What a full queue does with the next message. ``"wait"``: QoS 1 and 2 wait unacknowledged at the broker,
             QoS 0 as ``"drop_oldest"``. ``"drop_oldest"``, ``"drop_newest"``: what it says. ``"latest"``: only the
-            newest stays. ``"error"``: the subscription fails with `QueueFull`. `None`: ``"wait"`` for QoS 1 and 2,
+            newest stays. ``"error"``: the subscription fails with `QueueFull`, and what it holds unacknowledged goes
+            with it, to come again when the session is resumed. `None`: ``"wait"`` for QoS 1 and 2,
             ``"drop_oldest"`` for QoS 0.
         ack
             When QoS 1 and 2 are acknowledged. ``"processed"``: when the next message is asked for, or the block is left
@@ -470,8 +471,9 @@ class Subscription:
     none.
 
     With ``ack="processed"`` a message is acknowledged when the loop asks for the next one, or by the clean end of the
-    block, so also after a ``break``. A block left by an exception leaves its message unacknowledged: the broker sends
-    it again when the session is resumed.
+    block, so also after a ``break``. A block left by an exception leaves its message unacknowledged, and those that
+    still wait: the broker sends them again when the session is resumed. Until this connection ends each counts against
+    ``receive_maximum``: when so many were left, no more messages of QoS 1 or 2 come before the client has reconnected.
 
     Examples
     --------

@@ -57,6 +57,8 @@ impl<T> Drop for Reply<T> {
 pub(super) struct Outgoing {
     pub(super) message: Message,
     pub(super) size: usize,
+    /// Its place in the order of publishing, from 1.
+    pub(super) number: u64,
     pub(super) reply: Reply<Published>,
 }
 
@@ -73,6 +75,8 @@ pub(super) enum Command {
     },
     /// Nobody holds this subscription's inbox any more.
     Dropped(Key),
+    /// What this subscription owes will never be processed.
+    Abandoned(Key),
     Drain(Reply<()>),
 }
 
@@ -179,9 +183,11 @@ impl Queue {
         state.messages += 1;
         state.bytes += size;
         state.put_in += 1;
+        let number = state.put_in;
         state.work.publishes.push_back(Outgoing {
             message,
             size,
+            number,
             reply: Reply::new(done),
         });
         self.wake(state);
@@ -227,8 +233,9 @@ impl Queue {
         }
     }
 
-    /// Puts an operation in; it is answered through its [`Reply`], also when it is refused.
-    pub(super) fn command(&self, command: Command) {
+    /// Puts an operation in; it is answered through its [`Reply`], also when it is refused. Who leaves a subscription while
+    /// there is no connection is answered at once: the task leaves it when there is one, which may be never.
+    pub(super) fn command(&self, mut command: Command) {
         let mut state = self.state.lock();
         let refused = match state.check_open() {
             Ok(()) if state.work.commands.len() < COMMANDS_MAX => None,
@@ -240,21 +247,26 @@ impl Queue {
             command.refuse(&error);
             return;
         }
+        let answered = match &mut command {
+            Command::Unsubscribe { reply, .. } if state.phase == Phase::Offline => {
+                Some(std::mem::replace(reply, Reply::new(None)))
+            }
+            _ => None,
+        };
         let after = state.put_in;
         state.work.commands.push_back((after, command));
         self.wake(state);
+        if let Some(reply) = answered {
+            reply.send(Ok(()));
+        }
     }
 
-    /// The last reference to an inbox is gone.
-    pub(super) fn inbox_dropped(&self, key: Key) {
+    /// As [`Queue::command`], for what comes at most once for each inbox: bounded by that, so never refused.
+    pub(super) fn notice(&self, command: Command) {
         let mut state = self.state.lock();
         if state.has_task() {
-            // Bounded by the number of subscriptions, so never refused.
             let after = state.put_in;
-            state
-                .work
-                .commands
-                .push_back((after, Command::Dropped(key)));
+            state.work.commands.push_back((after, command));
             self.wake(state);
         }
     }
@@ -444,7 +456,7 @@ impl Command {
             Self::Unsubscribe { reply, .. } | Self::Drain(reply) => {
                 reply.send(Err(error.clone()));
             }
-            Self::Dropped(_) => {}
+            Self::Dropped(_) | Self::Abandoned(_) => {}
         }
     }
 }

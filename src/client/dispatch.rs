@@ -228,14 +228,30 @@ impl Dispatch {
     /// Nobody will ever process what this subscription still holds: it is done with all of it, since an acknowledgement
     /// that never comes would hold back all later ones.
     pub(super) fn release(&mut self, key: Key) -> Vec<Done> {
-        let held: Vec<u64> = self
-            .owed
+        self.held(key)
+            .into_iter()
+            .filter_map(|delivery| self.processed(key, delivery, ReasonCode::Success))
+            .collect()
+    }
+
+    /// Nobody will ever process this: it is not to be acknowledged, whoever else is done with it.
+    pub(super) fn forget(&mut self, delivery: u64) -> Option<PacketId> {
+        self.owed.remove(&delivery).map(|owed| owed.packet_id)
+    }
+
+    /// As [`Dispatch::forget`], for all that this subscription holds.
+    pub(super) fn abandon(&mut self, key: Key) -> Vec<(PacketId, u64)> {
+        self.held(key)
+            .into_iter()
+            .filter_map(|delivery| Some((self.forget(delivery)?, delivery)))
+            .collect()
+    }
+
+    fn held(&self, key: Key) -> Vec<u64> {
+        self.owed
             .iter()
             .filter(|(_, owed)| owed.first == Some(key) || owed.others.contains(&key))
             .map(|(delivery, _)| *delivery)
-            .collect();
-        held.into_iter()
-            .filter_map(|delivery| self.processed(key, delivery, ReasonCode::Success))
             .collect()
     }
 

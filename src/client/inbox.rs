@@ -5,7 +5,7 @@
 //! memory limits them, and other subscriptions go on meanwhile. One lock, held for a push or a pop; wakers are called and
 //! acknowledgements handed over without it. Next: `driver`.
 
-use super::commands::Queue;
+use super::commands::{Command, Queue};
 use super::dispatch::Key;
 use super::{Ack, ClientError, Overflow, SubscriptionSettings};
 use crate::codec::{PacketId, ReasonCode};
@@ -62,7 +62,8 @@ pub enum Taken {
 
 /// A subscription's bounded queue, by messages and by bytes. Any number of threads may take from it.
 ///
-/// Dropping the last reference ends the subscription; what it still held is acknowledged.
+/// Dropping the last reference ends the subscription; what it still held is acknowledged, unless it was abandoned before
+/// ([`Inbox::abandon`]).
 pub struct Inbox {
     key: Key,
     settings: SubscriptionSettings,
@@ -87,6 +88,8 @@ struct State {
     qos0_from: usize,
     dropped: u64,
     end: Option<Taken>,
+    /// What comes from now on is abandoned.
+    is_abandoned: bool,
     wakers: Vec<Waker>,
 }
 
@@ -95,6 +98,8 @@ struct State {
 pub(super) struct Aftermath {
     /// The subscription is done with these.
     pub(super) settled: Vec<(Key, DeliveryReceipt)>,
+    /// The subscription will not process these.
+    pub(super) abandoned: Vec<DeliveryReceipt>,
     /// To be woken at the end of the batch.
     pub(super) wakers: Vec<Waker>,
     pub(super) dropped: u64,
@@ -157,6 +162,34 @@ impl Inbox {
         self.queue.processed(self.key, receipt, reason);
     }
 
+    /// Ends the inbox without processing what it was given: what waits goes, and what is not acknowledged by now, taken out
+    /// or not, never will be. [`Inbox::processed`] does nothing any more. Unsubscribe as well: what comes until then is
+    /// abandoned too.
+    ///
+    /// The broker sends these messages again when the session is resumed, those of a shared subscription perhaps to others.
+    /// (One that went to several subscriptions is abandoned for all of them.) Until this connection ends, each takes one
+    /// place of [`super::ClientOptions::receive_maximum`]: with so many abandoned, no subscription gets any more messages
+    /// of QoS 1 or 2 before the next connection.
+    pub fn abandon(&self) {
+        let (wakers, entries) = {
+            let mut state = self.state.lock();
+            if std::mem::replace(&mut state.is_abandoned, true) {
+                return;
+            }
+            state.end.get_or_insert(Taken::Ended);
+            let entries = std::mem::take(&mut state.entries);
+            state.count();
+            state.parked = 0;
+            state.parked_bytes = 0;
+            (std::mem::take(&mut state.wakers), entries)
+        };
+        drop(entries);
+        self.queue.notice(Command::Abandoned(self.key));
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
     /// Messages waiting.
     pub fn pending(&self) -> usize {
         self.state.lock().entries.len()
@@ -180,7 +213,11 @@ impl Inbox {
             dropped_before = state.dropped;
             if state.end.is_some() {
                 state.dropped += 1;
-                after.settled.extend(receipt.map(|owed| (self.key, owed)));
+                if state.is_abandoned || matches!(state.end, Some(Taken::Failed(_))) {
+                    after.abandoned.extend(receipt);
+                } else {
+                    after.settled.extend(receipt.map(|owed| (self.key, owed)));
+                }
             } else if self.make_room(&mut state, &delivery, after) {
                 // Behind a parked one, everything is parked: the order is one.
                 let is_parked = state.parked > 0 || self.is_full(&state, delivery.message.size());
@@ -239,8 +276,7 @@ impl Inbox {
             state.dropped += state.parked as u64;
             state.entries.truncate(proper);
         }
-        state.bytes = state.entries.iter().map(Entry::size).sum();
-        state.qos0_from = 0;
+        state.count();
         // What is left of QoS 2 and was parked stays so until it fits.
         let proper = state.entries.len().min(self.settings.messages_max.max(1));
         state.parked = state.parked.min(state.entries.len() - proper);
@@ -291,7 +327,8 @@ impl Inbox {
             Some(Overflow::Error) => {
                 state.end = Some(Taken::Failed(ClientError::QueueFull));
                 after.failed.push(self.key);
-                drop_new(state, after)
+                state.fail(delivery, after);
+                false
             }
         }
     }
@@ -321,7 +358,7 @@ impl Inbox {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.queue.inbox_dropped(self.key);
+        self.queue.notice(Command::Dropped(self.key));
     }
 }
 
@@ -339,6 +376,25 @@ impl State {
             self.parked_bytes += entry.size();
         }
         self.entries.push_back(entry);
+    }
+
+    /// The policy is to fail: what is unacknowledged here, and the message that did not fit, are abandoned. Left to be
+    /// taken, they would hold back the acknowledgements of all other subscriptions until somebody does.
+    fn fail(&mut self, delivery: &Delivery, after: &mut Aftermath) {
+        let had = self.entries.len();
+        after
+            .abandoned
+            .extend(self.entries.iter().filter_map(|entry| entry.owed));
+        after.abandoned.extend(delivery.receipt);
+        self.entries.retain(|entry| entry.owed.is_none());
+        self.dropped += (had - self.entries.len()) as u64 + 1;
+        self.count();
+    }
+
+    /// Entries have gone from anywhere: the bytes anew. Whoever has parked some counts those.
+    fn count(&mut self) {
+        self.bytes = self.entries.iter().map(Entry::size).sum();
+        self.qos0_from = 0;
     }
 
     fn pop(&mut self) -> Option<Entry> {

@@ -253,6 +253,9 @@ impl Client {
 
     /// Ends a subscription: UNSUBSCRIBE, and its inbox ends behind the messages it holds.
     ///
+    /// Without a connection, or when the connection is lost meanwhile, it ends at once on this side. The next connection is
+    /// told where the broker has kept the session.
+    ///
     /// # Errors
     /// The connection is gone for good.
     pub async fn unsubscribe(&self, subscription: &Subscription) -> Result<(), ClientError> {
@@ -261,7 +264,12 @@ impl Client {
             key: subscription.inbox.key(),
             reply: Reply::new(Some(done)),
         });
-        answer.await.unwrap_or(Err(ClientError::Closed))
+        let outcome = answer.await.unwrap_or(Err(ClientError::Closed));
+        if outcome.is_ok() {
+            // While offline the client's task is not asked.
+            subscription.inbox.end(Taken::Ended);
+        }
+        outcome
     }
 
     /// Waits until everything published so far is sent and, for QoS 1 and 2, settled.

@@ -30,7 +30,8 @@ pub struct ClientOptions {
     pub keep_alive: u16,
     /// For resolving, connecting and CONNACK together.
     pub connect_timeout: Duration,
-    /// Unacknowledged QoS 1 and 2 messages that the broker may have on the way to us.
+    /// Unacknowledged QoS 1 and 2 messages that the broker may have on the way to us. Abandoned ones count until the
+    /// connection ends: see [`super::Inbox::abandon`].
     pub receive_maximum: NonZeroU16,
     /// The largest packet we take, in bytes.
     pub packet_size_max: Option<u32>,
@@ -136,7 +137,9 @@ pub enum Overflow {
     DropNewest,
     /// Only the newest message stays.
     Latest,
-    /// The subscription fails with [`super::ClientError::QueueFull`].
+    /// The subscription fails with [`super::ClientError::QueueFull`]. What it holds of QoS 1 and 2 without being
+    /// acknowledged goes and is abandoned, as by [`super::Inbox::abandon`], and so is what comes until the broker has
+    /// answered UNSUBSCRIBE; the rest can still be taken.
     Error,
 }
 

@@ -92,12 +92,24 @@ fn each_policy_keeps_what_it_says_and_acknowledges_what_it_drops() {
 }
 
 #[test]
-fn the_policy_error_fails_behind_what_was_there() {
+fn the_policy_error_fails_behind_what_owes_nothing() {
+    let inbox = inbox(2, Some(Overflow::Error), Ack::Received);
+    let after = push_all(&inbox, 3, QoS::AtLeastOnce);
+    assert_eq!(settled(&after), [1, 2]);
+    assert_eq!(after.abandoned.len(), 1);
+    assert_eq!(taken(&inbox), ["1", "2"]);
+    let end = inbox.take(&mut VecDeque::new(), 1, None);
+    assert_eq!(end, Taken::Failed(ClientError::QueueFull));
+}
+
+#[test]
+fn the_policy_error_abandons_what_is_not_acknowledged() {
     let inbox = inbox(2, Some(Overflow::Error), Ack::Processed);
     let after = push_all(&inbox, 4, QoS::AtLeastOnce);
     assert_eq!(after.failed, [key(1)]);
-    assert_eq!(settled(&after), [3, 4]);
-    assert_eq!(taken(&inbox), ["1", "2"]);
+    let abandoned = after.abandoned.iter().map(|receipt| receipt.delivery);
+    assert_eq!(abandoned.collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(inbox.dropped(), 4);
     let end = inbox.take(&mut VecDeque::new(), 1, None);
     assert_eq!(end, Taken::Failed(ClientError::QueueFull));
 }

@@ -5,7 +5,7 @@
 //!
 //! With `ack="processed"` a message handed to a reader is *open* until that reader asks for the next one. What a reader
 //! leaves open when it goes (a `break`) counts as processed when the program asks the subscription for more, or leaves
-//! its block cleanly.
+//! its block cleanly. A block left by an exception abandons what is open and what waits: see [`Inbox::abandon`].
 
 use super::bridge::{LoopPort, Op, Run, Waiters};
 use super::errors::Failure;
@@ -157,6 +157,7 @@ impl NativeSubscription {
             // Only this sets it. First set, then asked, as `give_up` does the other way round: one of the two sees it.
             let _ = grant.subscription.set(subscription.clone());
             if grant.is_unwanted.load(Ordering::SeqCst) {
+                subscription.inbox.abandon();
                 return client.unsubscribe(&subscription).await.into();
             }
             Outcome::Nothing
@@ -168,19 +169,23 @@ impl NativeSubscription {
         self.grant.is_unwanted.store(true, Ordering::SeqCst);
         if let Some(subscription) = self.grant.subscription.get() {
             let subscription = subscription.clone();
+            subscription.inbox.abandon();
             let client = self.client.get()?.clone();
             super::bridge::runtime()?.spawn(async move { client.unsubscribe(&subscription).await });
         }
         Ok(())
     }
 
-    /// Unsubscribes. `is_clean`: everything handed out counts as processed, and what waits is let go.
+    /// Unsubscribes. `is_clean`: everything handed out counts as processed, and what waits is let go; else neither is
+    /// acknowledged.
     fn stop(&self, py: Python<'_>, is_clean: bool) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
         let inbox = Arc::clone(self.inbox()?);
         let open = std::mem::take(&mut *self.open.lock());
         if is_clean {
             self.acknowledge(open.into_iter().map(|(_, receipt)| receipt).collect())?;
+        } else {
+            inbox.abandon();
         }
         let grant = Arc::clone(&self.grant);
         Op::spawn_to_the_end(py, self.port.clone_ref(py), async move {

@@ -16,6 +16,11 @@
 //!
 //! PUBACK and PUBREC leave in the order in which the messages came, so one that is not accepted holds back those behind
 //! it. PUBCOMP does not wait for them: it answers another packet, and gives the peer its window back.
+//!
+//! A delivery that nobody will ever process is *abandoned* ([`Inbound::abandon`]): it is never answered, and so holds back
+//! nothing behind it. The peer goes on counting it, and so do we: on this connection its id stays in use and takes a place
+//! of our Receive Maximum, and when all places are taken, no more messages of QoS 1 or 2 come. The next connection gives
+//! the places back, and with a kept session the peer sends those messages again: they are delivered as new ones.
 
 use super::{Receipt, Violation};
 use crate::codec::{Ack, AckKind, PacketId, Publish, ReasonCode};
@@ -49,6 +54,8 @@ struct Exchange {
     place: Option<u64>,
     /// Whether the PUBLISH came on this connection, and so counts against our Receive Maximum.
     is_counted: bool,
+    /// Whether it is left without an answer.
+    is_abandoned: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +127,9 @@ impl Inbound {
             return Ok(Receipt::Deliver);
         };
         let is_qos2 = publish.message.qos == QoS::ExactlyOnce;
-        if let Some(exchange) = self.exchanges.get(&id).copied() {
+        let known = self.exchanges.get(&id).copied();
+        // One that was abandoned on an earlier connection comes again to be delivered again.
+        if let Some(exchange) = known.filter(|known| known.is_counted || !known.is_abandoned) {
             let is_same_qos = (exchange.state != State::AtLeastOnce) == is_qos2;
             if is_same_qos && (is_qos2 || publish.dup) {
                 return self.on_repeated(id, exchange);
@@ -148,6 +157,7 @@ impl Inbound {
             },
             place: Some(self.queue(Answer::Waiting)),
             is_counted: true,
+            is_abandoned: false,
         };
         self.exchanges.insert(id, exchange);
         Ok(Receipt::Deliver)
@@ -162,7 +172,7 @@ impl Inbound {
             self.count()?;
             exchange.is_counted = true;
         }
-        if exchange.place.is_none() {
+        if exchange.place.is_none() && !exchange.is_abandoned {
             exchange.place = Some(self.queue(match exchange.state {
                 State::AtLeastOnce | State::Delivered => Answer::Waiting,
                 State::Taken => Answer::Ready(AckKind::PubRec, id, ReasonCode::Success),
@@ -199,6 +209,10 @@ impl Inbound {
         let Some(exchange) = self.exchanges.get_mut(&packet_id) else {
             return;
         };
+        if exchange.is_abandoned {
+            // Later answers may have left: this one would be out of order.
+            return;
+        }
         let kind = match exchange.state {
             State::AtLeastOnce => AckKind::PubAck,
             State::Delivered if reason.is_error() => {
@@ -223,6 +237,32 @@ impl Inbound {
         let exchange = self.exchanges.get(&packet_id);
         if exchange.is_some_and(|exchange| exchange.delivery == delivery) {
             self.accepted(packet_id, reason);
+        }
+    }
+
+    /// Nobody will process this `delivery` ([`Inbound::latest_delivery`]): it stays without an answer, and those behind it
+    /// no longer wait for it. Nothing happens where it was accepted before, or the id stands for another delivery.
+    // spec(4): MQTT-4.6.0-2, MQTT-4.6.0-3
+    // spec(5): MQTT-4.6.0-2, MQTT-4.6.0-3
+    pub fn abandon(&mut self, packet_id: PacketId, delivery: u64) {
+        let Some(exchange) = self.exchanges.get(&packet_id) else {
+            return;
+        };
+        if exchange.delivery != delivery
+            || !matches!(exchange.state, State::AtLeastOnce | State::Delivered)
+        {
+            return;
+        }
+        let place = exchange.place;
+        match place.and_then(|place| self.answer_at(place)) {
+            // The answer to a QoS 1 message is due already.
+            Some(Answer::Ready(..)) => return,
+            Some(answer) => *answer = Answer::Void,
+            None => {}
+        }
+        if let Some(exchange) = self.exchanges.get_mut(&packet_id) {
+            exchange.place = None;
+            exchange.is_abandoned = true;
         }
     }
 

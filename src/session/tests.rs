@@ -509,6 +509,69 @@ fn an_id_in_use_is_no_new_message_unless_the_peer_forgot_it() {
 }
 
 #[test]
+fn an_abandoned_delivery_holds_back_no_answers_and_keeps_its_place_in_the_window() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut inbound = Inbound::default();
+        inbound.begin(window(2), false);
+        inbound.on_publish(&publish(1, qos)).expect("room");
+        let first = inbound.latest_delivery();
+        inbound
+            .on_publish(&publish(2, QoS::AtLeastOnce))
+            .expect("room");
+        inbound.accepted(id(2), ReasonCode::Success);
+        inbound.abandon(id(1), first + 1);
+        assert_eq!(inbound.next_ack(), None);
+        inbound.abandon(id(1), first);
+        assert_eq!(inbound.next_ack(), Some(ack(AckKind::PubAck, 2)));
+        // Too late: a later answer has left. A repetition does not change that.
+        inbound.accepted(id(1), ReasonCode::Success);
+        let mut repeated = publish(1, qos);
+        repeated.dup = true;
+        assert_eq!(inbound.on_publish(&repeated), Ok(Receipt::Duplicate));
+        assert_eq!(inbound.next_ack(), None);
+        inbound.on_publish(&publish(3, qos)).expect("room for one");
+        assert!(inbound.on_publish(&publish(4, qos)).is_err());
+    }
+}
+
+#[test]
+fn an_abandoned_delivery_is_delivered_again_in_the_resumed_session() {
+    for is_abandoned_late in [false, true] {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut inbound = Inbound::default();
+            inbound.begin(AT_MOST, false);
+            inbound.on_publish(&publish(1, qos)).expect("room");
+            let first = inbound.latest_delivery();
+            if is_abandoned_late {
+                inbound.begin(AT_MOST, true);
+                inbound.abandon(id(1), first);
+            } else {
+                inbound.abandon(id(1), first);
+                inbound.begin(AT_MOST, true);
+            }
+            let mut repeated = publish(1, qos);
+            repeated.dup = true;
+            assert_eq!(inbound.on_publish(&repeated), Ok(Receipt::Deliver));
+            inbound.accepted_late(id(1), first, ReasonCode::Success);
+            assert_eq!(inbound.next_ack(), None);
+            inbound.accepted(id(1), ReasonCode::Success);
+            assert!(inbound.next_ack().is_some());
+        }
+    }
+}
+
+#[test]
+fn what_is_accepted_can_no_longer_be_abandoned() {
+    let mut inbound = Inbound::default();
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        inbound.on_publish(&publish(1, qos)).expect("room");
+        inbound.accepted(id(1), ReasonCode::Success);
+        inbound.abandon(id(1), inbound.latest_delivery());
+        assert!(inbound.next_ack().is_some());
+    }
+}
+
+#[test]
 fn an_early_pubrel_does_not_block_the_answers_behind_it() {
     let mut inbound = Inbound::default();
     inbound

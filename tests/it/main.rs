@@ -14,6 +14,7 @@ mod broker_retained;
 mod broker_tcp;
 mod client_connect;
 mod client_deliveries;
+mod client_leaving;
 mod client_reconnect;
 mod client_script;
 mod client_wire;

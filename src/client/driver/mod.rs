@@ -3,9 +3,10 @@
 //! Owns the clock, the socket and the randomness of the client, and decides nothing about the protocol. One loop: take
 //! what the handles put in (`commands`), let the protocol make bytes of it, then wait once for bytes in, room for bytes out,
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
-//! one write. What belongs to messages is in `publishing`, to subscriptions in `subscribing`, the delays in `backoff`.
+//! one write. What belongs to messages is in `publishing`, to subscriptions in `subscribing` and `leaving`, the delays in `backoff`.
 
 mod backoff;
+mod leaving;
 mod pipe;
 mod publishing;
 mod subscribing;
@@ -54,8 +55,6 @@ pub(super) struct Driver {
     work: Work,
     /// Messages of a lost session, to be sent as new before all others.
     again: VecDeque<Outgoing>,
-    /// How many messages were taken out of `work`, ever.
-    taken_out: u64,
     drains: Vec<Drain>,
     settled: Settled,
     aftermath: Aftermath,
@@ -81,7 +80,6 @@ impl Driver {
             exchanges: Exchanges::default(),
             work: Work::default(),
             again: VecDeque::new(),
-            taken_out: 0,
             drains: Vec::new(),
             settled: Settled::default(),
             aftermath: Aftermath::default(),
@@ -217,6 +215,8 @@ impl Driver {
                     cause: error.to_string(),
                 })?;
         self.input = BytesMut::new();
+        self.queue.take(&mut self.work, &self.stats);
+        self.leave_without_connection();
         self.protocol.connect(now())?;
         loop {
             let came = self.exchange_bytes(&mut stream, None).await;
@@ -406,6 +406,7 @@ impl Driver {
         self.protocol.connection_lost();
         self.queue.offline();
         self.queue.take(&mut self.work, &self.stats);
+        self.leave_without_connection();
         self.forget_unwritten();
         self.drop_qos0();
         self.settle();

@@ -15,7 +15,7 @@ const BATCH_BYTES: usize = 64 << 10;
 struct Exchange {
     reply: Reply<Published>,
     size: usize,
-    /// Its place in the order of publishing; 0 for one that is sent again as new.
+    /// As in [`Outgoing`].
     number: u64,
 }
 
@@ -130,7 +130,7 @@ impl Driver {
                 .work
                 .commands
                 .front()
-                .is_some_and(|(after, _)| !can_publish || *after <= self.taken_out);
+                .is_some_and(|(after, _)| !can_publish || self.is_taken_out(*after));
             if is_turn {
                 if let Some((after, command)) = self.work.commands.pop_front() {
                     self.run_command(command, after);
@@ -143,7 +143,16 @@ impl Driver {
         }
     }
 
-    fn run_command(&mut self, command: Command, after: u64) {
+    /// Whether all messages up to this one have left the queue. Their numbers tell, and no count: those of QoS 0 may
+    /// leave before others that wait.
+    fn is_taken_out(&self, number: u64) -> bool {
+        self.work
+            .publishes
+            .front()
+            .is_none_or(|next| next.number > number)
+    }
+
+    pub(super) fn run_command(&mut self, command: Command, after: u64) {
         match command {
             Command::Subscribe {
                 filters,
@@ -152,6 +161,7 @@ impl Driver {
             } => self.subscribe(filters, settings, reply),
             Command::Unsubscribe { key, reply } => self.unsubscribe(key, Some(reply)),
             Command::Dropped(key) => self.inbox_dropped(key),
+            Command::Abandoned(key) => self.abandon(key),
             Command::Drain(reply) => self.drains.push(Drain {
                 after,
                 written: None,
@@ -161,23 +171,21 @@ impl Driver {
     }
 
     fn send_next(&mut self) {
-        let (outgoing, number) = match self.again.pop_front() {
-            Some(outgoing) => (outgoing, 0),
+        let outgoing = match self.again.pop_front() {
+            Some(outgoing) => outgoing,
             None => match self.work.publishes.pop_front() {
-                Some(outgoing) => {
-                    self.taken_out += 1;
-                    if !outgoing.reply.is_wanted() {
-                        self.take_back(outgoing);
-                        return;
-                    }
-                    (outgoing, self.taken_out)
+                Some(outgoing) if !outgoing.reply.is_wanted() => {
+                    self.take_back(outgoing);
+                    return;
                 }
+                Some(outgoing) => outgoing,
                 None => return,
             },
         };
         let Outgoing {
             message,
             size,
+            number,
             reply,
         } = outgoing;
         if message.qos == QoS::AtMostOnce {
@@ -246,11 +254,12 @@ impl Driver {
         for (token, message) in lost {
             match message {
                 Some(message) => {
-                    if let Some(Exchange { reply, size, .. }) = self.exchanges.remove(token) {
+                    if let Some(exchange) = self.exchanges.remove(token) {
                         again.push_back(Outgoing {
                             message,
-                            size,
-                            reply,
+                            size: exchange.size,
+                            number: exchange.number,
+                            reply: exchange.reply,
                         });
                     }
                 }
@@ -275,7 +284,6 @@ impl Driver {
         let waiting = std::mem::take(&mut self.work.publishes);
         for outgoing in waiting {
             if outgoing.message.qos == QoS::AtMostOnce {
-                self.taken_out += 1;
                 self.stats.dropped += 1;
                 self.settled
                     .add(outgoing.size, outgoing.reply, Err(offline()));
@@ -301,7 +309,7 @@ impl Driver {
         }
         let waiting = self.protocol.waiting() as u64;
         for mut drain in std::mem::take(&mut self.drains) {
-            if self.taken_out >= drain.after && self.again.is_empty() {
+            if self.is_taken_out(drain.after) && self.again.is_empty() {
                 let written = *drain.written.get_or_insert(self.stats.bytes_sent + waiting);
                 if self.stats.bytes_sent >= written && !self.exchanges.has_any_up_to(drain.after) {
                     drain.reply.send(Ok(()));

@@ -1,11 +1,12 @@
-//! Subscriptions: asked for, granted, asked for again, given up; and the way of a message into their inboxes.
+//! Subscriptions: asked for, granted, asked for again; and the way of a message into their inboxes. How one is given up:
+//! `leaving`.
 
 use super::Driver;
 use crate::client::commands::Reply;
 use crate::client::dispatch::{Done, Key};
 use crate::client::inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 use crate::client::{ClientError, Resubscribe, Subscription, SubscriptionSettings};
-use crate::codec::{Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions, UnsubAck};
+use crate::codec::{Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions};
 use crate::message::QoS;
 use crate::session::Token;
 use bytestring::ByteString;
@@ -17,20 +18,20 @@ const NOBODY: Token = 0;
 
 /// A subscription of this client, whatever the broker knows of it.
 pub(super) struct Subscribed {
-    filters: Vec<SubscribeFilter>,
+    pub(super) filters: Vec<SubscribeFilter>,
     /// Weak, so that the application lets go of a subscription by dropping it.
-    inbox: Weak<Inbox>,
-    stage: Stage,
+    pub(super) inbox: Weak<Inbox>,
+    pub(super) stage: Stage,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// SUBSCRIBE is under way, or was when the connection ended.
     Asking {
         inbox: Arc<Inbox>,
         reply: Reply<Subscription>,
     },
     Granted,
-    /// So is UNSUBSCRIBE.
+    /// So is UNSUBSCRIBE, or it will be with the next connection.
     Leaving {
         filters: Vec<ByteString>,
         reply: Option<Reply<()>>,
@@ -126,101 +127,6 @@ impl Driver {
         if let Stage::Asking { reply, .. } = subscribed.stage {
             reply.send(Err(error));
         }
-    }
-
-    pub(super) fn unsubscribe(&mut self, key: Key, reply: Option<Reply<()>>) {
-        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
-            // It has ended before: by a refusal, a failure, or an earlier call.
-            if let Some(reply) = reply {
-                reply.send(Ok(()));
-            }
-            return;
-        };
-        if matches!(subscribed.stage, Stage::Leaving { .. }) {
-            if let Some(reply) = reply {
-                reply.send(Ok(()));
-            }
-            return;
-        }
-        let mut filters: Vec<ByteString> = Vec::with_capacity(subscribed.filters.len());
-        for asked in &subscribed.filters {
-            if !self.dispatch.is_shared_with_others(key, &asked.filter)
-                && !filters.contains(&asked.filter)
-            {
-                filters.push(asked.filter.clone());
-            }
-        }
-        if filters.is_empty() {
-            self.end_subscription(key, reply, Ok(()));
-            return;
-        }
-        match self
-            .protocol
-            .unsubscribe(filters.clone(), Token::from(key.get()))
-        {
-            Ok(()) => {
-                let leaving = Stage::Leaving { filters, reply };
-                if let Stage::Asking { reply, .. } =
-                    std::mem::replace(&mut subscribed.stage, leaving)
-                {
-                    // Only an inbox that ran over before it was granted is left so early.
-                    reply.send(Err(ClientError::QueueFull));
-                }
-            }
-            Err(error) => self.end_subscription(key, reply, Err(error)),
-        }
-    }
-
-    /// The broker has answered an UNSUBSCRIBE. Also where it refused, the subscription is over here: what still comes is
-    /// acknowledged and dropped.
-    pub(super) fn on_unsubscribed(&mut self, token: Token, unsuback: &UnsubAck) {
-        let Some(key) = key_of(token) else {
-            return;
-        };
-        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
-            return;
-        };
-        let Stage::Leaving { filters, reply } = &mut subscribed.stage else {
-            return;
-        };
-        let refused: Vec<(String, ReasonCode)> = filters
-            .iter()
-            .zip(&unsuback.reasons)
-            .filter(|(_, reason)| reason.is_error())
-            .map(|(filter, reason)| (filter.to_string(), *reason))
-            .collect();
-        let reply = reply.take();
-        let outcome = if refused.is_empty() {
-            Ok(())
-        } else {
-            Err(ClientError::UnsubscribeRefused(refused))
-        };
-        self.end_subscription(key, reply, outcome);
-    }
-
-    fn end_subscription(
-        &mut self,
-        key: Key,
-        reply: Option<Reply<()>>,
-        outcome: Result<(), ClientError>,
-    ) {
-        self.dispatch.remove(key);
-        if let Some(subscribed) = self.subscriptions.remove(&key)
-            && let Some(inbox) = subscribed.inbox.upgrade()
-        {
-            inbox.end(Taken::Ended);
-        }
-        if let Some(reply) = reply {
-            reply.send(outcome);
-        }
-    }
-
-    /// Nobody can take from this inbox any more.
-    pub(super) fn inbox_dropped(&mut self, key: Key) {
-        for done in self.dispatch.release(key) {
-            self.accept(done);
-        }
-        self.unsubscribe(key, None);
     }
 
     /// A connection begins: what the broker does not know is asked for (again).
@@ -360,6 +266,11 @@ impl Driver {
             }
         }
         self.aftermath.settled.clear();
+        for receipt in std::mem::take(&mut self.aftermath.abandoned) {
+            if let Some(packet_id) = self.dispatch.forget(receipt.delivery) {
+                self.protocol.abandon(packet_id, receipt.delivery);
+            }
+        }
         self.stats.dropped += std::mem::take(&mut self.aftermath.dropped);
         for waker in self.aftermath.wakers.drain(..) {
             waker.wake();
@@ -380,7 +291,7 @@ impl Driver {
         self.work.processed.clear();
     }
 
-    fn accept(&mut self, done: Done) {
+    pub(super) fn accept(&mut self, done: Done) {
         self.protocol
             .accepted(done.packet_id, done.delivery, done.reason);
     }
@@ -413,7 +324,7 @@ impl Driver {
     }
 }
 
-fn key_of(token: Token) -> Option<Key> {
+pub(super) fn key_of(token: Token) -> Option<Key> {
     u32::try_from(token).ok().and_then(Key::new)
 }
 

@@ -357,6 +357,12 @@ impl Protocol {
             .accepted_late(packet_id, delivery, reason);
     }
 
+    /// Nobody will process the message of an [`Event::Message`]: it is not acknowledged on this connection, and holds back
+    /// no others. See [`crate::session::Inbound::abandon`].
+    pub fn abandon(&mut self, packet_id: PacketId, delivery: u64) {
+        self.session.inbound.abandon(packet_id, delivery);
+    }
+
     /// Ends the connection on purpose: nothing is sent behind this. Under 3.1.1 DISCONNECT takes the will back, so it is
     /// left out where the will is wanted.
     // spec(4): MQTT-3.14.4-1, MQTT-3.14.4-2
