@@ -126,6 +126,7 @@ async fn shared_filters_are_refused_each_for_its_own_reason() {
     peer.expect_nothing().await;
 }
 
+/// spec(5, server): MQTT-3.8.3-4
 #[tokio::test]
 async fn no_local_on_a_shared_filter_ends_the_connection() {
     let server = Server::start().await;
