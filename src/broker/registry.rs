@@ -17,8 +17,7 @@ use crate::codec::{ReasonCode, Will};
 use crate::message::Message;
 use crate::session::Session;
 use bytestring::ByteString;
-use rustc_hash::FxHashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// The number of a connection since the broker was made.
@@ -110,8 +109,8 @@ pub struct Entry {
 /// All sessions by client id.
 #[derive(Debug)]
 pub struct Registry {
-    /// Only ever looked up.
-    by_client_id: FxHashMap<ByteString, SessionKey>,
+    /// Only ever looked up. Strangers choose the keys, so the hash has to be one that they cannot foresee.
+    by_client_id: HashMap<ByteString, SessionKey>,
     entries: Vec<Option<Entry>>,
     free: Vec<SessionKey>,
     timers: BTreeSet<(Instant, SessionKey, Timer)>,
@@ -122,7 +121,7 @@ impl Registry {
     /// No session yet.
     pub fn new(limits: &Limits) -> Self {
         Self {
-            by_client_id: FxHashMap::default(),
+            by_client_id: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             timers: BTreeSet::new(),

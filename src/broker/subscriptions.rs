@@ -9,8 +9,7 @@ use crate::codec::SubscriptionOptions;
 use crate::message::QoS;
 use crate::topic::{TopicFilter, TopicName};
 use bytestring::ByteString;
-use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 
 /// One session's wish.
@@ -50,14 +49,14 @@ struct Node {
     /// The level by which the parent knows this node.
     level: Box<str>,
     /// Only ever looked up, never walked: its order is of no consequence. `+` and `#` are levels like any other.
-    children: FxHashMap<Box<str>, NodeId>,
+    children: HashMap<Box<str>, NodeId>,
     subscribers: Subscribers,
 }
 
 /// The subscriptions of all sessions.
 #[derive(Debug, Clone)]
 pub struct Subscriptions {
-    exact: FxHashMap<ByteString, Subscribers>,
+    exact: HashMap<ByteString, Subscribers>,
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     by_session: BTreeMap<SessionKey, BTreeMap<ByteString, Subscription>>,
@@ -68,7 +67,7 @@ pub struct Subscriptions {
 impl Default for Subscriptions {
     fn default() -> Self {
         Self {
-            exact: FxHashMap::default(),
+            exact: HashMap::default(),
             nodes: vec![Node::default()],
             free: Vec::new(),
             by_session: BTreeMap::new(),
