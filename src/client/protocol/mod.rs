@@ -2,7 +2,7 @@
 //!
 //! [`Protocol`] outlives its connections: it keeps the [`Session`] and begins a connection with [`Protocol::connect`].
 //! Bytes come in through [`Protocol::receive`], one [`Event`] at a time, and go out through [`Protocol::outgoing`]. What
-//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`. It queues nothing: a message that has no room
+//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`, SUBSCRIBE and UNSUBSCRIBE in `subscribe`. It queues nothing: a message that has no room
 //! now is the caller's to keep. Next: `driver`, which moves the bytes.
 //!
 //! | state | taken from the broker | left by |
@@ -15,6 +15,7 @@
 mod connect;
 mod granted;
 mod incoming;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +24,7 @@ pub use granted::Granted;
 use super::{ClientError, ClientOptions};
 use crate::codec::{
     self, Ack, AckKind, AckProperties, ConnAck, Disconnect, EncodeError, Limits, Packet, PacketId,
-    ProtocolVersion, Publish, ReasonCode, SendBuffer, SubAck, Subscribe, SubscribeFilter, UnsubAck,
-    Unsubscribe,
+    ProtocolVersion, Publish, ReasonCode, SendBuffer, SubAck, UnsubAck,
 };
 use crate::message::{Message, QoS};
 use crate::session::{Beat, KeepAlive, Session, Step, Token, Violation};
@@ -32,7 +32,6 @@ use crate::topic::TopicName;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// Messages of a resumed session are sent again in portions of so many bytes, whenever the last portion has left.
@@ -274,73 +273,6 @@ impl Protocol {
         self.encode(&packet)
     }
 
-    /// Sends SUBSCRIBE, whatever the state of the window.
-    ///
-    /// # Errors
-    /// A filter is no filter, or asks for what the broker lacks; nothing was sent.
-    // spec(5): MQTT-3.3.4-8, MQTT-4.9.0-3
-    pub fn subscribe(
-        &mut self,
-        filters: Vec<SubscribeFilter>,
-        subscription_id: Option<NonZeroU32>,
-        token: Token,
-    ) -> Result<(), ClientError> {
-        self.granted.check_subscribe(&filters)?;
-        let asked = Asked {
-            token,
-            filters: filters.len(),
-        };
-        let packet_id = self.take_packet_id()?;
-        let sent = self.put(&Packet::Subscribe(Subscribe {
-            packet_id,
-            filters,
-            subscription_id: subscription_id.filter(|_| self.granted.subscription_ids),
-            user_properties: Vec::new(),
-        }));
-        match sent {
-            Ok(()) => {
-                self.subscribing.insert(packet_id, asked);
-            }
-            Err(_) => self.session.outbound.free_packet_id(packet_id),
-        }
-        sent
-    }
-
-    /// Sends UNSUBSCRIBE.
-    ///
-    /// # Errors
-    /// The packet is too large, or there are no filters; nothing was sent.
-    // spec(4): MQTT-3.10.3-2
-    // spec(5): MQTT-3.10.3-2
-    pub fn unsubscribe(
-        &mut self,
-        filters: Vec<ByteString>,
-        token: Token,
-    ) -> Result<(), ClientError> {
-        if filters.is_empty() {
-            return Err(ClientError::Misuse(
-                "an UNSUBSCRIBE needs at least one filter".to_owned(),
-            ));
-        }
-        let asked = Asked {
-            token,
-            filters: filters.len(),
-        };
-        let packet_id = self.take_packet_id()?;
-        let sent = self.put(&Packet::Unsubscribe(Unsubscribe {
-            packet_id,
-            filters,
-            user_properties: Vec::new(),
-        }));
-        match sent {
-            Ok(()) => {
-                self.unsubscribing.insert(packet_id, asked);
-            }
-            Err(_) => self.session.outbound.free_packet_id(packet_id),
-        }
-        sent
-    }
-
     /// The message of an [`Event::Message`] is safe, or refused: its acknowledgement leaves in the order of arrival. Nothing
     /// happens when the packet id no longer stands for that delivery, because a connection or the session ended.
     // spec(4): MQTT-4.6.0-2, MQTT-4.6.0-3
@@ -444,16 +376,6 @@ impl Protocol {
         }
         // It was encoded before; under another version it can only have become shorter.
         let _ = self.encode(packet);
-    }
-
-    fn take_packet_id(&mut self) -> Result<PacketId, ClientError> {
-        if self.state != State::Connected {
-            return Err(ClientError::NotConnected);
-        }
-        self.session
-            .outbound
-            .take_packet_id()
-            .ok_or(ClientError::QueueFull)
     }
 
     /// Writes a packet unless it is larger than the broker takes.
