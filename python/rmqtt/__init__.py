@@ -61,14 +61,12 @@ if TYPE_CHECKING:
         encode,
     )
     from rmqtt.exceptions import (
-        BatchWindowWarning,
         BindError,
         BrokerError,
         Closed,
         ConnectFailed,
         ConnectionLost,
         ConnectRefused,
-        DecodeError,
         IncompletePacket,
         MalformedPacket,
         MqttError,
@@ -80,8 +78,6 @@ if TYPE_CHECKING:
         PublishRefused,
         QueueFull,
         ServerDisconnected,
-        SessionLost,
-        SlowConsumerWarning,
         StorageError,
         SubscribeRefused,
         TopicError,
@@ -90,7 +86,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Auth",
-    "BatchWindowWarning",
     "BindError",
     "Broker",
     "BrokerError",
@@ -106,7 +101,6 @@ __all__ = [
     "ConnectRefused",
     "Connected",
     "ConnectionLost",
-    "DecodeError",
     "Disconnect",
     "Disconnected",
     "Event",
@@ -141,8 +135,6 @@ __all__ = [
     "ServerDisconnected",
     "SessionForgotten",
     "SessionInfo",
-    "SessionLost",
-    "SlowConsumerWarning",
     "StorageError",
     "SubAck",
     "Subscribe",

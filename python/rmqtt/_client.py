@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt import _types
 from rmqtt._rmqtt import NativeClient
 from rmqtt._types import ClientStats, Negotiated, Outbox, QoS, Reconnect
-from rmqtt.exceptions import Closed, MqttTimeout
+from rmqtt.exceptions import Closed, MqttError, MqttTimeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Generator
@@ -131,10 +132,15 @@ class Client:
     async def __aenter__(self) -> Self:
         try:
             await self._native.connect()
-        except asyncio.CancelledError:
-            # It may have come up in the same moment.
-            if self.stats().connected:
-                await self._native.close(0)
+        except Exception:
+            # It could not be, or this client is in use already: there is nothing to undo.
+            raise
+        except BaseException:
+            # Given up, perhaps in the moment in which it came up. Not awaited: that could be cancelled again.
+            with contextlib.suppress(
+                RuntimeError
+            ):  # its loop is closed: then the end of this object ends the connection
+                self._native.abort()
             raise
         return self
 
@@ -249,8 +255,6 @@ class Client:
             The broker lacks this QoS, or retained messages.
         PublishRefused
             The broker answered with a failure; see ``reason_code``.
-        SessionLost
-            The connection was cut and the broker forgot the session: nobody knows whether the message arrived.
         MqttTimeout
             It took longer than ``timeout``.
         Closed
@@ -640,9 +644,10 @@ class Subscription:
                         messages += await reader.more(max_items - len(messages))
         except TimeoutError:
             pass
-        except StopAsyncIteration:
+        except (StopAsyncIteration, MqttError) as end:
+            # With messages in hand, the end is for the next call, which finds nothing else.
             if not messages:
-                raise Closed("the subscription has ended") from None
+                raise (Closed("the subscription has ended") if isinstance(end, StopAsyncIteration) else end) from None
         except BaseException:
             # Cancelled: what was gathered belongs to the next call.
             self._gathered = messages

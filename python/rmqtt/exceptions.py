@@ -7,7 +7,6 @@
     ├── ConnectRefused(ConnectionRefusedError)  the broker said no in CONNACK
     ├── ConnectionLost(ConnectionError)         an operation needed the link and may not wait for the next one
     │   └── ServerDisconnected                  the broker ended the connection with DISCONNECT
-    ├── SessionLost                             nobody knows whether the message arrived: the broker forgot the session
     ├── PublishRefused                          the broker refused a message
     ├── SubscribeRefused                        the broker refused filters; ``results`` names them
     ├── UnsubscribeRefused                      the same for UNSUBSCRIBE
@@ -19,7 +18,6 @@
     ├── ProtocolError                           the peer broke a rule of the standard
     │   └── MalformedPacket(ValueError)         the bytes are no packet
     │       └── IncompletePacket                the end of the packet is missing
-    ├── DecodeError(ValueError)                 a payload is not what it should be
     ├── BrokerError                             the embedded broker
     │   ├── BindError(OSError)                  an address could not be listened at
     │   └── StorageError(OSError)               the store has no room, or cannot be written
@@ -41,14 +39,12 @@ if TYPE_CHECKING:
     from rmqtt._types import ReasonCode
 
 __all__ = [
-    "BatchWindowWarning",
     "BindError",
     "BrokerError",
     "Closed",
     "ConnectFailed",
     "ConnectRefused",
     "ConnectionLost",
-    "DecodeError",
     "IncompletePacket",
     "MalformedPacket",
     "MqttError",
@@ -60,8 +56,6 @@ __all__ = [
     "PublishRefused",
     "QueueFull",
     "ServerDisconnected",
-    "SessionLost",
-    "SlowConsumerWarning",
     "StorageError",
     "SubscribeRefused",
     "TopicError",
@@ -161,10 +155,6 @@ class ServerDisconnected(ConnectionLost):
     """The broker ended the connection with DISCONNECT; ``reason_code`` says why."""
 
 
-class SessionLost(MqttError):
-    """The broker forgot the session before an exchange was complete: nobody knows whether the message arrived."""
-
-
 class PublishRefused(MqttError):
     """The broker refused a message; ``reason_code`` says why."""
 
@@ -227,10 +217,6 @@ class IncompletePacket(MalformedPacket):
     """The end of the packet is missing: more bytes may make it whole."""
 
 
-class DecodeError(MqttError, ValueError):
-    """A payload is not what it should be."""
-
-
 class BrokerError(MqttError):
     """The embedded broker could not do what was asked."""
 
@@ -268,11 +254,3 @@ class Closed(MqttError):
 
 class NotConnected(Closed):
     """Used before connect."""
-
-
-class BatchWindowWarning(UserWarning):
-    """Batches close early because the window of unacknowledged messages is used up."""
-
-
-class SlowConsumerWarning(UserWarning):
-    """A subscription's queue ran over, and messages were dropped by its stated policy."""

@@ -117,6 +117,8 @@ struct State {
     granted: Option<Granted>,
     negotiated: Option<Negotiated>,
     stats: ClientStats,
+    /// The end is there, and everybody who waited has been told.
+    is_over: bool,
 }
 
 /// The shared part of a client.
@@ -148,6 +150,7 @@ impl Queue {
                 granted: None,
                 negotiated: None,
                 stats: ClientStats::default(),
+                is_over: false,
             }),
             messages_max: options.queue_messages_max.max(1),
             bytes_max: options.queue_bytes_max,
@@ -285,7 +288,11 @@ impl Queue {
             let mut state = self.state.lock();
             match state.phase {
                 Phase::Ended(_) => return,
-                Phase::New | Phase::Connecting => Some(state.end(ClientError::Closed)),
+                Phase::New | Phase::Connecting => {
+                    // For the connection that may come up in this moment.
+                    state.closing = Some(Close::Abort);
+                    Some(state.end(ClientError::Closed))
+                }
                 Phase::Online | Phase::Offline => {
                     if !matches!(
                         (state.closing, how),
@@ -298,15 +305,17 @@ impl Queue {
                 }
             }
         };
-        drop(abandoned);
+        if let Some(abandoned) = abandoned {
+            drop(abandoned);
+            self.over();
+        }
         self.work.notify_one();
         self.changed.notify_waiters();
     }
 
-    /// Waits for the end of the client, however it comes.
+    /// Waits for the end of the client, however it comes, and for all who are told of it.
     pub(super) async fn ended(&self) {
-        self.until(|state| matches!(state.phase, Phase::Ended(_)).then_some(()))
-            .await;
+        self.until(|state| state.is_over.then_some(())).await;
     }
 
     /// Waits for a request to close at once: while offline, that is also one to drain when nothing waits.
@@ -387,11 +396,17 @@ impl Queue {
         }
     }
 
-    /// The end. What nobody will work on any more comes back, to be answered without the lock.
+    /// The end. What nobody will work on any more comes back, to be answered without the lock; `over` comes behind that.
     pub(super) fn end(&self, error: ClientError) -> Work {
         let work = self.state.lock().end(error);
         self.changed.notify_waiters();
         work
+    }
+
+    /// What came back at the end is answered.
+    pub(super) fn over(&self) {
+        self.state.lock().is_over = true;
+        self.changed.notify_waiters();
     }
 
     /// Moves what was put in behind what the task has, and leaves the counters. In `stats`, `queued_bytes` are those of

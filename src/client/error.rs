@@ -52,9 +52,6 @@ pub enum ClientError {
         /// What it was told.
         reason: ReasonCode,
     },
-    /// The broker forgot the session, and the exchange cannot be completed: nobody knows whether the message arrived.
-    #[error("the broker lost the session before the exchange was complete")]
-    SessionLost,
     /// The broker refused a message.
     #[error("the broker refused the message: {reason:?}")]
     PublishRefused {

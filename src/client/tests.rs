@@ -1,11 +1,11 @@
-//! The bounds of an inbox, and who gets which message.
+//! The bounds of an inbox, who gets which message, and what the end of a client waits for.
 
-use super::commands::Queue;
+use super::commands::{Queue, Work};
 use super::dispatch::{Dispatch, Key};
 use super::inbox::Aftermath;
 use super::{
-    Ack, ClientError, ClientOptions, Delivery, DeliveryReceipt, Inbox, Overflow,
-    SubscriptionSettings, Taken,
+    Ack, ClientError, ClientOptions, ClientStats, Close, Delivery, DeliveryReceipt, Inbox,
+    Overflow, SubscriptionSettings, Taken,
 };
 use crate::codec::{PacketId, Publish, ReasonCode, SubscribeFilter, SubscriptionOptions};
 use crate::message::{Message, QoS};
@@ -13,24 +13,29 @@ use crate::topic::TopicName;
 use crate::transport::Address;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::SystemTime;
 
 fn key(number: u32) -> Key {
     NonZeroU32::new(number).unwrap()
 }
 
-fn inbox(messages_max: usize, overflow: Option<Overflow>, ack: Ack) -> Inbox {
-    let options = ClientOptions::new(Address::Memory {
+fn queue() -> Queue {
+    Queue::new(&ClientOptions::new(Address::Memory {
         name: "unused".to_owned(),
-    });
+    }))
+}
+
+fn inbox(messages_max: usize, overflow: Option<Overflow>, ack: Ack) -> Inbox {
     let settings = SubscriptionSettings {
         messages_max,
         bytes_max: 1000,
         overflow,
         ack,
     };
-    Inbox::new(key(1), settings, Arc::new(Queue::new(&options)))
+    Inbox::new(key(1), settings, Arc::new(queue()))
 }
 
 fn delivery(number: u16, qos: QoS) -> Delivery {
@@ -222,4 +227,25 @@ fn a_message_for_two_is_done_when_both_are_with_the_first_failure() {
     let done = dispatch.processed(key(2), 1, ReasonCode::Success).unwrap();
     assert_eq!((done.packet_id.get(), done.reason), (7, refused));
     assert_eq!(dispatch.processed(key(2), 1, ReasonCode::Success), None);
+}
+
+#[test]
+fn the_end_is_there_when_all_have_been_told() {
+    let queue = queue();
+    queue.begin().unwrap();
+    let mut ended = pin!(queue.ended());
+    let mut context = Context::from_waker(Waker::noop());
+    drop(queue.end(ClientError::Closed));
+    assert!(ended.as_mut().poll(&mut context).is_pending());
+    queue.over();
+    assert!(ended.as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn a_connection_that_comes_up_while_the_client_is_closed_is_cut() {
+    let queue = queue();
+    queue.begin().unwrap();
+    queue.close(Close::Drain(std::time::Duration::MAX));
+    let closing = queue.take(&mut Work::default(), &ClientStats::default());
+    assert_eq!(closing, Some(Close::Abort));
 }

@@ -1,9 +1,10 @@
 //! Publishes that found the outbound queue full: they wait here, in order, until there is room.
 //!
 //! One task at a time moves them on. While any waits, later ones wait behind it, so that the order of the program is the
-//! order on the wire. Bounded: a program that never awaits is told so by `QueueFull`.
+//! order on the wire. Bounded: a program that never awaits is told so by `QueueFull`. Those who must know when all that was
+//! published before them has left, a drain and a clean close, wait here too, as a mark among the messages.
 
-use super::bridge::{Remote, runtime};
+use super::bridge::{Remote, reply, runtime};
 use super::errors::Failure;
 use super::outcome::Outcome;
 use crate::client::{Answer, Client, ClientError, Done, Published, TryPublish};
@@ -11,15 +12,24 @@ use crate::message::{Message, QoS};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const MESSAGES_MAX: usize = 1 << 20;
 const BYTES_MAX: usize = 256 << 20;
 
+enum Entry {
+    Publish(Message, Publisher),
+    /// Called when all entries before it have left; dropped when they never will.
+    Mark(Box<dyn FnOnce(()) + Send>),
+}
+
 #[derive(Default)]
 struct Waiting {
-    entries: VecDeque<(Message, Remote)>,
+    entries: VecDeque<Entry>,
     bytes: usize,
+    /// A task is at work here. It may have the only entry in its hands, so no entries does not mean that none waits.
     is_moving: bool,
 }
 
@@ -27,12 +37,43 @@ struct Waiting {
 #[derive(Default)]
 pub(crate) struct Backlog {
     waiting: Mutex<Waiting>,
+    leaves_cleanly: Arc<AtomicBool>,
 }
 
 impl Backlog {
-    /// Whether any publish waits, so that the next must wait too.
+    /// Whether no publish waits; otherwise the next must wait too.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.lock().entries.is_empty()
+        !self.waiting.lock().is_moving
+    }
+
+    /// From now on, a message that the client's end overtakes was to be delivered, and is worth a report.
+    pub(crate) fn leave_cleanly(&self) {
+        self.leaves_cleanly.store(true, Ordering::Relaxed);
+    }
+
+    /// Who waits for a publish of this client.
+    pub(crate) fn publisher(&self, remote: Remote) -> Publisher {
+        Publisher {
+            remote,
+            leaves_cleanly: Arc::clone(&self.leaves_cleanly),
+        }
+    }
+
+    /// Waits until all that waits here now has left, or failed with the client.
+    pub(crate) fn passed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (answer, heard) = reply();
+        let mut answer = Some(answer);
+        let mut waiting = self.waiting.lock();
+        if waiting.is_moving
+            && let Some(answer) = answer.take()
+        {
+            waiting.entries.push_back(Entry::Mark(Box::new(answer)));
+        }
+        drop(waiting);
+        drop(answer);
+        async move {
+            let _ = heard.await;
+        }
     }
 
     /// Puts a publish behind the others.
@@ -48,13 +89,16 @@ impl Backlog {
     ) -> PyResult<()> {
         let runtime = runtime()?;
         let size = message.size();
+        let publisher = self.publisher(remote);
         let refused = {
             let mut waiting = self.waiting.lock();
             if waiting.entries.len() >= MESSAGES_MAX || waiting.bytes + size > BYTES_MAX {
-                Some(remote)
+                Some(publisher)
             } else {
                 waiting.bytes += size;
-                waiting.entries.push_back((message, remote));
+                waiting
+                    .entries
+                    .push_back(Entry::Publish(message, publisher));
                 if waiting.is_moving {
                     return Ok(());
                 }
@@ -62,8 +106,7 @@ impl Backlog {
                 None
             }
         };
-        if let Some(remote) = refused {
-            drop(remote);
+        if refused.is_some() {
             return Err(Failure::BacklogFull.to_py(py));
         }
         runtime.spawn(Arc::clone(self).move_on(client.clone()));
@@ -76,101 +119,122 @@ impl Backlog {
                 self.fail_all(&error);
                 return;
             }
-            while let Some((message, remote)) = self.next() {
-                // Whoever gave up before it was on its way takes it back.
-                if remote.is_cancelled() {
-                    continue;
-                }
-                if let Some((message, remote)) = submit(&client, message, remote) {
-                    self.put_back(message, remote);
-                    break;
+            while let Some(entry) = self.next() {
+                match entry {
+                    Entry::Mark(passed) => passed(()),
+                    // Whoever gave up before it was on its way takes it back.
+                    Entry::Publish(_, publisher) if !publisher.is_wanted() => {}
+                    Entry::Publish(message, publisher) => {
+                        if let Some((message, publisher)) = submit(&client, message, publisher) {
+                            self.put_back(message, publisher);
+                            break;
+                        }
+                    }
                 }
             }
-            let mut waiting = self.waiting.lock();
-            if waiting.entries.is_empty() {
-                waiting.is_moving = false;
+            if self.has_finished() {
                 return;
             }
         }
     }
 
-    fn next(&self) -> Option<(Message, Remote)> {
+    fn next(&self) -> Option<Entry> {
         let mut waiting = self.waiting.lock();
-        let (message, remote) = waiting.entries.pop_front()?;
-        waiting.bytes -= message.size();
-        Some((message, remote))
+        let entry = waiting.entries.pop_front()?;
+        if let Entry::Publish(message, _) = &entry {
+            waiting.bytes -= message.size();
+        }
+        Some(entry)
     }
 
-    fn put_back(&self, message: Message, remote: Remote) {
+    fn put_back(&self, message: Message, publisher: Publisher) {
         let mut waiting = self.waiting.lock();
         waiting.bytes += message.size();
-        waiting.entries.push_front((message, remote));
+        waiting
+            .entries
+            .push_front(Entry::Publish(message, publisher));
     }
 
+    fn has_finished(&self) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.is_moving = !waiting.entries.is_empty();
+        !waiting.is_moving
+    }
+
+    /// The client has ended: so do all who wait, one after the other, and who comes meanwhile.
     fn fail_all(&self, error: &ClientError) {
-        let entries = {
-            let mut waiting = self.waiting.lock();
-            waiting.bytes = 0;
-            waiting.is_moving = false;
-            std::mem::take(&mut waiting.entries)
-        };
-        for (_, remote) in entries {
-            remote.complete(Outcome::Failed(error.clone().into()));
+        while !self.has_finished() {
+            while let Some(entry) = self.next() {
+                // A mark that is dropped tells by that.
+                if let Entry::Publish(_, publisher) = entry {
+                    publisher.tell(Err(error.clone()));
+                }
+            }
         }
     }
 }
 
-/// What tells an operation how its publish ended.
-pub(crate) fn done(remote: Remote) -> Done<Published> {
-    Box::new(remote)
+/// Who waits for one publish.
+pub(crate) struct Publisher {
+    remote: Remote,
+    leaves_cleanly: Arc<AtomicBool>,
 }
 
-impl Answer<Published> for Remote {
+impl Publisher {
+    fn tell(self, outcome: Result<Published, ClientError>) {
+        let is_report = matches!(outcome, Err(ClientError::Closed))
+            && self.leaves_cleanly.load(Ordering::Relaxed);
+        self.remote.complete(if is_report {
+            Outcome::Failed(Failure::Undelivered)
+        } else {
+            outcome.into()
+        });
+    }
+}
+
+impl Answer<Published> for Publisher {
     fn is_wanted(&self) -> bool {
-        !self.is_cancelled()
+        !self.remote.is_over()
     }
 
     fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
-        self.complete(outcome.into());
+        self.tell(outcome);
     }
 }
 
-/// A remote that can be had back when the queue is full.
-struct Lent(Arc<Mutex<Option<Remote>>>);
+/// A publisher that can be had back when the queue is full.
+struct Lent(Arc<Mutex<Option<Publisher>>>);
 
 impl Answer<Published> for Lent {
     fn is_wanted(&self) -> bool {
-        self.0
-            .lock()
-            .as_ref()
-            .is_some_and(|remote| !remote.is_cancelled())
+        self.0.lock().as_ref().is_some_and(Publisher::is_wanted)
     }
 
     fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
-        let remote = self.0.lock().take();
-        if let Some(remote) = remote {
-            remote.complete(outcome.into());
+        let publisher = self.0.lock().take();
+        if let Some(publisher) = publisher {
+            publisher.tell(outcome);
         }
     }
 }
 
 /// Tries once on the network's side; gives everything back when the queue is full.
-fn submit(client: &Client, message: Message, remote: Remote) -> Option<(Message, Remote)> {
-    let slot = Arc::new(Mutex::new(Some(remote)));
+fn submit(client: &Client, message: Message, publisher: Publisher) -> Option<(Message, Publisher)> {
+    let slot = Arc::new(Mutex::new(Some(publisher)));
     let take = || slot.lock().take();
     let needs_done = message.qos != QoS::AtMostOnce;
     let done = needs_done.then(|| -> Done<Published> { Box::new(Lent(Arc::clone(&slot))) });
     match client.try_publish(message, done) {
         Ok(TryPublish::Queued) => {
-            if !needs_done && let Some(remote) = take() {
-                remote.complete(Outcome::published());
+            if !needs_done && let Some(publisher) = take() {
+                publisher.remote.complete(Outcome::published());
             }
             None
         }
-        Ok(TryPublish::Full(message, _)) => take().map(|remote| (message, remote)),
+        Ok(TryPublish::Full(message, _)) => take().map(|publisher| (message, publisher)),
         Err(error) => {
-            if let Some(remote) = take() {
-                remote.complete(Outcome::Failed(error.into()));
+            if let Some(publisher) = take() {
+                publisher.tell(Err(error));
             }
             None
         }

@@ -3,9 +3,9 @@
 //! A client belongs to the loop it was connected in. Publishing is allowed from threads without a loop too; from another
 //! loop it is refused, since that loop would never hear of the end.
 
-use super::backlog::{Backlog, done};
+use super::backlog::Backlog;
 use super::bridge::{
-    Finished, ForkSafe, LoopPort, Op, Remote, reply, running_port, runtime, within,
+    Finished, ForkSafe, LoopPort, Op, Remote, rest_of, running_port, runtime, within,
 };
 use super::errors::{Failure, pairs, qos as qos_member};
 use super::options::{self, ClientArguments, PropertyArguments, SubscribeArguments};
@@ -155,7 +155,9 @@ impl NativeClient {
                 timeout,
                 properties,
             }) => {
-                limit = timeout;
+                limit = timeout
+                    .map(|seconds| options::duration("timeout", seconds))
+                    .transpose()?;
                 properties.read(is_text, py)?
             }
             None if is_text => Some(options::text_properties()),
@@ -169,10 +171,7 @@ impl NativeClient {
             properties,
         };
         let port = this.open_port(py)?;
-        match limit {
-            Some(limit) => publish_within(py, client, port, message, limit),
-            None => this.publish_now(py, client, port, message),
-        }
+        this.publish_now(py, client, &Waiter { port, limit }, message)
     }
 
     #[expect(
@@ -202,10 +201,15 @@ impl NativeClient {
         let limit = timeout
             .map(|seconds| options::duration("timeout", seconds))
             .transpose()?;
+        let passed = self.backlog.passed();
+        let drained = async move {
+            passed.await;
+            client.drain().await
+        };
         Op::spawn(py, port, async move {
             match limit {
-                None => client.drain().await.into(),
-                Some(limit) => within(limit, client.drain())
+                None => drained.await.into(),
+                Some(limit) => within(limit, drained)
                     .await
                     .map_or_else(|| timed_out("drain", limit), Outcome::from),
             }
@@ -274,9 +278,24 @@ impl NativeClient {
             }
             _ => running_port(py)?,
         };
+        // From here on nothing more is taken; what was taken has its time to leave.
         self.status.state.store(CLOSED, Ordering::Release);
+        let leaving = match how {
+            Close::Drain(limit) => {
+                self.backlog.leave_cleanly();
+                Some((limit, self.backlog.passed()))
+            }
+            Close::WithWill | Close::Abort => None,
+        };
+        let backlog = Arc::clone(&self.backlog);
         Op::spawn_to_the_end(py, port, async move {
+            let how = match leaving {
+                Some((limit, passed)) => Close::Drain(rest_of(limit, passed).await),
+                None => how,
+            };
             client.close(how).await;
+            // Whoever waits there is told before this is over: after it, the loop may be gone.
+            backlog.passed().await;
             Outcome::Nothing
         })
     }
@@ -304,24 +323,24 @@ impl NativeClient {
         &self,
         py: Python<'_>,
         client: &Client,
-        port: Py<LoopPort>,
+        waiter: &Waiter,
         message: Message,
     ) -> PyResult<Py<PyAny>> {
         let fail = |error: ClientError| Failure::from(error).to_py(py);
         if !self.backlog.is_empty() {
-            return self.wait_for_room(py, client, port, message);
+            return self.wait_for_room(py, client, waiter, message);
         }
         if message.qos == QoS::AtMostOnce {
             return match client.try_publish(message, None).map_err(fail)? {
                 TryPublish::Queued => Ok(self.finished.clone_ref(py).into_any()),
-                TryPublish::Full(message, _) => self.wait_for_room(py, client, port, message),
+                TryPublish::Full(message, _) => self.wait_for_room(py, client, waiter, message),
             };
         }
-        let (op, remote) = Op::new(py, port.clone_ref(py))?;
-        match client.try_publish(message, Some(done(remote))) {
+        let (op, remote) = waiter.op(py)?;
+        match client.try_publish(message, Some(Box::new(self.backlog.publisher(remote)))) {
             Ok(TryPublish::Queued) => Ok(op.into_any()),
             // The operation goes unseen; another one waits.
-            Ok(TryPublish::Full(message, _)) => self.wait_for_room(py, client, port, message),
+            Ok(TryPublish::Full(message, _)) => self.wait_for_room(py, client, waiter, message),
             Err(error) => Err(fail(error)),
         }
     }
@@ -330,49 +349,29 @@ impl NativeClient {
         &self,
         py: Python<'_>,
         client: &Client,
-        port: Py<LoopPort>,
+        waiter: &Waiter,
         message: Message,
     ) -> PyResult<Py<PyAny>> {
-        let (op, remote): (Py<Op>, Remote) = Op::new(py, port)?;
+        let (op, remote) = waiter.op(py)?;
         self.backlog.push(py, client, message, remote)?;
         Ok(op.into_any())
     }
 }
 
-/// A publish that is given up after a while. In the queue it keeps its turn; only the waiting ends.
-fn publish_within(
-    py: Python<'_>,
-    client: &Client,
+/// Where a publish is waited for, and for how long.
+struct Waiter {
     port: Py<LoopPort>,
-    message: Message,
-    seconds: f64,
-) -> PyResult<Py<PyAny>> {
-    let limit = options::duration("timeout", seconds)?;
-    let (answer, outcome) = reply();
-    let is_answered = message.qos != QoS::AtMostOnce;
-    let done: Option<crate::client::Done<_>> = is_answered.then(|| {
-        let done: crate::client::Done<_> = Box::new(answer);
-        done
-    });
-    let queued = client
-        .try_publish(message, done)
-        .map_err(|error| Failure::from(error).to_py(py))?;
-    let client = client.clone();
-    let op = Op::spawn(py, port, async move {
-        let published = async {
-            match queued {
-                TryPublish::Queued if is_answered => {
-                    outcome.await.unwrap_or(Err(ClientError::Closed)).into()
-                }
-                TryPublish::Queued => Outcome::published(),
-                TryPublish::Full(message, _) => client.publish(message).await.into(),
-            }
-        };
-        within(limit, published)
-            .await
-            .unwrap_or_else(|| timed_out("publish", limit))
-    })?;
-    Ok(op.into_any())
+    limit: Option<Duration>,
+}
+
+impl Waiter {
+    fn op(&self, py: Python<'_>) -> PyResult<(Py<Op>, Remote)> {
+        let port = self.port.clone_ref(py);
+        match self.limit {
+            None => Op::new(py, port),
+            Some(limit) => Op::with_limit(py, port, limit, timed_out("publish", limit)),
+        }
+    }
 }
 
 fn timed_out(what: &'static str, limit: Duration) -> Outcome {

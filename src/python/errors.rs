@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     },
     /// More publishes wait for room than may.
     BacklogFull,
+    /// A clean close could not wait any longer for this message.
+    Undelivered,
     /// Closed on purpose, by this program.
     Closed,
 }
@@ -94,6 +96,13 @@ impl Failure {
                 "too many publishes wait for room in the outbound queue: await them as you go",
                 &fields,
             ),
+            Self::Undelivered => exception(
+                py,
+                "Closed",
+                "the client was closed before this message was delivered: \
+                 await it, or client.drain(), or give close() more time",
+                &fields,
+            ),
             Self::Closed => exception(
                 py,
                 "Closed",
@@ -140,7 +149,6 @@ fn client_error<'py>(
                 "ProtocolError"
             }
         }
-        ClientError::SessionLost => "SessionLost",
         ClientError::PublishRefused {
             reason,
             reason_string,

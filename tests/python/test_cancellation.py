@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
-from held_broker import CONNECT, SUBSCRIBE, UNSUBSCRIBE, HeldBroker, held_client
+from held_broker import CONNECT, GUARD, SUBSCRIBE, UNSUBSCRIBE, HeldBroker, held_client
 from loops import on_every_loop, run, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 
 async def cancel(awaitable: Awaitable[Any], *, turns: int = 1) -> None:
@@ -33,6 +34,18 @@ async def test_a_publish_cancelled_while_it_waits_for_the_window_is_withdrawn() 
         await broker.saw(lambda broker: broker.held == 1)
         await cancel(client.publish("a", b"withdrawn", qos=1))
         third = client.publish("a", b"third", qos=1)
+        broker.release_from_now_on()
+        await asyncio.gather(first, third)
+        assert [published.payload for published in broker.published] == [b"first", b"third"]
+
+
+@on_every_loop
+async def test_a_publish_with_a_time_limit_cancelled_while_it_waits_for_the_window_is_withdrawn() -> None:
+    async with held_client(receive_maximum=1) as (broker, client):
+        first = client.publish("a", b"first", qos=1, timeout=60)
+        await broker.saw(lambda broker: broker.held == 1)
+        await cancel(client.publish("a", b"withdrawn", qos=1, timeout=60))
+        third = client.publish("a", b"third", qos=1, timeout=60)
         broker.release_from_now_on()
         await asyncio.gather(first, third)
         assert [published.payload for published in broker.published] == [b"first", b"third"]
@@ -85,6 +98,24 @@ async def test_cancelling_the_wait_for_a_message_takes_none(broker: rmqtt.Broker
         for n in range(5):
             await client.publish("a", str(n), qos=1)
         assert [(await anext(stream)).text() for _ in range(5)] == list("01234")
+
+
+@on_every_loop
+async def test_messages_that_were_gathered_are_handed_out_although_the_client_has_failed() -> None:
+    with HeldBroker() as broker:
+        async with (
+            rmqtt.Client(broker.url, reconnect=None) as client,
+            client.subscribe("a") as messages,
+        ):
+            broker.send("a", b"1")
+            await until(lambda: messages.pending == 1)
+            gathering = asyncio.ensure_future(messages.get_many(10, max_wait=60))
+            await until(lambda: messages.pending == 0)
+            broker.cut()
+            assert [message.payload for message in await asyncio.wait_for(gathering, 10)] == [b"1"]
+            for _ in range(2):
+                with pytest.raises(rmqtt.ConnectionLost):
+                    await messages.get_many(10, max_wait=60)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -181,6 +212,36 @@ async def test_a_timeout_around_a_connect_leaves_no_connection() -> None:
             async with asyncio.timeout(0.01), rmqtt.Client(broker.url):
                 pass
         await broker.saw(lambda broker: broker.disconnected == broker.accepted)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@on_every_loop
+async def test_cancelling_a_connect_that_has_just_come_up_ends_the_client(is_cut: bool) -> None:
+    with HeldBroker(hold=(CONNECT,)) as broker:
+        client = rmqtt.Client(broker.url, reconnect=rmqtt.Reconnect(initial=60))
+        task = asyncio.create_task(client.__aenter__())
+        await broker.saw(lambda broker: broker.held == 1)
+        # From here on the loop does not run, so the task does not hear that the connection is up.
+        broker.release_from_now_on()
+        look_until(lambda: client.stats().connected)
+        if is_cut:
+            broker.cut()
+            look_until(lambda: not client.stats().connected)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(rmqtt.Closed):
+            _ = client.publish("a")
+        await broker.saw(lambda broker: broker.disconnected == 1)
+
+
+def look_until(true: Callable[[], bool]) -> None:
+    """Keep the loop from running until something is true."""
+    end = time.monotonic() + GUARD
+    while not true():
+        assert time.monotonic() < end, "looked in vain"
 
 
 @on_every_loop

@@ -440,6 +440,7 @@ impl Driver {
         for drain in self.drains.drain(..) {
             drain.refuse(&error);
         }
+        self.queue.over();
         self.tell(Event::Disconnected {
             error,
             retry_in: None,

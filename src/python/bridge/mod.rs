@@ -19,5 +19,7 @@ mod wake;
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
-pub(crate) use runtime::{EventQueue, ForkSafe, after_fork, block_on, reply, runtime, within};
+pub(crate) use runtime::{
+    EventQueue, ForkSafe, after_fork, block_on, reply, rest_of, runtime, within,
+};
 pub(crate) use stream::{Run, Waiters};

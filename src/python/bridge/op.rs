@@ -27,6 +27,7 @@ use std::future::Future;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 const PENDING: u8 = 0;
@@ -54,6 +55,7 @@ pub(crate) struct Op {
     outcome: OnceLock<Outcome>,
     callbacks: Mutex<Vec<Callback>>,
     port: Py<LoopPort>,
+    /// What runs for this operation alone.
     abort: OnceLock<AbortHandle>,
 }
 
@@ -94,6 +96,27 @@ impl Op {
         let task = runtime.spawn(async move { remote.complete(future.await) });
         let _ = op.get().abort.set(task.abort_handle());
         Ok(op)
+    }
+
+    /// As [`Op::new`]; when nothing else comes within `limit`, the outcome is `late`.
+    pub(crate) fn with_limit(
+        py: Python<'_>,
+        port: Py<LoopPort>,
+        limit: Duration,
+        late: Outcome,
+    ) -> PyResult<(Py<Self>, Remote)> {
+        let runtime = super::runtime()?;
+        let (op, remote) = Self::new(py, port)?;
+        let clock = Remote {
+            op: Some(op.clone_ref(py)),
+            port: Arc::clone(&remote.port),
+        };
+        let task = runtime.spawn(async move {
+            tokio::time::sleep(limit).await;
+            clock.complete(late);
+        });
+        let _ = op.get().abort.set(task.abort_handle());
+        Ok((op, remote))
     }
 
     /// As [`Op::spawn`], for what must not stop half way: cancelling the operation only stops the waiting.
@@ -424,11 +447,11 @@ impl Remote {
         self.finish(outcome);
     }
 
-    /// Whether nobody waits any more, so that what is not on its way yet need not be sent.
-    pub(crate) fn is_cancelled(&self) -> bool {
+    /// Whether nobody waits any more, cancelled or out of time, so that what is not on its way yet need not be sent.
+    pub(crate) fn is_over(&self) -> bool {
         self.op
             .as_ref()
-            .is_some_and(|op| op.get().state() == CANCELLED)
+            .is_none_or(|op| op.get().state() != PENDING)
     }
 
     fn finish(&mut self, outcome: Outcome) {
@@ -436,13 +459,17 @@ impl Remote {
             return;
         };
         let slot = op.get();
-        // Ours is the only writer.
+        // There is one other writer at most, a time limit: the first one counts.
         let _ = slot.outcome.set(outcome);
         let before = slot
             .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
                 (state & STATE == PENDING).then_some(DONE | (state & HAS_WAITER))
             });
+        // After the state: a limit that is stopped here finds that it has nothing to say any more.
+        if let Some(abort) = slot.abort.get() {
+            abort.abort();
+        }
         match before {
             Ok(state) if state & HAS_WAITER != 0 => self.port.push(Work::Op(op)),
             _ => self.port.bury(op.into_any()),

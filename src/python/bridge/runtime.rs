@@ -4,6 +4,7 @@
 //! So the child begins a new *generation*: it takes no lock of the old one and drops nothing of it (a drop could take a
 //! lock, or say goodbye on the parent's sockets). Objects of an older generation refuse to work.
 
+use super::port::now;
 use crate::python::errors::Failure;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -118,6 +119,15 @@ pub(crate) fn block_on<T: Send + 'static>(
 /// Waits for a future, but not longer than this.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, future).await.ok()
+}
+
+/// Waits for a future, but not longer than this, and says how much of the time is left.
+pub(crate) async fn rest_of(limit: Duration, future: impl Future<Output = ()>) -> Duration {
+    let began = now();
+    match within(limit, future).await {
+        Some(()) => limit.saturating_sub(now().saturating_duration_since(began)),
+        None => Duration::ZERO,
+    }
 }
 
 /// A function that sends one answer, and the future that receives it; `None` if it is never sent.
