@@ -300,6 +300,7 @@ class Client:
         no_local: bool = False,
         retain_as_published: bool = False,
         retain_handling: Literal[0, 1, 2] = 0,
+        user_properties: UserProperties = (),
     ) -> Subscription:
         """Ask for messages. Enter the result with ``async with``, or await it; then loop over it with ``async for``.
 
@@ -329,6 +330,8 @@ class Client:
             Keep the retain flag as it was published (MQTT 5).
         retain_handling
             Retained messages come: 0 always, 1 if the subscription is new, 2 never (MQTT 5).
+        user_properties
+            Pairs for the SUBSCRIBE packet (MQTT 5; left out under 3.1.1).
 
         Raises
         ------
@@ -364,6 +367,7 @@ class Client:
                 "no_local": no_local,
                 "retain_as_published": retain_as_published,
                 "retain_handling": retain_handling,
+                "user_properties": list(user_properties),
             },
         )
         return Subscription(native, filters)

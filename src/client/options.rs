@@ -166,6 +166,8 @@ pub struct SubscriptionSettings {
     pub overflow: Option<Overflow>,
     /// When to acknowledge.
     pub ack: Ack,
+    /// For SUBSCRIBE (MQTT 5).
+    pub user_properties: Vec<UserProperty>,
 }
 
 impl Default for SubscriptionSettings {
@@ -175,6 +177,7 @@ impl Default for SubscriptionSettings {
             bytes_max: 16 << 20,
             overflow: None,
             ack: Ack::Processed,
+            user_properties: Vec::new(),
         }
     }
 }

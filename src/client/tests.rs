@@ -34,6 +34,7 @@ fn inbox(messages_max: usize, overflow: Option<Overflow>, ack: Ack) -> Inbox {
         bytes_max: 1000,
         overflow,
         ack,
+        user_properties: Vec::new(),
     };
     Inbox::new(key(1), settings, Arc::new(queue()))
 }

@@ -267,6 +267,7 @@ pub(crate) struct SubscribeArguments {
     no_local: bool,
     retain_as_published: bool,
     retain_handling: i64,
+    user_properties: Vec<(String, String)>,
 }
 
 /// Reads what to subscribe to, and how.
@@ -323,6 +324,7 @@ pub(crate) fn subscription(
             "manual" => Ack::Manual,
             _ => return Err(out_of_range("ack", "'processed', 'received' or 'manual'")),
         },
+        user_properties: user_properties(arguments.user_properties.clone()),
     };
     Ok((filters, settings))
 }

@@ -198,3 +198,26 @@ async fn messages_for_two_subscriptions_are_acknowledged_once_both_are_done() {
     assert_eq!(read(&wide.inbox).await, "x");
     assert_eq!(peer.heard_ack().await, (AckKind::PubAck, 5));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscribe_carries_its_user_properties_each_time() {
+    for version in VERSIONS {
+        let stage = Stage::new("user-properties", version).await;
+        let (client, mut peer) = stage.pair(accepted()).await;
+        let settings = SubscriptionSettings {
+            user_properties: vec![("a".into(), "1".into())],
+            ..SubscriptionSettings::default()
+        };
+        let expected: &[_] = match version {
+            V5 => &settings.user_properties.clone()[..],
+            _ => &[],
+        };
+        let asked = client.subscribe(filter("s", QoS::AtMostOnce), settings);
+        let (subscription, subscribe) = tokio::join!(soon(asked), peer.grant());
+        let _subscription = subscription.unwrap();
+        assert_eq!(subscribe.user_properties, expected);
+        drop(peer);
+        let mut peer = stage.welcome(accepted()).await;
+        assert_eq!(peer.grant().await.user_properties, expected);
+    }
+}

@@ -45,7 +45,7 @@ fn a_first_sending_has_its_qos_no_dup_and_an_id_of_its_own() {
         }
         script
             .client
-            .subscribe(subscribe("a"), None, 99)
+            .subscribe(subscribe("a"), None, &[], 99)
             .expect("connected");
         let sent = script.sent();
         let mut taken = ids(&sent);
@@ -211,7 +211,12 @@ fn nothing_is_sent_behind_disconnect() {
             [Packet::Publish(_), Packet::Disconnect(_)]
         ));
         assert!(script.client.publish(message(QoS::AtMostOnce), 2).is_err());
-        assert!(script.client.subscribe(subscribe("a"), None, 3).is_err());
+        assert!(
+            script
+                .client
+                .subscribe(subscribe("a"), None, &[], 3)
+                .is_err()
+        );
         assert!(
             !script.deliver(QoS::AtLeastOnce, 1, false),
             "nor is anything heard"
@@ -234,7 +239,7 @@ fn a_full_window_holds_back_messages_and_nothing_else() {
     script.publish(QoS::AtMostOnce, 0);
     script
         .client
-        .subscribe(subscribe("a"), None, 4)
+        .subscribe(subscribe("a"), None, &[], 4)
         .expect("not held back");
     assert!(matches!(
         script.sent()[..],
@@ -344,7 +349,7 @@ fn subscribe_and_unsubscribe_have_their_flags() {
         let mut script = Script::connected(version, 100);
         script
             .client
-            .subscribe(subscribe("a"), None, 1)
+            .subscribe(subscribe("a"), None, &[], 1)
             .expect("connected");
         assert_eq!(script.bytes()[0], 0x82);
         script
@@ -391,7 +396,10 @@ fn a_badly_formed_filter_is_refused_before_it_is_sent() {
             }
             assert!(is_v5_only || TopicFilter::new(filter).is_err(), "{filter}");
             assert!(
-                script.client.subscribe(subscribe(filter), None, 1).is_err(),
+                script
+                    .client
+                    .subscribe(subscribe(filter), None, &[], 1)
+                    .is_err(),
                 "{filter}"
             );
         }
@@ -399,7 +407,7 @@ fn a_badly_formed_filter_is_refused_before_it_is_sent() {
         for filter in ["#", "a/#", "+", "a/+/b", "+/+/#"] {
             script
                 .client
-                .subscribe(subscribe(filter), None, 1)
+                .subscribe(subscribe(filter), None, &[], 1)
                 .expect(filter);
         }
         assert_eq!(script.sent().len(), 5);

@@ -7,7 +7,7 @@ use crate::client::dispatch::{Done, Key};
 use crate::client::inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 use crate::client::{ClientError, Resubscribe, Subscription, SubscriptionSettings};
 use crate::codec::{Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions};
-use crate::message::QoS;
+use crate::message::{QoS, UserProperty};
 use crate::session::Token;
 use bytestring::ByteString;
 use std::sync::{Arc, Weak};
@@ -19,6 +19,7 @@ const NOBODY: Token = 0;
 /// A subscription of this client, whatever the broker knows of it.
 pub(super) struct Subscribed {
     pub(super) filters: Vec<SubscribeFilter>,
+    user_properties: Vec<UserProperty>,
     /// Weak, so that the application lets go of a subscription by dropping it.
     pub(super) inbox: Weak<Inbox>,
     pub(super) stage: Stage,
@@ -46,9 +47,11 @@ impl Driver {
         reply: Reply<Subscription>,
     ) {
         let key = self.dispatch.free_key(self.last_key);
+        let user_properties = settings.user_properties.clone();
+        let token = Token::from(key.get());
         if let Err(error) =
             self.protocol
-                .subscribe(filters.clone(), Some(key), Token::from(key.get()))
+                .subscribe(filters.clone(), Some(key), &user_properties, token)
         {
             reply.send(Err(error));
             return;
@@ -64,6 +67,7 @@ impl Driver {
             key,
             Subscribed {
                 filters,
+                user_properties,
                 inbox: Arc::downgrade(&inbox),
                 stage: Stage::Asking { inbox, reply },
             },
@@ -171,7 +175,11 @@ impl Driver {
             Stage::Granted if !is_wanted_again => {}
             Stage::Asking { .. } | Stage::Granted => {
                 let filters = subscribed.filters.clone();
-                if let Err(error) = self.protocol.subscribe(filters, Some(key), token) {
+                let user_properties = &subscribed.user_properties;
+                if let Err(error) =
+                    self.protocol
+                        .subscribe(filters, Some(key), user_properties, token)
+                {
                     self.fail_subscription(key, error);
                 }
             }

@@ -4,7 +4,8 @@
 
 use super::{Asked, Protocol, State};
 use crate::client::ClientError;
-use crate::codec::{Packet, PacketId, Subscribe, SubscribeFilter, Unsubscribe};
+use crate::codec::{Packet, PacketId, ProtocolVersion, Subscribe, SubscribeFilter, Unsubscribe};
+use crate::message::UserProperty;
 use crate::session::Token;
 use bytestring::ByteString;
 use std::num::NonZeroU32;
@@ -19,6 +20,7 @@ impl Protocol {
         &mut self,
         filters: Vec<SubscribeFilter>,
         subscription_id: Option<NonZeroU32>,
+        user_properties: &[UserProperty],
         token: Token,
     ) -> Result<(), ClientError> {
         self.granted.check_subscribe(&filters)?;
@@ -31,7 +33,10 @@ impl Protocol {
             packet_id,
             filters,
             subscription_id: subscription_id.filter(|_| self.granted.subscription_ids),
-            user_properties: Vec::new(),
+            user_properties: match self.version {
+                ProtocolVersion::V5 => user_properties.to_vec(),
+                _ => Vec::new(),
+            },
         }));
         match sent {
             Ok(()) => {

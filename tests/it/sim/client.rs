@@ -168,6 +168,6 @@ impl Client {
             .chain([filter("sim/will", QoS::ExactlyOnce)])
             .collect();
         self.has_asked = true;
-        self.protocol.subscribe(filters, None, 0)
+        self.protocol.subscribe(filters, None, &[], 0)
     }
 }
