@@ -2,8 +2,8 @@
 //!
 //! [`Protocol`] outlives its connections: it keeps the [`Session`] and begins a connection with [`Protocol::connect`].
 //! Bytes come in through [`Protocol::receive`], one [`Event`] at a time, and go out through [`Protocol::outgoing`]. What
-//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`, SUBSCRIBE and UNSUBSCRIBE in `subscribe`. It queues nothing: a message that has no room
-//! now is the caller's to keep. Next: `driver`, which moves the bytes.
+//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`, SUBSCRIBE and UNSUBSCRIBE in `subscribe`. It
+//! queues nothing: a message that has no room now is the caller's to keep. Next: `driver`, which moves the bytes.
 //!
 //! | state | taken from the broker | left by |
 //! |---|---|---|
