@@ -76,6 +76,8 @@ async def test_a_subscription_that_ran_over_holds_back_no_other() -> None:
             small = await client.subscribe("small", qos=1, maxsize=2, overflow="error")
             for n in range(3):
                 await broker.publish("small", str(n), qos=1)
+            # Taken while they arrive, three messages need not overrun a queue of two.
+            await until(lambda: client.stats().messages_received == 3)
             with pytest.raises(rmqtt.QueueFull):
                 while True:
                     await small.get()
