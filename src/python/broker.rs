@@ -1,9 +1,9 @@
 //! The native half of `rmqtt.Broker`. It runs on the network's threads alone: a busy interpreter does not stall it.
 
 use super::bridge::{ForkSafe, Op, block_on, running_port, runtime};
-use super::client::version_text;
 use super::errors::{Failure, qos as qos_member};
 use super::message::PyMessage;
+use super::negotiated::version_text;
 use super::options::{self, LimitsArguments, PropertyArguments};
 use super::outcome::Outcome;
 use super::payload;

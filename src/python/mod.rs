@@ -13,6 +13,7 @@ mod codec;
 mod errors;
 mod events;
 mod message;
+mod negotiated;
 mod options;
 mod outcome;
 mod packets;

@@ -1,9 +1,12 @@
 //! What Python asks for, as the options of the rooms below. Only ranges and units are looked at here: Python's signatures
 //! have the types, the rooms the meaning.
 
+mod broker;
+
+pub(crate) use broker::{LimitsArguments, broker};
+
 use super::errors::{Failure, address_error};
 use super::payload;
-use crate::broker::{BrokerOptions, Limits};
 use crate::client::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
 use crate::codec::{ProtocolVersion, RetainHandling, SubscribeFilter, SubscriptionOptions, Will};
 use crate::message::{Message, MessageProperties, QoS, UserProperty};
@@ -342,72 +345,6 @@ fn overflow(text: &str) -> PyResult<Overflow> {
                 "None, 'wait', 'drop_oldest', 'drop_newest', 'latest' or 'error'",
             ));
         }
-    })
-}
-
-/// `rmqtt.Limits`.
-#[derive(FromPyObject)]
-pub(crate) struct LimitsArguments {
-    connections_max: usize,
-    connect_timeout: f64,
-    packet_size_max: usize,
-    control_packet_size_max: usize,
-    topic_levels_max: usize,
-    receive_maximum: u16,
-    in_flight_max: u16,
-    queue_messages_max: usize,
-    queue_bytes_max: usize,
-    sessions_max: usize,
-    session_expiry_max: Option<f64>,
-    subscriptions_max: usize,
-    retained_messages_max: usize,
-    retained_bytes_max: usize,
-    topic_alias_max: u16,
-    keep_alive_max: u16,
-}
-
-/// Reads the arguments of a broker.
-///
-/// # Errors
-/// `ValueError` naming the argument and its range.
-pub(crate) fn broker(
-    listeners: &[String],
-    allow_anonymous: bool,
-    limits: &LimitsArguments,
-) -> PyResult<BrokerOptions> {
-    if limits.receive_maximum == 0 || limits.in_flight_max == 0 {
-        return Err(out_of_range(
-            "limits.receive_maximum and limits.in_flight_max",
-            "1 to 65535",
-        ));
-    }
-    let session_expiry_max = limits.session_expiry_max.map_or(Ok(u32::MAX), |ceiling| {
-        seconds_u32("limits.session_expiry_max", ceiling)
-    })?;
-    Ok(BrokerOptions {
-        listeners: listeners
-            .iter()
-            .map(|url| address(url))
-            .collect::<PyResult<_>>()?,
-        allow_anonymous,
-        limits: Limits {
-            connections_max: limits.connections_max,
-            connect_timeout: duration("limits.connect_timeout", limits.connect_timeout)?,
-            packet_size_max: limits.packet_size_max,
-            control_packet_size_max: limits.control_packet_size_max,
-            topic_levels_max: limits.topic_levels_max,
-            receive_maximum: limits.receive_maximum,
-            in_flight_max: limits.in_flight_max,
-            queue_messages_max: limits.queue_messages_max,
-            queue_bytes_max: limits.queue_bytes_max,
-            sessions_max: limits.sessions_max,
-            session_expiry_max,
-            subscriptions_max: limits.subscriptions_max,
-            retained_messages_max: limits.retained_messages_max,
-            retained_bytes_max: limits.retained_bytes_max,
-            topic_alias_max: limits.topic_alias_max,
-            keep_alive_max: limits.keep_alive_max,
-        },
     })
 }
 

@@ -1,7 +1,7 @@
 //! What an operation can come to, before it is a Python value.
 
-use super::client::negotiated_fields;
 use super::errors::{Failure, pairs, reason_code};
+use super::negotiated::negotiated_fields;
 use crate::client::{Event, Published};
 use crate::codec::ReasonCode;
 use pyo3::IntoPyObjectExt;

@@ -1,0 +1,179 @@
+//! From nothing to a connection that the broker has accepted: the first one, and every one after a cut.
+
+use super::backoff::is_terminal;
+use super::{Driver, EARLY, LAST_WORDS, now, pipe, random_share};
+use crate::client::commands::Queue;
+use crate::client::protocol::Event as Heard;
+use crate::client::{ClientError, Event, Negotiated};
+use crate::codec::ConnAck;
+use crate::message::Message;
+use crate::session::Token;
+use crate::transport::Stream;
+use bytes::BytesMut;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::time::{sleep, sleep_until, timeout};
+
+impl Driver {
+    /// Makes the first connection. Dropping the future gives up, and leaves the client as it was.
+    pub(in crate::client) async fn first(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        loop {
+            let queue = Arc::clone(&self.queue);
+            let attempt = tokio::select! {
+                attempt = self.establish() => attempt,
+                () = queue.ended() => return Err(ClientError::Closed),
+            };
+            let error = match attempt {
+                Ok(connected) => {
+                    // From here on the end of this driver is the end of the client, also when its task never gets to run.
+                    self.is_running = true;
+                    return Ok(connected);
+                }
+                Err(error) => error,
+            };
+            if is_terminal(&error) || !self.backoff.retries_first() {
+                return Err(error);
+            }
+            let Some(delay) = self.backoff.next(random_share()) else {
+                return Err(error);
+            };
+            self.tell(Event::Disconnected {
+                error,
+                retry_in: Some(delay),
+            });
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = queue.ended() => return Err(ClientError::Closed),
+            }
+        }
+    }
+
+    /// Tries until there is a connection, or no more tries, or a reason not to, or a request to close.
+    pub(super) async fn come_back(&mut self, error: ClientError) -> Result<Stream, ClientError> {
+        let queue = Arc::clone(&self.queue);
+        let close_by = self.close_by;
+        tokio::select! {
+            outcome = self.try_again(error) => outcome,
+            () = stop(&queue, close_by) => Err(ClientError::Closed),
+        }
+    }
+
+    async fn try_again(&mut self, error: ClientError) -> Result<Stream, ClientError> {
+        let mut error = error;
+        loop {
+            if is_terminal(&error) {
+                return Err(error);
+            }
+            let Some(delay) = self.backoff.next(random_share()) else {
+                return Err(error);
+            };
+            self.tell(Event::Disconnected {
+                error,
+                retry_in: Some(delay),
+            });
+            sleep(delay).await;
+            match self.establish().await {
+                Ok((stream, _)) => return Ok(stream),
+                Err(failure) => error = failure,
+            }
+            self.protocol.connection_lost();
+        }
+    }
+
+    /// One connection, up to the broker's consent; a second one when it refuses MQTT 5 and we may fall back.
+    async fn establish(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        let limit = self.options.connect_timeout;
+        let attempt = async {
+            loop {
+                match self.handshake().await {
+                    Err(error) if self.protocol.fall_back(&error) => {}
+                    outcome => return outcome,
+                }
+            }
+        };
+        let timed_out = ClientError::TimedOut {
+            what: "connecting",
+            seconds: limit.as_secs(),
+        };
+        timeout(limit, attempt).await.unwrap_or(Err(timed_out))
+    }
+
+    async fn handshake(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        let address = self.options.address.clone();
+        let mut stream =
+            Stream::connect(&address)
+                .await
+                .map_err(|error| ClientError::ConnectFailed {
+                    address: address.to_string(),
+                    cause: error.to_string(),
+                })?;
+        self.input = BytesMut::new();
+        self.queue.take(&mut self.work, &self.stats);
+        self.leave_without_connection();
+        self.protocol.connect(now())?;
+        loop {
+            let came = self.exchange_bytes(&mut stream, None).await;
+            if matches!(came, Ok(came) if came.read == 0) {
+                continue;
+            }
+            match self.protocol.receive(&mut self.input, now()) {
+                Ok(Some(Heard::Connected { connack, lost })) => {
+                    let negotiated = self.on_connected(*connack, lost);
+                    return Ok((stream, negotiated));
+                }
+                // A broker may refuse a large CONNECT and close before all of it is written.
+                Ok(_) => drop(came?),
+                Err(error) => {
+                    pipe::finish(&mut stream, self.protocol.outgoing(), LAST_WORDS).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn on_connected(
+        &mut self,
+        connack: ConnAck,
+        lost: Vec<(Token, Option<Message>)>,
+    ) -> Negotiated {
+        let session_present = connack.session_present;
+        let is_first = self.stats.connects == 0;
+        self.stats.connects += 1;
+        let negotiated = Negotiated {
+            version: self.protocol.version(),
+            client_id: self.protocol.client_id().to_owned(),
+            session_present,
+            keep_alive: self.protocol.keep_alive(&connack),
+            connack,
+        };
+        self.queue
+            .online(negotiated.clone(), *self.protocol.granted());
+        self.tell(Event::Connected(negotiated.clone()));
+        if !is_first && !session_present && (self.is_session_kept() || !lost.is_empty()) {
+            self.tell(Event::SessionLost);
+        }
+        if is_first && session_present {
+            self.early_until = Some(now() + EARLY);
+        }
+        self.dispatch.begin(session_present);
+        self.send_as_new(lost);
+        self.restore_subscriptions(session_present);
+        negotiated
+    }
+
+    fn is_session_kept(&self) -> bool {
+        self.options.session_expiry > 0 || !self.options.clean_start
+    }
+}
+
+/// Waits for a request to close that cannot be met by connecting first.
+async fn stop(queue: &Queue, close_by: Option<Instant>) {
+    let late = async {
+        let limit = queue.asked_to_drain().await;
+        sleep_until(close_by.unwrap_or_else(|| now() + limit).into()).await;
+    };
+    tokio::select! {
+        () = queue.asked_to_stop() => {}
+        () = late => {}
+    }
+}
