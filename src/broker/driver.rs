@@ -6,8 +6,8 @@
 mod connection;
 mod pipe;
 
+use crate::broker::bell::Bell;
 use crate::broker::hub::{Batch, Hub};
-use crate::broker::outbox::Bell;
 use crate::broker::{BrokerError, BrokerOptions};
 use crate::codec::ReasonCode;
 use crate::message::Message;

@@ -8,7 +8,8 @@ mod core;
 mod inspect;
 
 use self::core::{Aftermath, Core};
-use crate::broker::outbox::{Bell, Letter, Outbox, Pressure};
+use crate::broker::bell::Bell;
+use crate::broker::outbox::{Letter, Outbox, Pressure};
 use crate::broker::protocol::{Delivery, FilterRequest, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
 use crate::broker::router::{Route, Routes, SessionKey};

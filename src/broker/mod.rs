@@ -2,8 +2,10 @@
 //!
 //! [`Broker`] is the handle. One connection's state machine without sockets or clock is `protocol`; who gets a message is
 //! `router` with `subscriptions` and `retained`; client ids, sessions and wills are `registry`; a session's delivery queue
-//! is `outbox`; what connections share, and the only locks, is `hub`; the tasks that move bytes are `driver`.
+//! is `outbox`, what wakes its connection is `bell`; what connections share is `hub`; the tasks that move bytes are
+//! `driver`. Locks are in `hub`, `outbox` and `bell` only.
 
+pub mod bell;
 mod driver;
 mod error;
 pub mod hub;

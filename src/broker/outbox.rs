@@ -1,4 +1,4 @@
-//! A session's delivery queue, and the bell that wakes a connection.
+//! A session's delivery queue.
 //!
 //! Owns what waits for one session: its bounds, what is dropped, who is woken. It sends nothing: the session's connection
 //! takes from it what its window has room for. One small lock of its own, never held while another is taken.
@@ -24,16 +24,15 @@
 //! consumer costs its publishers at most [`GRACE`], and memory about twice the bound and one message per publisher.
 
 use crate::broker::Limits;
+use crate::broker::bell::{Bell, ring_all};
 use crate::broker::protocol::{Delivery, Room};
 use crate::broker::retained::expiry;
 use crate::broker::router::{RetainedCursor, Route};
-use crate::codec::ReasonCode;
 use crate::message::{Message, QoS};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// How long a connected client's queue may stay full before its connection is ended.
@@ -47,55 +46,6 @@ const BACKLOG: usize = 64;
 
 /// Retained messages are fetched in slices, only while less than this waits.
 const RETAINED_LOW: usize = 64;
-
-/// Wakes one connection, and tells it to go.
-#[derive(Debug, Default)]
-pub struct Bell(Mutex<BellState>);
-
-#[derive(Debug, Default)]
-struct BellState {
-    rung: bool,
-    told_to_go: Option<ReasonCode>,
-    waker: Option<Waker>,
-}
-
-impl Bell {
-    /// Wakes the connection.
-    pub fn ring(&self) {
-        let waker = {
-            let mut state = self.0.lock();
-            state.rung = true;
-            state.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Tells the connection to go. The first reason counts.
-    pub fn tell_to_go(&self, reason: ReasonCode) {
-        self.0.lock().told_to_go.get_or_insert(reason);
-        self.ring();
-    }
-
-    /// Why the connection has to go, if it has been told to.
-    pub fn told_to_go(&self) -> Option<ReasonCode> {
-        self.0.lock().told_to_go
-    }
-
-    /// Whether it was rung since the last time; if not, `waker` is called when it is.
-    pub fn answer(&self, waker: &Waker) -> bool {
-        let mut state = self.0.lock();
-        if std::mem::take(&mut state.rung) {
-            return true;
-        }
-        match &mut state.waker {
-            Some(old) => old.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-        false
-    }
-}
 
 /// What a publisher has to do after its message was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -487,11 +437,5 @@ impl Outbox {
         let messages = state.count().saturating_mul(4) / self.messages_max.max(1);
         let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
         messages.max(bytes)
-    }
-}
-
-fn ring_all(bells: &[Arc<Bell>]) {
-    for bell in bells {
-        bell.ring();
     }
 }

@@ -69,7 +69,8 @@ const RESERVED: [(&str, &[&str]); 9] = [
 ];
 
 /// Where there are locks: one at a time, never across a call out.
-const LOCKS: [&str; 9] = [
+const LOCKS: [&str; 10] = [
+    "broker/bell",
     "broker/hub",
     "broker/outbox",
     "broker/mod.rs",

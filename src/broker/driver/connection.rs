@@ -6,8 +6,9 @@
 use super::now;
 use super::pipe::Pipe;
 use crate::broker::ClientInfo;
+use crate::broker::bell::Bell;
 use crate::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome, Published};
-use crate::broker::outbox::{Bell, GRACE, Outbox, Pressure};
+use crate::broker::outbox::{GRACE, Outbox, Pressure};
 use crate::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use crate::codec::{Connect, PacketId, ReasonCode};

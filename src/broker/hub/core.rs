@@ -1,7 +1,8 @@
 //! What the hub guards: plain data, changed only under its lock and asking for nothing.
 
 use super::{Arrival, Attached};
-use crate::broker::outbox::{Bell, Outbox};
+use crate::broker::bell::Bell;
+use crate::broker::outbox::Outbox;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
 use crate::broker::router::{Route, Router, Routes, SessionKey};
 use crate::broker::{ClientInfo, Limits, SessionInfo};
