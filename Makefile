@@ -22,7 +22,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz laws spec sim mosquitto clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz laws spec spec-update sim mosquitto clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -114,8 +114,11 @@ fuzz: ## the codec and the topics under libFuzzer (SECONDS_EACH=60; needs cargo-
 laws: ## the codec's property tests, with many more cases (CASES=50000)
 	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it wire::
 
-spec: ## every numbered statement of the standards, with its tests and the code that obeys it
-	RMQTT_SPEC_MATRIX=1 $(CARGO) test --locked --test it spec:: -- --nocapture
+spec: ## every statement of the standards, with its tests and the code that obeys it
+	@RMQTT_SPEC_MATRIX=1 $(CARGO) test --quiet --locked --test it spec::every -- --nocapture
+
+spec-update: ## write docs/conformance.md anew
+	RMQTT_SPEC_UPDATE=1 $(CARGO) test --quiet --locked --test it spec::
 
 sim: ## the seeded suites, with many more seeds (SEEDS=20000; RMQTT_SEED=n replays one)
 	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: sim::
