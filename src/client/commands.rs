@@ -4,14 +4,17 @@
 //! short lock, never held across a wait or a call out; the task is woken at most once for each time it looks.
 //! Next: `driver`, which takes from here.
 
+mod work;
+
+pub(super) use work::{Command, Outgoing, Reply, Work};
+
 use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;
 use super::protocol::Granted;
 use super::{
-    ClientError, ClientOptions, ClientStats, Close, Done, Event, Negotiated, Published,
-    Subscription, SubscriptionSettings, TryPublish,
+    ClientError, ClientOptions, ClientStats, Close, Done, Event, Negotiated, Published, TryPublish,
 };
-use crate::codec::{ReasonCode, SubscribeFilter};
+use crate::codec::ReasonCode;
 use crate::message::{Message, QoS};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -24,70 +27,6 @@ const EVENTS_MAX: usize = 256;
 const COMMANDS_MAX: usize = 65_535;
 /// What a queued message costs beside its own bytes.
 const MESSAGE_OVERHEAD: usize = 64;
-
-/// Answers one operation exactly once: when it goes away unused, by [`ClientError::Closed`].
-pub(super) struct Reply<T>(Option<Done<T>>);
-
-impl<T> Reply<T> {
-    pub(super) fn new(done: Option<Done<T>>) -> Self {
-        Self(done)
-    }
-
-    pub(super) fn is_wanted(&self) -> bool {
-        self.0.as_ref().is_none_or(|done| done.is_wanted())
-    }
-
-    /// Calls out: never under a lock.
-    pub(super) fn send(mut self, outcome: Result<T, ClientError>) {
-        if let Some(done) = self.0.take() {
-            done.answer(outcome);
-        }
-    }
-}
-
-impl<T> Drop for Reply<T> {
-    fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
-            done.answer(Err(ClientError::Closed));
-        }
-    }
-}
-
-/// A message on its way out.
-pub(super) struct Outgoing {
-    pub(super) message: Message,
-    pub(super) size: usize,
-    /// Its place in the order of publishing, from 1.
-    pub(super) number: u64,
-    pub(super) reply: Reply<Published>,
-}
-
-/// An operation that is no message.
-pub(super) enum Command {
-    Subscribe {
-        filters: Vec<SubscribeFilter>,
-        settings: SubscriptionSettings,
-        reply: Reply<Subscription>,
-    },
-    Unsubscribe {
-        key: Key,
-        reply: Reply<()>,
-    },
-    /// Nobody holds this subscription's inbox any more.
-    Dropped(Key),
-    /// What this subscription owes will never be processed.
-    Abandoned(Key),
-    Drain(Reply<()>),
-}
-
-/// What the task took over, in the order it was put in.
-#[derive(Default)]
-pub(super) struct Work {
-    pub(super) publishes: VecDeque<Outgoing>,
-    /// Each with the number of messages ever put in before it.
-    pub(super) commands: VecDeque<(u64, Command)>,
-    pub(super) processed: Vec<(Key, DeliveryReceipt, ReasonCode)>,
-}
 
 /// Where the client is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -461,18 +400,6 @@ impl State {
         self.messages = 0;
         self.bytes = 0;
         std::mem::take(&mut self.work)
-    }
-}
-
-impl Command {
-    pub(super) fn refuse(self, error: &ClientError) {
-        match self {
-            Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
-            Self::Unsubscribe { reply, .. } | Self::Drain(reply) => {
-                reply.send(Err(error.clone()));
-            }
-            Self::Dropped(_) | Self::Abandoned(_) => {}
-        }
     }
 }
 

@@ -1,0 +1,84 @@
+//! What is handed to the client's task: messages, operations, and who waits for the outcome of each.
+
+use crate::client::dispatch::Key;
+use crate::client::inbox::DeliveryReceipt;
+use crate::client::{ClientError, Done, Published, Subscription, SubscriptionSettings};
+use crate::codec::{ReasonCode, SubscribeFilter};
+use crate::message::Message;
+use std::collections::VecDeque;
+
+/// Answers one operation exactly once: when it goes away unused, by [`ClientError::Closed`].
+pub(in crate::client) struct Reply<T>(Option<Done<T>>);
+
+impl<T> Reply<T> {
+    pub(in crate::client) fn new(done: Option<Done<T>>) -> Self {
+        Self(done)
+    }
+
+    pub(in crate::client) fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_none_or(|done| done.is_wanted())
+    }
+
+    /// Calls out: never under a lock.
+    pub(in crate::client) fn send(mut self, outcome: Result<T, ClientError>) {
+        if let Some(done) = self.0.take() {
+            done.answer(outcome);
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done.answer(Err(ClientError::Closed));
+        }
+    }
+}
+
+/// A message on its way out.
+pub(in crate::client) struct Outgoing {
+    pub(in crate::client) message: Message,
+    pub(in crate::client) size: usize,
+    /// Its place in the order of publishing, from 1.
+    pub(in crate::client) number: u64,
+    pub(in crate::client) reply: Reply<Published>,
+}
+
+/// An operation that is no message.
+pub(in crate::client) enum Command {
+    Subscribe {
+        filters: Vec<SubscribeFilter>,
+        settings: SubscriptionSettings,
+        reply: Reply<Subscription>,
+    },
+    Unsubscribe {
+        key: Key,
+        reply: Reply<()>,
+    },
+    /// Nobody holds this subscription's inbox any more.
+    Dropped(Key),
+    /// What this subscription owes will never be processed.
+    Abandoned(Key),
+    Drain(Reply<()>),
+}
+
+/// What the task took over, in the order it was put in.
+#[derive(Default)]
+pub(in crate::client) struct Work {
+    pub(in crate::client) publishes: VecDeque<Outgoing>,
+    /// Each with the number of messages ever put in before it.
+    pub(in crate::client) commands: VecDeque<(u64, Command)>,
+    pub(in crate::client) processed: Vec<(Key, DeliveryReceipt, ReasonCode)>,
+}
+
+impl Command {
+    pub(in crate::client) fn refuse(self, error: &ClientError) {
+        match self {
+            Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
+            Self::Unsubscribe { reply, .. } | Self::Drain(reply) => {
+                reply.send(Err(error.clone()));
+            }
+            Self::Dropped(_) | Self::Abandoned(_) => {}
+        }
+    }
+}
