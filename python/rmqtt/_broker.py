@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rmqtt._client import Client
 from rmqtt._rmqtt import NativeBroker
-from rmqtt._types import BrokerStats, ClientInfo, Limits, SessionInfo
+from rmqtt._types import BrokerStats, ClientInfo, Features, Limits, SessionInfo
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -36,13 +36,21 @@ class Broker:
         for clients in this process. Without any: ``mqtt://127.0.0.1:1883``.
     limits
         The bounds.
+    features
+        What it has of MQTT.
+    response_information
+        Told to clients of MQTT 5 that ask for it: where answers to their requests may be published, such as
+        ``"reply/{client_id}"``. ``{client_id}`` stands for the client's id; who has an id that could not be one level
+        of a topic is told nothing then.
+    validate_payloads
+        Refuse messages whose payload is said to be UTF-8 (MQTT 5) and is not.
     allow_anonymous
         Listen on other addresses than loopback although nobody is asked who they are.
 
     Raises
     ------
     ValueError
-        A listener is no address, or a limit is out of its range.
+        A listener is no address, or a limit or feature is out of its range.
 
     Examples
     --------
@@ -58,10 +66,18 @@ class Broker:
         self,
         *listeners: str,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        features: Features = Features(),  # noqa: B008 - frozen
+        response_information: str | None = None,
+        validate_payloads: bool = True,
         allow_anonymous: bool | None = None,
     ) -> None:
         self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
-        self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits)
+        terms = {
+            "features": features,
+            "response_information": response_information,
+            "validate_payloads": validate_payloads,
+        }
+        self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits, terms)
 
     async def serve(self) -> None:
         """Start, and run until cancelled; then stop, giving what is on its way out a second.

@@ -255,6 +255,28 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Features:
+    """What a broker has of MQTT. Clients of MQTT 5 are told what is missing; who asks for it all the same is refused.
+
+    Examples
+    --------
+    >>> Features(maximum_qos=1, retain=False).wildcard_subscriptions
+    True
+    """
+
+    #: The highest QoS that is taken and granted.
+    maximum_qos: QoSLike = 2
+    #: Whether messages are retained.
+    retain: bool = True
+    #: Whether filters may have wildcards.
+    wildcard_subscriptions: bool = True
+    #: Whether subscriptions may have identifiers (MQTT 5).
+    subscription_identifiers: bool = True
+    #: Whether subscriptions may be shared.
+    shared_subscriptions: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Negotiated:
     """What the broker granted at the latest connection. Absent limits are filled with what their absence means."""
 

@@ -8,7 +8,8 @@ mod pipe;
 
 use crate::broker::bell::Bell;
 use crate::broker::hub::{Batch, Hub};
-use crate::broker::{BrokerError, BrokerOptions};
+use crate::broker::protocol::Protocol;
+use crate::broker::{BrokerError, BrokerOptions, Terms};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::transport::{Address, Listener, Stream};
@@ -94,6 +95,9 @@ impl Server {
         if !self.is_running() {
             return Err(BrokerError::NotRunning);
         }
+        if message.retain && !self.options.terms.features.retain {
+            return Err(BrokerError::RetainUnavailable);
+        }
         let mut batch = Batch::default();
         let published = self.hub.publish(message, None, &mut batch, now());
         batch.finish();
@@ -119,6 +123,7 @@ impl Server {
         for listener in listeners {
             let doors = Doors {
                 hub: Arc::clone(&self.hub),
+                terms: self.options.terms.clone(),
                 open: Arc::clone(&self.open),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
@@ -161,6 +166,13 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
             )));
         }
     }
+    if let Some(text) = &options.terms.response_information
+        && (text.len() > usize::from(u16::MAX) || text.contains('\0'))
+    {
+        return Err(BrokerError::Options(
+            "response_information must be at most 65535 bytes, without NUL".to_owned(),
+        ));
+    }
     let limits = &options.limits;
     let must_be_positive = [
         ("receive_maximum", usize::from(limits.receive_maximum)),
@@ -202,6 +214,7 @@ async fn bind(address: &Address) -> Result<(Listener, Address), BrokerError> {
 /// One listener and the connections that came through it.
 struct Doors {
     hub: Arc<Hub>,
+    terms: Terms,
     /// Connections of all listeners.
     open: Arc<AtomicUsize>,
     connections: JoinSet<()>,
@@ -245,8 +258,11 @@ impl Doors {
             return;
         };
         let bell = Arc::new(Bell::default());
-        let mut connection =
-            Connection::new(stream, Arc::clone(&self.hub), Arc::clone(&bell), now());
+        let now = now();
+        let limits = Arc::clone(self.hub.limits());
+        let protocol = Protocol::new(limits, now).with_terms(self.terms.clone());
+        let hub = Arc::clone(&self.hub);
+        let mut connection = Connection::new(stream, protocol, hub, Arc::clone(&bell), now);
         let task = self.connections.spawn(async move {
             let _place = place;
             connection.run().await;

@@ -27,6 +27,9 @@ pub enum BrokerError {
     /// Used while not running.
     #[error("the broker is not running")]
     NotRunning,
+    /// Something was to be retained, by a broker whose features leave that out.
+    #[error("this broker retains no messages")]
+    RetainUnavailable,
     /// The store of retained messages has no room.
     #[error("the store of retained messages is full: {limit}")]
     RetainedFull {

@@ -19,7 +19,7 @@ pub mod stats;
 pub mod subscriptions;
 
 pub use error::BrokerError;
-pub use options::{BrokerOptions, Limits};
+pub use options::{BrokerOptions, Features, Limits, Terms};
 
 use crate::codec::ReasonCode;
 use crate::message::Message;

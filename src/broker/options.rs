@@ -1,6 +1,8 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
+use crate::message::QoS;
 use crate::transport::Address;
+use bytestring::ByteString;
 use std::time::Duration;
 
 /// How a broker listens and what it grants.
@@ -12,6 +14,8 @@ pub struct BrokerOptions {
     pub allow_anonymous: bool,
     /// Bounds.
     pub limits: Limits,
+    /// What is offered within them.
+    pub terms: Terms,
 }
 
 impl Default for BrokerOptions {
@@ -23,6 +27,60 @@ impl Default for BrokerOptions {
             }],
             allow_anonymous: false,
             limits: Limits::default(),
+            terms: Terms::default(),
+        }
+    }
+}
+
+/// What a broker offers beside its limits, and how strict it is: every connection knows these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// What there is of the standard.
+    pub features: Features,
+    /// Told to MQTT 5 clients that ask for it: where answers to their requests may be published. `{client_id}` in it
+    /// stands for the client's id.
+    pub response_information: Option<ByteString>,
+    /// Whether a payload that is said to be UTF-8 (MQTT 5) has to be.
+    pub validates_payloads: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            features: Features::default(),
+            response_information: None,
+            validates_payloads: true,
+        }
+    }
+}
+
+/// What a broker may do without. MQTT 5 clients are told in CONNACK, and nobody gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the standard"
+)]
+pub struct Features {
+    /// The highest QoS that is taken and granted.
+    pub maximum_qos: QoS,
+    /// Whether messages are retained.
+    pub retain: bool,
+    /// Whether filters may have wildcards.
+    pub wildcard_subscriptions: bool,
+    /// Whether subscriptions may have identifiers (MQTT 5).
+    pub subscription_identifiers: bool,
+    /// Whether subscriptions may be shared.
+    pub shared_subscriptions: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            maximum_qos: QoS::ExactlyOnce,
+            retain: true,
+            wildcard_subscriptions: true,
+            subscription_identifiers: true,
+            shared_subscriptions: true,
         }
     }
 }

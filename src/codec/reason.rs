@@ -183,7 +183,11 @@ impl ReasonCode {
             Self::UnsupportedProtocolVersion => 1,
             Self::ClientIdentifierNotValid => 2,
             Self::BadUserNameOrPassword | Self::BadAuthenticationMethod => 4,
-            Self::NotAuthorized | Self::Banned => 5,
+            // What will not change by waiting is better not said with a code that asks to come again.
+            Self::NotAuthorized
+            | Self::Banned
+            | Self::QoSNotSupported
+            | Self::RetainNotSupported => 5,
             _ => 3,
         }
     }

@@ -4,7 +4,7 @@ use super::bridge::{ForkSafe, Op, block_on, running_port, runtime};
 use super::errors::{Failure, qos as qos_member};
 use super::message::PyMessage;
 use super::negotiated::version_text;
-use super::options::{self, LimitsArguments, PropertyArguments};
+use super::options::{self, LimitsArguments, PropertyArguments, TermsArguments};
 use super::outcome::Outcome;
 use super::payload;
 use crate::broker::Broker;
@@ -34,8 +34,9 @@ impl NativeBroker {
         listeners: Vec<String>,
         allow_anonymous: bool,
         limits: LimitsArguments,
+        terms: TermsArguments,
     ) -> PyResult<Self> {
-        let options = options::broker(&listeners, allow_anonymous, &limits)?;
+        let options = options::broker(&listeners, allow_anonymous, &limits, terms)?;
         Ok(Self {
             broker: ForkSafe::new(Broker::new(options)),
         })

@@ -203,7 +203,9 @@ fn broker_error<'py>(
                 .into_bound(py)
                 .into_any());
         }
-        BrokerError::AlreadyRunning | BrokerError::NotRunning => "BrokerError",
+        BrokerError::AlreadyRunning | BrokerError::NotRunning | BrokerError::RetainUnavailable => {
+            "BrokerError"
+        }
         BrokerError::RetainedFull { .. } => "StorageError",
     };
     exception(py, name, &message, fields)

@@ -75,8 +75,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, hub: Arc<Hub>, bell: Arc<Bell>, now: Instant) -> Self {
-        let protocol = Protocol::new(Arc::clone(hub.limits()), now);
+    /// `protocol` is one of which nothing has been heard yet.
+    pub(super) fn new(
+        stream: Stream,
+        protocol: Protocol,
+        hub: Arc<Hub>,
+        bell: Arc<Bell>,
+        now: Instant,
+    ) -> Self {
         let sleeps_until = protocol.next_timeout().unwrap_or(now);
         Self {
             pipe: Pipe::new(stream),

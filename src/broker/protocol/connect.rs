@@ -4,11 +4,15 @@ use super::{Event, Phase, Protocol, ProtocolError, announces_connect, is_reserve
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
 };
+use crate::message::{Message, QoS};
 use crate::session::{Session, Silence};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::{Duration, Instant};
+
+/// What stands for the client's id in the response information.
+const CLIENT_ID: &str = "{client_id}";
 
 /// What [`Protocol::accept`] needs to know from those who remember sessions.
 #[derive(Debug, Default)]
@@ -88,12 +92,26 @@ impl Protocol {
         if connect.properties.authentication_method.is_some() {
             return Some(ReasonCode::BadAuthenticationMethod);
         }
-        let topic = &connect.will.as_ref()?.message.topic;
-        if is_reserved(topic) {
+        self.objection_to_will(&connect.will.as_ref()?.message)
+    }
+
+    fn objection_to_will(&self, will: &Message) -> Option<ReasonCode> {
+        if is_reserved(&will.topic) {
             return Some(ReasonCode::NotAuthorized);
         }
-        (!levels_within(topic.as_str(), self.limits.topic_levels_max))
-            .then_some(ReasonCode::TopicNameInvalid)
+        if !levels_within(will.topic.as_str(), self.limits.topic_levels_max) {
+            return Some(ReasonCode::TopicNameInvalid);
+        }
+        // spec(5): MQTT-3.2.2-12
+        if will.qos > self.terms.features.maximum_qos {
+            return Some(ReasonCode::QoSNotSupported);
+        }
+        // spec(5): MQTT-3.2.2-13
+        if will.retain && !self.terms.features.retain {
+            return Some(ReasonCode::RetainNotSupported);
+        }
+        self.is_false_text(will)
+            .then_some(ReasonCode::PayloadFormatInvalid)
     }
 
     /// How long the session will outlive the connection, in seconds; `u32::MAX`: for ever.
@@ -124,6 +142,9 @@ impl Protocol {
         let mut properties = ConnAckProperties::default();
         if is_v5 {
             properties = self.promises(&connect);
+            let client_id = accept.assigned_client_id.as_ref();
+            properties.response_information =
+                self.response_information(&connect, client_id.unwrap_or(&connect.client_id));
             properties.assigned_client_identifier = accept.assigned_client_id;
             // spec(5): MQTT-3.1.2-21, MQTT-3.2.2-21
             properties.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
@@ -194,6 +215,8 @@ impl Protocol {
 
     fn promises(&self, connect: &Connect) -> ConnAckProperties {
         let limits = &self.limits;
+        let features = &self.terms.features;
+        let unavailable = |is_available: bool| (!is_available).then_some(false);
         let asked = connect.properties.session_expiry_interval.unwrap_or(0);
         ConnAckProperties {
             session_expiry_interval: (asked != self.session_expiry_interval)
@@ -203,17 +226,42 @@ impl Protocol {
                 .ok()
                 .and_then(NonZeroU32::new),
             topic_alias_maximum: (limits.topic_alias_max > 0).then_some(limits.topic_alias_max),
+            // spec(5): MQTT-3.2.2-9
+            maximum_qos: Some(features.maximum_qos).filter(|qos| *qos < QoS::ExactlyOnce),
+            retain_available: unavailable(features.retain),
+            wildcard_subscription_available: unavailable(features.wildcard_subscriptions),
+            subscription_identifiers_available: unavailable(features.subscription_identifiers),
             shared_subscription_available: Some(false),
             ..ConnAckProperties::default()
         }
     }
 
+    /// Where this client may ask for answers to be published, if it wants to know. An id that would be several levels, or
+    /// no part of a topic at all, cannot stand in one.
+    // spec(5): MQTT-3.1.2-28
+    fn response_information(&self, connect: &Connect, client_id: &str) -> Option<ByteString> {
+        let is_asked_for = connect.properties.request_response_information == Some(true);
+        let text = self.terms.response_information.as_ref()?;
+        if !is_asked_for || !text.contains(CLIENT_ID) {
+            return is_asked_for.then(|| text.clone());
+        }
+        if client_id.contains(['/', '+', '#']) {
+            return None;
+        }
+        let filled = text.replace(CLIENT_ID, client_id);
+        u16::try_from(filled.len()).is_ok().then(|| filled.into())
+    }
+
     /// A client may take packets too small for all we would like to say. What it can do without goes first.
     fn leave_out_what_does_not_fit(&self, connack: &mut Packet) {
-        let leave_out: [fn(&mut ConnAckProperties); 4] = [
+        let leave_out: [fn(&mut ConnAckProperties); 8] = [
+            |properties| properties.response_information = None,
             |properties| properties.maximum_packet_size = None,
             |properties| properties.topic_alias_maximum = None,
             |properties| properties.shared_subscription_available = None,
+            |properties| properties.subscription_identifiers_available = None,
+            |properties| properties.wildcard_subscription_available = None,
+            |properties| properties.retain_available = None,
             |properties| properties.receive_maximum = None,
         ];
         for leave_out in leave_out {

@@ -13,7 +13,7 @@ pub use connect::Accept;
 pub use publish::{Delivered, Delivery, Room};
 pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
 
-use crate::broker::Limits;
+use crate::broker::{Limits, Terms};
 use crate::codec::{
     self, Connect, DecodeError, Disconnect, Packet, PacketId, PacketType, ProtocolVersion,
     ReasonCode, SendBuffer,
@@ -118,6 +118,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Protocol {
     limits: Arc<Limits>,
+    terms: Terms,
     decode_limits: codec::Limits,
     phase: Phase,
     version: ProtocolVersion,
@@ -152,7 +153,14 @@ impl Protocol {
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
             limits,
+            terms: Terms::default(),
         }
+    }
+
+    /// With other terms than the default ones.
+    #[must_use]
+    pub fn with_terms(self, terms: Terms) -> Self {
+        Self { terms, ..self }
     }
 
     /// What the peer speaks; 3.1.1 until its CONNECT has been read.

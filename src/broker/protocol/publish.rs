@@ -59,6 +59,7 @@ impl Protocol {
                 "MQTT-3.3.4-6",
             ));
         }
+        self.check_features(&publish.message)?;
         self.resolve_alias(&mut publish)?;
         let receipt = self.session.inbound.on_publish(&publish)?;
         if receipt == Receipt::Duplicate {
@@ -77,6 +78,34 @@ impl Protocol {
             message: publish.message,
             packet_id: publish.packet_id,
         }))
+    }
+
+    /// What this broker does without. Version 3.1.1 has no answer for it but the end of the connection: an acknowledgement
+    /// would promise what is not kept.
+    fn check_features(&self, message: &Message) -> Result<(), ProtocolError> {
+        let features = &self.terms.features;
+        if message.qos > features.maximum_qos {
+            return Err(refusal(
+                "a QoS above the maximum of this broker",
+                "section 3.2.2.3.4",
+                ReasonCode::QoSNotSupported,
+            ));
+        }
+        if message.retain && !features.retain {
+            return Err(refusal(
+                "a message to be retained, which this broker does not do",
+                "section 3.2.2.3.5",
+                ReasonCode::RetainNotSupported,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the payload is said to be UTF-8 and is not, and that matters here.
+    pub(super) fn is_false_text(&self, message: &Message) -> bool {
+        self.terms.validates_payloads
+            && message.properties().payload_is_utf8 == Some(true)
+            && std::str::from_utf8(&message.payload).is_err()
     }
 
     fn resolve_alias(&mut self, publish: &mut Publish) -> Result<(), ProtocolError> {
@@ -118,7 +147,12 @@ impl Protocol {
         }
         // 3.1.1 cannot say no: the message is acknowledged and dropped.
         // spec(4): MQTT-3.3.5-2
-        Ok(is_reserved(topic).then_some(ReasonCode::NotAuthorized))
+        if is_reserved(topic) {
+            return Ok(Some(ReasonCode::NotAuthorized));
+        }
+        Ok(self
+            .is_false_text(&publish.message)
+            .then_some(ReasonCode::PayloadFormatInvalid))
     }
 
     /// The message with this packet id is routed and queued, or refused: its answer may leave.

@@ -40,12 +40,22 @@ pub struct UnsubscribeRequest {
 
 impl Protocol {
     pub(super) fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<Event, ProtocolError> {
+        let features = self.terms.features;
+        if subscribe.subscription_id.is_some() && !features.subscription_identifiers {
+            return Err(refusal(
+                "a subscription identifier, which this broker does not know",
+                "section 3.2.2.3.12",
+                ReasonCode::SubscriptionIdentifiersNotSupported,
+            ));
+        }
         let mut filters = Vec::with_capacity(subscribe.filters.len());
         for line in subscribe.filters {
-            let is_local_barred = line.options.no_local;
+            let mut options = line.options;
+            // spec(5): MQTT-3.2.2-10
+            options.qos = options.qos.min(features.maximum_qos);
             filters.push(FilterRequest {
-                filter: self.check_filter(line.filter, is_local_barred)?,
-                options: line.options,
+                filter: self.check_filter(line.filter, options.no_local)?,
+                options,
             });
         }
         Ok(Event::Subscribe(SubscribeRequest {
@@ -63,6 +73,9 @@ impl Protocol {
             .filters
             .into_iter()
             .map(|text| match TopicFilter::new(text) {
+                Ok(filter) if self.version == ProtocolVersion::V5 && filter.share().is_err() => {
+                    Ok(Err(ReasonCode::TopicFilterInvalid))
+                }
                 Ok(filter) => Ok(Ok(filter)),
                 Err(_) => self.badly_formed().map(Err),
             })
@@ -86,6 +99,9 @@ impl Protocol {
         if !levels_within(filter.as_str(), self.limits.topic_levels_max) {
             return Ok(Err(ReasonCode::TopicFilterInvalid));
         }
+        if filter.has_wildcard() && !self.terms.features.wildcard_subscriptions {
+            return self.without_wildcards().map(Err);
+        }
         if self.version != ProtocolVersion::V5 {
             // To 3.1.1 `$share/…` is a filter like any other.
             return Ok(Ok(filter));
@@ -97,9 +113,27 @@ impl Protocol {
                 "No Local on a shared subscription",
                 "MQTT-3.8.3-4",
             )),
+            Ok(Some(_)) if !self.terms.features.shared_subscriptions => Err(refusal(
+                "a shared subscription, which this broker does not have",
+                "section 3.2.2.3.13",
+                ReasonCode::SharedSubscriptionsNotSupported,
+            )),
             Ok(Some(_)) => Ok(Err(ReasonCode::SharedSubscriptionsNotSupported)),
             // spec(5): MQTT-4.8.2-1, MQTT-4.8.2-2
             Err(_) => Ok(Err(ReasonCode::TopicFilterInvalid)),
+        }
+    }
+
+    /// MQTT 5 was told in CONNACK; 3.1.1 could not be.
+    fn without_wildcards(&self) -> Result<ReasonCode, ProtocolError> {
+        match self.version {
+            ProtocolVersion::V5 => Err(refusal(
+                "a wildcard, which this broker does not have",
+                "section 3.2.2.3.11",
+                ReasonCode::WildcardSubscriptionsNotSupported,
+            )),
+            // spec(4): MQTT-3.8.3-2
+            _ => Ok(ReasonCode::WildcardSubscriptionsNotSupported),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What `rmqtt.Broker` asks for.
 
 use super::{address, duration, out_of_range, seconds_u32};
-use crate::broker::{BrokerOptions, Limits};
+use crate::broker::{BrokerOptions, Features, Limits, Terms};
+use crate::message::QoS;
 use pyo3::prelude::*;
 
 /// `rmqtt.Limits`.
@@ -25,6 +26,49 @@ pub(crate) struct LimitsArguments {
     keep_alive_max: u16,
 }
 
+/// `rmqtt.Features`.
+#[derive(FromPyObject)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the standard"
+)]
+struct FeaturesArguments {
+    maximum_qos: i64,
+    retain: bool,
+    wildcard_subscriptions: bool,
+    subscription_identifiers: bool,
+    shared_subscriptions: bool,
+}
+
+/// What is offered within the limits, by name.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct TermsArguments {
+    features: FeaturesArguments,
+    response_information: Option<String>,
+    validate_payloads: bool,
+}
+
+impl TermsArguments {
+    fn read(self) -> PyResult<Terms> {
+        let features = self.features;
+        Ok(Terms {
+            features: Features {
+                maximum_qos: u8::try_from(features.maximum_qos)
+                    .ok()
+                    .and_then(QoS::from_number)
+                    .ok_or_else(|| out_of_range("features.maximum_qos", "0, 1 or 2"))?,
+                retain: features.retain,
+                wildcard_subscriptions: features.wildcard_subscriptions,
+                subscription_identifiers: features.subscription_identifiers,
+                shared_subscriptions: features.shared_subscriptions,
+            },
+            response_information: self.response_information.map(Into::into),
+            validates_payloads: self.validate_payloads,
+        })
+    }
+}
+
 /// Reads the arguments of a broker.
 ///
 /// # Errors
@@ -33,6 +77,7 @@ pub(crate) fn broker(
     listeners: &[String],
     allow_anonymous: bool,
     limits: &LimitsArguments,
+    terms: TermsArguments,
 ) -> PyResult<BrokerOptions> {
     if limits.receive_maximum == 0 || limits.in_flight_max == 0 {
         return Err(out_of_range(
@@ -49,6 +94,7 @@ pub(crate) fn broker(
             .map(|url| address(url))
             .collect::<PyResult<_>>()?,
         allow_anonymous,
+        terms: terms.read()?,
         limits: Limits {
             connections_max: limits.connections_max,
             connect_timeout: duration("limits.connect_timeout", limits.connect_timeout)?,

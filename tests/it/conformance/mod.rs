@@ -2,6 +2,7 @@
 
 mod connect;
 mod delivery;
+mod features;
 mod keep_alive;
 mod qos;
 mod retain;

@@ -12,7 +12,7 @@ pub(crate) use peer::Peer;
 pub(crate) use witness::Witness;
 
 use bytes::Connect;
-use rmqtt::broker::{Broker, BrokerOptions, BrokerStats, Limits};
+use rmqtt::broker::{Broker, BrokerOptions, BrokerStats, Limits, Terms};
 use rmqtt::transport::Address;
 use std::future::Future;
 use std::time::Duration;
@@ -80,6 +80,15 @@ impl Server {
 
     /// With other limits than the defaults.
     pub(crate) async fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::with_options(|options| change(&mut options.limits)).await
+    }
+
+    /// With other terms than the defaults.
+    pub(crate) async fn offering(change: impl FnOnce(&mut Terms)) -> Self {
+        Self::with_options(|options| change(&mut options.terms)).await
+    }
+
+    pub(crate) async fn with_options(change: impl FnOnce(&mut BrokerOptions)) -> Self {
         let mut options = BrokerOptions {
             listeners: vec![Address::Tcp {
                 host: "127.0.0.1".to_owned(),
@@ -87,7 +96,7 @@ impl Server {
             }],
             ..BrokerOptions::default()
         };
-        change(&mut options.limits);
+        change(&mut options);
         let broker = Broker::new(options);
         in_time("the start of the broker", broker.start())
             .await
