@@ -133,7 +133,7 @@ fn no_more_ids_are_taken_than_leaves_a_free_one_near() {
     }
 }
 
-/// spec(5, server): MQTT-3.6.2-2, MQTT-3.6.2-3
+/// spec(5): MQTT-3.6.2-2, MQTT-3.6.2-3
 /// spec(5): MQTT-4.9.0-2
 #[test]
 fn the_window_is_full_until_an_exchange_ends() {
@@ -168,10 +168,8 @@ fn the_window_is_full_until_an_exchange_ends() {
     }
 }
 
-/// spec(4, client): MQTT-4.3.3-1, MQTT-4.4.0-1
-/// spec(4, server): MQTT-4.3.3-1, MQTT-4.4.0-1
-/// spec(5, client): MQTT-4.3.3-3, MQTT-4.3.3-5, MQTT-4.3.3-6, MQTT-4.4.0-1
-/// spec(5, server): MQTT-4.3.3-3, MQTT-4.3.3-5, MQTT-4.3.3-6, MQTT-4.4.0-1
+/// spec(4): MQTT-4.3.3-1, MQTT-4.4.0-1
+/// spec(5): MQTT-4.3.3-3, MQTT-4.3.3-5, MQTT-4.3.3-6, MQTT-4.4.0-1
 #[test]
 fn each_state_has_its_packet_to_send_again_in_the_first_order() {
     let mut outbound = sending(&[
@@ -191,8 +189,8 @@ fn each_state_has_its_packet_to_send_again_in_the_first_order() {
     }
 }
 
-/// spec(5, client): MQTT-3.3.4-8
-/// spec(5, server): MQTT-3.3.4-10
+/// spec(5): MQTT-3.3.4-8
+/// spec(5): MQTT-3.3.4-10
 #[test]
 fn a_full_window_does_not_hold_back_pubrel() {
     let mut outbound = sending(&[
@@ -246,8 +244,7 @@ fn an_answer_to_an_earlier_connection_counts() {
     assert_eq!(again(&mut outbound), [(3, true)]);
 }
 
-/// spec(5, client): MQTT-4.3.3-4, MQTT-4.4.0-2
-/// spec(5, server): MQTT-4.3.3-4, MQTT-4.4.0-2
+/// spec(5): MQTT-4.3.3-4, MQTT-4.4.0-2
 #[test]
 fn a_refused_message_is_settled_by_its_code() {
     let mut outbound = sending(&[QoS::AtLeastOnce, QoS::ExactlyOnce]);
@@ -342,10 +339,8 @@ fn subscription_identifiers_go_with_a_message_again() {
     );
 }
 
-/// spec(4, client): MQTT-4.3.3-2
-/// spec(4, server): MQTT-4.3.3-2
-/// spec(5, client): MQTT-4.3.3-8, MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12
-/// spec(5, server): MQTT-4.3.3-8, MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12
+/// spec(4): MQTT-4.3.3-2
+/// spec(5): MQTT-4.3.3-8, MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12
 #[test]
 fn qos_2_is_delivered_once_until_its_release() {
     let mut inbound = Inbound::default();
@@ -425,8 +420,7 @@ fn a_late_answer_never_goes_to_another_message() {
     }
 }
 
-/// spec(5, client): MQTT-4.3.2-4, MQTT-4.3.2-5
-/// spec(5, server): MQTT-4.3.2-4, MQTT-4.3.2-5
+/// spec(5): MQTT-4.3.2-4, MQTT-4.3.2-5
 #[test]
 fn after_its_puback_an_id_of_qos_1_means_a_new_message() {
     let mut inbound = Inbound::default();
@@ -443,8 +437,7 @@ fn after_its_puback_an_id_of_qos_1_means_a_new_message() {
     }
 }
 
-/// spec(5, client): MQTT-4.3.3-9
-/// spec(5, server): MQTT-4.3.3-9
+/// spec(5): MQTT-4.3.3-9
 #[test]
 fn a_refused_qos_2_message_leaves_its_id_free() {
     let mut inbound = Inbound::default();

@@ -277,8 +277,7 @@ fn check(world: &World) {
     }
 }
 
-/// spec(4, client): MQTT-4.3.2-1, MQTT-4.3.2-2, MQTT-4.3.3-1, MQTT-4.3.3-2, MQTT-4.4.0-1, MQTT-4.6.0-1
-/// spec(4, server): MQTT-4.3.2-1, MQTT-4.3.2-2, MQTT-4.3.3-1, MQTT-4.3.3-2, MQTT-4.4.0-1
+/// spec(4): MQTT-4.3.2-1, MQTT-4.3.2-2, MQTT-4.3.3-1, MQTT-4.3.3-2, MQTT-4.4.0-1, MQTT-4.6.0-1
 #[test]
 fn nothing_is_lost_and_qos_2_comes_once_whatever_is_cut() {
     each(2_000, |mut seed| check(&run(&mut seed, false)));

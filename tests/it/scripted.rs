@@ -1,5 +1,8 @@
 //! The client's machine against a broker that follows a script: what it sends, answers and refuses, packet by packet.
 
+mod exchanges;
+mod faults;
+mod requests;
 mod script;
 
 use self::script::{Script, ack, ids, message, subscribe};

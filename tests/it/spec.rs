@@ -2,8 +2,9 @@
 //!
 //! A test names what it shows in a doc line of its own, `/// spec(5): MQTT-3.3.1-2, MQTT-3.3.1-3` (4 stands for 3.1.1), or
 //! in Python by `@pytest.mark.spec("MQTT-3.3.1-2", version=5)`. A statement of side `both` needs a test for each side:
-//! `/// spec(5, client): …`, `side="server"`; a mark without a side counts for neither there, and says that the codec, which both
-//! share, has a test as well. What has no test yet stands in `tests/spec/planned.txt`, which may only
+//! `/// spec(5, client): …`, `side="server"`. A test of what client and broker share
+//! (codec, session, topic, transport) shows only what is a duty of the codec; its other marks are listed and count for nothing.
+//! What has no test yet stands in `tests/spec/planned.txt`, which may only
 //! shrink; what needs none, in `exempt.txt` with its reason. One row each: `5 MQTT-3.3.1-2 server  reason`, where the side
 //! is that of the statement, or the missing one of the two.
 //!
@@ -80,6 +81,13 @@ fn nobody_names_a_statement_that_is_not_there() {
         let (version, id, place) = (mention.version, &mention.id, mention.place());
         match (book.statement(version, id), mention.side.as_deref()) {
             (None, _) => faults.push(format!("{place}: no statement {version} {id}")),
+            (Some(statement), Some("client" | "server"))
+                if statement.side == "both" && book::is_shared(mention) =>
+            {
+                faults.push(format!(
+                    "{place}: {id}: a test of what both share has no side"
+                ));
+            }
             (Some(statement), Some(side))
                 if !["both", "codec", side].contains(&statement.side.as_str()) =>
             {

@@ -42,6 +42,7 @@ async fn connected(options: ClientOptions) -> Client {
     client
 }
 
+/// spec(4): MQTT-7.1.2-1
 /// spec(5, client): MQTT-4.2.0-1
 #[tokio::test]
 async fn messages_of_every_qos_arrive_in_order_by_every_way() {

@@ -4,6 +4,17 @@ use super::mentions::{self, Mention};
 use super::tables::{self, Duty, SIDES, Statement};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Tests of what client and broker share: they know neither, so they show the duty of neither.
+const SHARED: [&str; 7] = [
+    "codec::",
+    "message::",
+    "qos::",
+    "session::",
+    "topic::",
+    "transport::",
+    "wire::",
+];
+
 pub(super) struct Book {
     pub(super) statements: Vec<Statement>,
     by_id: BTreeMap<(u8, String), usize>,
@@ -15,6 +26,11 @@ pub(super) struct Book {
     pub(super) planned: Vec<(Duty, String)>,
     pub(super) exempt: Vec<(Duty, String)>,
     pub(super) faults: Vec<String>,
+}
+
+/// Whether this is a test of what client and broker share.
+pub(super) fn is_shared(mention: &Mention) -> bool {
+    SHARED.iter().any(|part| mention.test.starts_with(part))
 }
 
 impl Book {
@@ -48,11 +64,13 @@ impl Book {
         self.statements.get(*n)
     }
 
-    /// Without a side, a test shows a statement that has one side.
+    /// Without a side, a test shows a statement that has one side. What client and broker share shows neither of them.
     fn duty_shown(&self, mention: &Mention) -> Option<Duty> {
         let statement = self.statement(mention.version, &mention.id)?;
         let mut duties = statement.duties();
+        let is_shared = is_shared(mention);
         match &mention.side {
+            _ if is_shared && statement.side != "codec" => None,
             _ if duties.len() == 1 => duties.pop(),
             Some(side) => duties.into_iter().find(|duty| duty.side == *side),
             None => None,
@@ -73,14 +91,12 @@ impl Book {
             .filter(move |mention| self.duty_shown(mention).as_ref() == Some(duty))
     }
 
-    /// The tests that show for a statement of both what both share: the codec.
-    pub(super) fn tests_of_codec(&self, statement: &Statement) -> impl Iterator<Item = &Mention> {
-        let is_of_both = statement.side == "both";
+    /// Tests that show the statement in what both sides share, which is a duty of neither.
+    pub(super) fn shared_tests(&self, statement: &Statement) -> impl Iterator<Item = &Mention> {
         self.shown.iter().filter(move |mention| {
-            is_of_both
-                && mention.side.is_none()
-                && mention.version == statement.version
+            mention.version == statement.version
                 && mention.id == statement.id
+                && self.duty_shown(mention).is_none()
         })
     }
 
@@ -119,8 +135,8 @@ impl Book {
             for mention in self.code(statement) {
                 println!("    code    {}", mention.place());
             }
-            for mention in self.tests_of_codec(statement) {
-                println!("    codec   {} {}", mention.place(), mention.test);
+            for mention in self.shared_tests(statement) {
+                println!("    shared  {} {}", mention.place(), mention.test);
             }
             for duty in statement.duties() {
                 for mention in self.tests(&duty) {

@@ -216,11 +216,11 @@ fn tests(book: &Book, statement: &Statement) -> String {
         parts.extend(names.iter().map(|name| format!("`{name}`")));
     }
     let names: BTreeSet<&str> = book
-        .tests_of_codec(statement)
+        .shared_tests(statement)
         .map(|it| it.test.as_str())
         .collect();
     if !names.is_empty() {
-        parts.push("codec:".to_owned());
+        parts.push("shared code:".to_owned());
         parts.extend(names.iter().map(|name| format!("`{name}`")));
     }
     parts.join("<br>")

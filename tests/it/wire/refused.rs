@@ -34,8 +34,7 @@ fn clause_not_written(packet: &Packet, version: ProtocolVersion) -> &'static str
 /// spec(4): MQTT-2.2.2-1
 /// spec(4): MQTT-2.2.2-2, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1
 /// spec(5): MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1
-/// spec(5, client): MQTT-2.1.3-1
-/// spec(5, server): MQTT-2.1.3-1
+/// spec(5): MQTT-2.1.3-1
 #[test]
 fn every_wrong_flag_is_refused_at_the_first_byte() {
     for version in VERSIONS {
@@ -75,8 +74,7 @@ fn a_remaining_length_of_five_bytes_is_malformed() {
 }
 
 /// spec(4): MQTT-3.3.1-4
-/// spec(5, client): MQTT-3.3.1-4
-/// spec(5, server): MQTT-3.3.1-4
+/// spec(5): MQTT-3.3.1-4
 #[test]
 fn a_publish_of_qos_3_is_malformed() {
     for version in VERSIONS {
@@ -174,10 +172,8 @@ fn text_that_is_not_utf_8_is_malformed() {
 }
 
 /// spec(4): MQTT-1.5.3-2
-/// spec(4, client): MQTT-4.7.3-2
-/// spec(4, server): MQTT-4.7.3-2
-/// spec(5, client): MQTT-1.5.4-2, MQTT-4.7.3-2
-/// spec(5, server): MQTT-1.5.4-2, MQTT-4.7.3-2
+/// spec(4): MQTT-4.7.3-2
+/// spec(5): MQTT-1.5.4-2, MQTT-4.7.3-2
 #[test]
 fn the_character_nul_is_refused_both_ways() {
     let filter = SubscribeFilter {
@@ -211,10 +207,8 @@ fn the_character_nul_is_refused_both_ways() {
     assert_malformed("10 0E 0004 4D515454 04 02 003C 0002 7800", V4);
 }
 
-/// spec(4, client): MQTT-3.3.2-2
-/// spec(4, server): MQTT-3.3.2-2
-/// spec(5, client): MQTT-3.3.2-2
-/// spec(5, server): MQTT-3.3.2-2
+/// spec(4): MQTT-3.3.2-2
+/// spec(5): MQTT-3.3.2-2
 #[test]
 fn a_topic_name_with_a_wildcard_is_refused() {
     let refused = (ReasonCode::TopicNameInvalid, "MQTT-3.3.2-2");
@@ -226,10 +220,8 @@ fn a_topic_name_with_a_wildcard_is_refused() {
     assert_eq!(refusal(&connect_v5("06", "00 0001 2B 0000"), V5), refused);
 }
 
-/// spec(4, client): MQTT-4.7.3-1
-/// spec(4, server): MQTT-4.7.3-1
-/// spec(5, client): MQTT-4.7.3-1
-/// spec(5, server): MQTT-4.7.3-1
+/// spec(4): MQTT-4.7.3-1
+/// spec(5): MQTT-4.7.3-1
 #[test]
 fn empty_topics_and_filters_are_refused() {
     assert_protocol_error("30 02 0000", V4);
@@ -389,10 +381,8 @@ fn fields_that_run_past_the_packet_are_malformed() {
     }
 }
 
-/// spec(4, client): MQTT-3.8.3-3, MQTT-3.10.3-2
-/// spec(4, server): MQTT-3.8.3-3, MQTT-3.10.3-2
-/// spec(5, client): MQTT-3.8.3-2, MQTT-3.10.3-2
-/// spec(5, server): MQTT-3.8.3-2, MQTT-3.10.3-2
+/// spec(4): MQTT-3.8.3-3, MQTT-3.10.3-2
+/// spec(5): MQTT-3.8.3-2, MQTT-3.10.3-2
 #[test]
 fn subscribe_and_unsubscribe_need_a_filter() {
     assert_protocol_error("82 02 0001", V4);

@@ -159,8 +159,7 @@ fn all_other_numbers_are_no_property() {
 }
 
 /// spec(5): MQTT-3.3.2-13, MQTT-3.3.2-19
-/// spec(5, client): MQTT-1.5.4-1, MQTT-1.5.7-1, MQTT-3.3.2-8, MQTT-3.3.2-14
-/// spec(5, server): MQTT-1.5.4-1, MQTT-1.5.7-1, MQTT-3.3.2-8, MQTT-3.3.2-14
+/// spec(5): MQTT-1.5.4-1, MQTT-1.5.7-1, MQTT-3.3.2-8, MQTT-3.3.2-14
 #[test]
 fn values_out_of_their_range_are_refused_with_the_right_code() {
     use ReasonCode::{MalformedPacket, ProtocolError, TopicAliasInvalid};
@@ -275,8 +274,7 @@ fn an_empty_topic_needs_an_alias() {
     assert!(write(&packet, super::V4).is_err());
 }
 
-/// spec(5, client): MQTT-3.8.3-4
-/// spec(5, server): MQTT-3.8.3-4
+/// spec(5): MQTT-3.8.3-4
 #[test]
 fn subscription_options_are_checked() {
     for (options, reason) in [
@@ -358,8 +356,7 @@ const CODES: [(PacketType, &str); 9] = [
 ];
 
 /// spec(5): MQTT-3.2.2-8
-/// spec(5, client): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
-/// spec(5, server): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
+/// spec(5): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
 /// spec(5): MQTT-3.14.2-1, MQTT-3.15.2-1
 #[test]
 fn each_kind_of_packet_reads_its_own_codes_and_no_other() {
@@ -384,8 +381,7 @@ fn each_kind_of_packet_reads_its_own_codes_and_no_other() {
 }
 
 /// spec(5): MQTT-3.2.2-8
-/// spec(5, client): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
-/// spec(5, server): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
+/// spec(5): MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2, MQTT-3.11.3-2
 /// spec(5): MQTT-3.14.2-1, MQTT-3.15.2-1
 #[test]
 fn each_kind_of_packet_is_written_with_its_own_codes_and_no_other() {
