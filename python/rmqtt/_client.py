@@ -56,7 +56,8 @@ class Client:
     max_packet_size
         The largest packet that we take, in bytes; `None`: any that the format allows (256 MiB).
     topic_alias_max
-        Topic aliases that the broker may use towards us; 0 to 65 535.
+        Topic aliases, which send a number in place of a topic that came before: so many the broker may use towards us, and
+        we use as many towards it where it takes them. 0 to 65 535; 0: none either way (MQTT 5).
     will
         Published by the broker when it loses us.
     reconnect

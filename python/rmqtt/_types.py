@@ -250,6 +250,8 @@ class Limits:
     retained_bytes_max: int = 1 << 30
     #: Topic aliases taken from one client; 0 to 65 535.
     topic_alias_max: int = 64
+    #: Topic aliases used towards one client that takes any; 0 to 65 535.
+    topic_alias_out_max: int = 16
     #: Ceiling of the keep alive, in seconds; 0: none.
     keep_alive_max: int = 0
 

@@ -118,6 +118,8 @@ pub struct Limits {
     pub retained_bytes_max: usize,
     /// Topic aliases taken from one client.
     pub topic_alias_max: u16,
+    /// Topic aliases used towards one client that takes any. Each keeps a topic for as long as the connection.
+    pub topic_alias_out_max: u16,
     /// Ceiling of the keep alive, in seconds; a client that asks for more or none gets this (MQTT 5) or is watched by it.
     /// 0: no ceiling.
     pub keep_alive_max: u16,
@@ -141,6 +143,7 @@ impl Default for Limits {
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1 << 30,
             topic_alias_max: 64,
+            topic_alias_out_max: 16,
             keep_alive_max: 0,
         }
     }

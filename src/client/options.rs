@@ -35,7 +35,7 @@ pub struct ClientOptions {
     pub receive_maximum: NonZeroU16,
     /// The largest packet we take, in bytes.
     pub packet_size_max: Option<u32>,
-    /// Topic aliases we take from the broker.
+    /// Topic aliases for each way: those we take from the broker, and those we use towards it where it takes any; 0: none.
     pub topic_alias_max: u16,
     /// Published by the broker when it loses us.
     pub will: Option<Will>,

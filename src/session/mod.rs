@@ -2,12 +2,14 @@
 //!
 //! One engine for both roles and both versions: the two protocol files hold what differs. No socket, no clock, no lock.
 //! [`Outbound`] is the sender's half, [`Inbound`] the receiver's; together they are a [`Session`], plain data that
-//! outlives the connection. Each half opens with the table of its states: read `outbound.rs`, then `inbound.rs`.
+//! outlives the connection. Each half opens with the table of its states: read `outbound.rs`, then `inbound.rs`. What is of
+//! one connection alone stands beside it: [`OutboundAliases`], [`KeepAlive`], [`Silence`].
 //!
 //! On a new connection: [`Outbound::resume`] (after [`Outbound::reset`], if the session was not kept) and
 //! [`Inbound::begin`]; then everything from [`Outbound::next_again`], then new messages while [`Outbound::has_room`].
 //! After each packet read, everything from [`Inbound::next_ack`].
 
+mod aliases;
 mod error;
 mod inbound;
 mod keep_alive;
@@ -16,6 +18,7 @@ mod packet_id;
 #[cfg(test)]
 mod tests;
 
+pub use aliases::OutboundAliases;
 pub use error::Violation;
 pub use inbound::Inbound;
 pub use keep_alive::{Beat, KeepAlive, Silence};

@@ -238,24 +238,6 @@ async fn a_full_window_holds_back_messages_and_nothing_else() {
     assert_eq!(&next.message.payload[..], b"4");
 }
 
-/// spec(5): MQTT-3.2.2-17, MQTT-3.2.2-18, MQTT-3.3.2-9, MQTT-3.3.4-6
-#[tokio::test(start_paused = true)]
-async fn no_topic_alias_and_no_subscription_identifier_is_sent() {
-    for maximum in [None, Some(2)] {
-        let mut connack = accepted();
-        connack.properties.topic_alias_maximum = maximum;
-        let stage = Stage::new(&format!("alias-{maximum:?}"), ProtocolVersion::V5).await;
-        let (client, mut peer) = stage.pair(connack).await;
-        for _ in 0..4 {
-            send(&client, "x", QoS::AtMostOnce);
-            let publish = peer.heard_publish().await;
-            assert_eq!(publish.topic_alias, None);
-            assert!(publish.topic_on_wire);
-            assert!(publish.subscription_ids.is_empty());
-        }
-    }
-}
-
 /// spec(5, client): MQTT-3.4.2-2, MQTT-3.4.2-3, MQTT-3.5.2-2, MQTT-3.5.2-3, MQTT-3.6.2-2, MQTT-3.6.2-3
 /// spec(5, client): MQTT-3.7.2-2, MQTT-3.7.2-3
 #[tokio::test(start_paused = true)]

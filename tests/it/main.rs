@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails, also in the functions beside it"
 )]
 
+mod aliases;
 mod broker_connect;
 mod broker_house;
 mod broker_messages;

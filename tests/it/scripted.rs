@@ -296,20 +296,6 @@ fn a_session_the_broker_has_lost_is_lost_here_too() {
     }
 }
 
-/// spec(5): MQTT-3.2.2-17, MQTT-3.2.2-18, MQTT-3.3.2-9
-#[test]
-fn this_client_names_its_topics_and_uses_no_alias() {
-    let mut script = Script::connected(ProtocolVersion::V5, 100);
-    for _ in 0..5 {
-        script.publish(QoS::AtMostOnce, 0);
-    }
-    for packet in script.sent() {
-        assert!(
-            matches!(packet, Packet::Publish(it) if it.topic_alias.is_none() && it.topic_on_wire)
-        );
-    }
-}
-
 /// spec(5, client): MQTT-4.3.3-7, MQTT-4.3.3-13
 #[test]
 fn expiry_does_not_break_off_an_exchange() {

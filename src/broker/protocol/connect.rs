@@ -178,6 +178,11 @@ impl Protocol {
             .unwrap_or(NonZeroU16::MAX);
         let own = NonZeroU16::new(self.limits.in_flight_max).unwrap_or(NonZeroU16::MIN);
         session.outbound.resume(window.min(own));
+        // spec(5): MQTT-3.1.2-26, MQTT-3.1.2-27, MQTT-3.3.2-11
+        self.given.begin(
+            connect.properties.topic_alias_maximum.unwrap_or(0),
+            self.limits.topic_alias_out_max,
+        );
         // spec(4): MQTT-3.1.4-4, MQTT-3.2.0-1
         // spec(5): MQTT-3.1.4-5, MQTT-3.2.0-1, MQTT-3.2.0-2
         self.write(&connack)?;

@@ -19,7 +19,7 @@ use crate::codec::{
     ReasonCode, SendBuffer,
 };
 use crate::message::Message;
-use crate::session::{Session, Silence, Violation};
+use crate::session::{OutboundAliases, Session, Silence, Violation};
 use crate::topic::TopicName;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
@@ -132,6 +132,8 @@ pub struct Protocol {
     session_expiry_interval: u32,
     topic_alias_max: u16,
     aliases: BTreeMap<u16, TopicName>,
+    /// Ours, towards the client.
+    given: OutboundAliases,
 }
 
 impl Protocol {
@@ -152,6 +154,7 @@ impl Protocol {
             session_expiry_interval: 0,
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
+            given: OutboundAliases::default(),
             limits,
             terms: Terms::default(),
         }

@@ -277,14 +277,17 @@ impl Protocol {
         }
         // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
         let sent = outbound.send_for(delivery.message, delivery.subscription_ids, 0);
-        let Ok(publish) = sent else {
+        let Ok(mut publish) = sent else {
             return Delivered::TooLarge;
         };
+        let limit = self.packet_size_max.map(|limit| limit.get() as usize);
+        self.given.apply(&mut publish, limit);
         let packet = Packet::Publish(publish);
         if codec::encode(&packet, self.version, &mut self.out).is_ok() {
             return Delivered::Sent;
         }
         if let Packet::Publish(publish) = packet {
+            self.given.take_back(&publish);
             self.settle_unsent(&publish);
         }
         Delivered::TooLarge

@@ -32,6 +32,7 @@ impl Protocol {
         self.state = State::Idle;
         self.out = SendBuffer::new();
         self.aliases.clear();
+        self.given.begin(0, 0);
         self.granted = Granted::none(self.version);
         for packet_id in std::mem::take(&mut self.subscribing).into_keys() {
             self.session.outbound.free_packet_id(packet_id);
@@ -145,6 +146,8 @@ impl Protocol {
             _ => WINDOW_3_1_1,
         };
         self.session.outbound.resume(window);
+        let aliases = connack.properties.topic_alias_maximum.unwrap_or(0);
+        self.given.begin(aliases, self.options.topic_alias_max);
         // Only MQTT 5 tells the broker our Receive Maximum; others may send as many as there are ids.
         let ours = if self.version == ProtocolVersion::V5 {
             self.options.receive_maximum

@@ -27,7 +27,7 @@ use crate::codec::{
     ProtocolVersion, Publish, ReasonCode, SendBuffer, SubAck, UnsubAck,
 };
 use crate::message::{Message, QoS};
-use crate::session::{Beat, KeepAlive, Session, Step, Token, Violation};
+use crate::session::{Beat, KeepAlive, OutboundAliases, Session, Step, Token, Violation};
 use crate::topic::TopicName;
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -110,6 +110,8 @@ pub struct Protocol {
     out: SendBuffer,
     /// What the broker's topic aliases stand for, on this connection alone.
     aliases: Vec<Option<TopicName>>,
+    /// And ours.
+    given: OutboundAliases,
     subscribing: BTreeMap<PacketId, Asked>,
     unsubscribing: BTreeMap<PacketId, Asked>,
     keep_alive: KeepAlive,
@@ -138,6 +140,7 @@ impl Protocol {
             limits,
             out: SendBuffer::new(),
             aliases: Vec::new(),
+            given: OutboundAliases::default(),
             subscribing: BTreeMap::new(),
             unsubscribing: BTreeMap::new(),
             keep_alive: KeepAlive::new(Duration::ZERO, now),
@@ -264,13 +267,34 @@ impl Protocol {
             return Err(ClientError::NotConnected);
         }
         self.granted.check_publish(&message)?;
-        let publish = self
+        let mut publish = self
             .session
             .outbound
             .send(message, token)
             .map_err(|_| ClientError::NotConnected)?;
+        self.given.apply(&mut publish, self.granted.packet_size_max);
         let packet = Packet::Publish(publish);
-        self.encode(&packet)
+        let written = self.encode(&packet);
+        if written.is_err()
+            && let Packet::Publish(publish) = &packet
+        {
+            self.given.take_back(publish);
+            self.settle_unsent(publish, ReasonCode::ImplementationSpecificError);
+        }
+        written
+    }
+
+    /// Ends an exchange whose message was not sent, as the broker would have refused it.
+    fn settle_unsent(&mut self, publish: &Publish, reason: ReasonCode) -> Option<Token> {
+        let kind = match publish.message.qos {
+            QoS::ExactlyOnce => AckKind::PubRec,
+            _ => AckKind::PubAck,
+        };
+        let refused = Ack::new(kind, publish.packet_id?, reason);
+        match self.session.outbound.on_ack(&refused) {
+            Ok(Step::Settled { token, .. }) => Some(token),
+            _ => None,
+        }
     }
 
     /// The message of an [`Event::Message`] is safe, or refused: its acknowledgement leaves in the order of arrival. Nothing
@@ -315,6 +339,7 @@ impl Protocol {
         self.state = State::Idle;
         self.out.clear();
         self.aliases.clear();
+        self.given.begin(0, 0);
     }
 
     /// Whether CONNACK has come and nothing has ended the connection since.

@@ -23,6 +23,7 @@ pub(crate) struct LimitsArguments {
     retained_messages_max: usize,
     retained_bytes_max: usize,
     topic_alias_max: u16,
+    topic_alias_out_max: u16,
     keep_alive_max: u16,
 }
 
@@ -111,6 +112,7 @@ pub(crate) fn broker(
             retained_messages_max: limits.retained_messages_max,
             retained_bytes_max: limits.retained_bytes_max,
             topic_alias_max: limits.topic_alias_max,
+            topic_alias_out_max: limits.topic_alias_out_max,
             keep_alive_max: limits.keep_alive_max,
         },
     })
