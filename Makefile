@@ -12,6 +12,7 @@ FACE := $(shell find python -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 SEEDS ?= 20000
 CASES ?= 50000
 SECONDS_EACH ?= 60
+TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 # A pip that is asked for groups must be 25.1 or later; the one that comes with Python may not be.
 define make_environment
@@ -22,7 +23,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz laws spec spec-update sim mosquitto clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -102,14 +103,26 @@ bench: .venv-demo/.package ## what a message costs here, in CPU time
 	$(DEMO)/python benches/messages.py $(ARGS)
 
 # The stable toolchain knows the sanitizer's flags when it is told so. Every target runs, also after a finding.
-fuzz: ## the codec and the topics under libFuzzer (SECONDS_EACH=60; needs cargo-fuzz and a C++ compiler)
-	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install --locked cargo-fuzz" >&2; exit 1; }
+fuzz: fuzzer ## the laws in fuzz/ under libFuzzer (SECONDS_EACH=60 TARGETS='decode broker'; needs cargo-fuzz and a C++ compiler)
 	@found=""; \
-	for target in $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs))); do \
+	for target in $(TARGETS); do \
 		echo "+ cargo fuzz run $$target, for $(SECONDS_EACH) s"; \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(SECONDS_EACH) $(ARGS) || found="$$found $$target"; \
+		mkdir -p fuzz/target/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS_EACH) -max_len=1000 -len_control=0 $(ARGS) || found="$$found $$target"; \
 	done; \
 	[ -z "$$found" ] || { echo "see fuzz/artifacts; these targets failed:$$found" >&2; exit 1; }
+
+fuzz-corpora: fuzzer ## make the small corpora anew out of themselves and what `make fuzz` has found
+	@for target in $(TARGETS); do \
+		mkdir -p fuzz/target/corpus/$$target; rm -rf fuzz/target/small; mkdir -p fuzz/target/small; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target fuzz/target/small fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-set_cover_merge=1 -use_counters=0 -max_len=1000 || exit 1; \
+		rm -rf fuzz/corpus/$$target; mv fuzz/target/small fuzz/corpus/$$target; \
+	done
+
+fuzzer:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install --locked cargo-fuzz" >&2; exit 1; }
 
 laws: ## the codec's property tests, with many more cases (CASES=50000)
 	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --test it wire::

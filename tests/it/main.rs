@@ -20,6 +20,7 @@ mod client_reconnect;
 mod client_script;
 mod client_wire;
 mod conformance;
+mod corpora;
 mod hostile;
 mod pair;
 mod qos;
