@@ -271,6 +271,30 @@ impl ReasonCode {
     }
 }
 
+impl ReasonCode {
+    /// Whether only a server says this with DISCONNECT. 0x9B is the client's too: it has words for a QoS above its own limit.
+    // spec(5): RMQTT-3.14.2-5
+    pub fn is_of_servers(self) -> bool {
+        matches!(
+            self,
+            Self::NotAuthorized
+                | Self::ServerBusy
+                | Self::ServerShuttingDown
+                | Self::KeepAliveTimeout
+                | Self::SessionTakenOver
+                | Self::TopicFilterInvalid
+                | Self::RetainNotSupported
+                | Self::UseAnotherServer
+                | Self::ServerMoved
+                | Self::SharedSubscriptionsNotSupported
+                | Self::ConnectionRateExceeded
+                | Self::MaximumConnectTime
+                | Self::SubscriptionIdentifiersNotSupported
+                | Self::WildcardSubscriptionsNotSupported
+        )
+    }
+}
+
 /// The next byte as a reason code of this kind of packet.
 pub(super) fn read_reason(
     packet: &mut Reader,

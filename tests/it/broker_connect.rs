@@ -4,12 +4,16 @@ use crate::broker_house::{House, PeerId};
 use crate::broker_packets::{
     BOTH, V4, V5, ack, connect, disconnect, message, options, publish, resume, subscribe,
 };
+use crate::seed::epoch;
+use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use rmqtt::broker::Limits;
+use rmqtt::broker::protocol::{Event, Protocol};
 use rmqtt::codec::{AckKind, ConnAck, Connect, Disconnect, Packet, ReasonCode, Will};
 use rmqtt::message::QoS;
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,7 +53,8 @@ fn a_good_connect_is_answered_first_and_once() {
     }
 }
 
-/// spec(5): MQTT-3.2.2-9, MQTT-3.2.2-22, MQTT-3.1.2-28, MQTT-4.12.0-6
+/// spec(5): MQTT-3.2.2-9, MQTT-3.1.2-28, MQTT-4.12.0-6
+/// spec(5): RMQTT-3.2.2-2
 #[test]
 fn connack_promises_what_the_limits_say() {
     let mut house = House::with(Limits {
@@ -126,9 +131,8 @@ fn an_empty_client_id_gets_one_of_its_own() {
     assert!(connack(&mut house, back).session_present);
 }
 
-/// spec(4): MQTT-3.1.3-8, MQTT-3.1.3-9, MQTT-3.2.2-4, MQTT-3.2.2-5, MQTT-3.1.4-5
-/// spec(5): MQTT-3.1.4-1, MQTT-3.1.4-2, MQTT-3.1.4-6, MQTT-3.2.2-6, MQTT-3.2.2-7, MQTT-4.12.0-1, MQTT-4.12.0-4
-/// spec(5): MQTT-3.1.3-8
+/// spec(4): MQTT-3.1.3-8, MQTT-3.1.3-9, MQTT-3.2.2-5, MQTT-3.1.4-5
+/// spec(5): MQTT-3.1.4-2, MQTT-3.2.2-7, MQTT-4.12.0-1, MQTT-4.12.0-4
 #[test]
 fn who_cannot_be_let_in_is_told_why_and_heard_no_more() {
     let mut house = House::new();
@@ -174,6 +178,24 @@ fn who_cannot_be_let_in_is_told_why_and_heard_no_more() {
     assert!(house.is_closed(peer));
     assert!(house.heard(watcher).is_empty());
     assert_eq!(house.hub.stats().sessions, 1);
+}
+
+/// spec(5): MQTT-3.1.3-8, MQTT-3.1.4-2, MQTT-3.2.2-7
+#[test]
+fn a_client_id_that_is_refused_is_told_so_and_the_connection_ends() {
+    let mut protocol = Protocol::new(Arc::new(Limits::default()), epoch());
+    let mut input = BytesMut::from(&b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03bad\xC0\0"[..]);
+    let asked = protocol.receive(&mut input, epoch());
+    assert!(matches!(asked, Ok(Some(Event::ConnectRequested(it))) if it.client_id == "bad"));
+    protocol.refuse(ReasonCode::ClientIdentifierNotValid);
+    let out = protocol.outgoing();
+    assert_eq!(
+        &out.copy_to_bytes(out.remaining())[..],
+        [0x20, 3, 0, 0x85, 0]
+    );
+    // What came behind it is not answered.
+    assert!(protocol.receive(&mut input, epoch()).is_err());
+    assert!(!protocol.is_connected() && !protocol.outgoing().has_remaining());
 }
 
 /// spec(5): MQTT-3.2.2-19, MQTT-3.2.2-20, MQTT-3.9.2-1, MQTT-3.9.2-2, MQTT-3.11.2-1, MQTT-3.11.2-2
@@ -313,9 +335,9 @@ fn a_session_is_resumed_with_what_it_missed_or_thrown_away() {
     }
 }
 
-/// spec(4, server): MQTT-4.1.0-2
 /// spec(5, server): MQTT-4.1.0-1
-/// spec(5): MQTT-4.1.0-2, MQTT-3.14.2-2
+/// spec(5): MQTT-4.1.0-2
+/// spec(5): RMQTT-3.1.2-1, RMQTT-3.1.2-2
 #[test]
 fn a_session_ends_when_its_time_has_come_and_not_before() {
     let mut house = House::new();
@@ -395,6 +417,8 @@ fn what_was_not_acknowledged_is_sent_again_even_after_a_take_over() {
             .collect();
         house.send(peer, &ack(AckKind::PubRec, ids[1]));
         assert_eq!(house.heard(peer), [ack(AckKind::PubRel, ids[1])]);
+        house.wait(60 * SECOND);
+        assert!(house.heard(peer).is_empty(), "not before it comes back");
 
         let successor = house.connect(resume(version, "c"));
         let heard = house.heard(successor);

@@ -91,11 +91,14 @@ fn a_repeated_message_is_new_at_qos_1_and_the_same_at_qos_2_until_released() {
             .iter()
             .filter(|packet| **packet == ack(AckKind::PubComp, id(2)));
         assert_eq!(released.count(), 1);
+        let received = heard
+            .iter()
+            .filter(|packet| **packet == ack(AckKind::PubRec, id(2)));
+        assert_eq!(received.count(), 4);
     }
 }
 
 /// spec(4): MQTT-4.6.0-5, MQTT-4.6.0-6
-/// spec(4, server): MQTT-4.7.1-1
 /// spec(5): MQTT-4.6.0-5, MQTT-4.6.0-6
 #[test]
 fn messages_of_one_publisher_arrive_in_their_order() {
@@ -316,7 +319,7 @@ fn topics_of_the_broker_are_its_own() {
     }
 }
 
-/// spec(5): MQTT-3.3.2-12, MQTT-3.1.2-26, MQTT-3.1.2-27, MQTT-3.3.2-11
+/// spec(5): MQTT-3.3.2-12, MQTT-3.1.2-27
 /// spec(5, server): MQTT-3.3.2-7
 #[test]
 fn topic_aliases_of_a_client_are_its_connections_own() {

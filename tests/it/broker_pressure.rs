@@ -186,7 +186,6 @@ fn two_that_feed_each_other_do_not_lock_each_other_up() {
     });
 }
 
-/// spec(4): MQTT-3.1.2-5
 #[test]
 fn a_publisher_waits_for_a_slow_consumer_but_not_for_long() {
     run(async {

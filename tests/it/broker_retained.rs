@@ -64,8 +64,8 @@ fn expiring(packet: Packet, seconds: u32) -> Packet {
     )
 }
 
-/// spec(4): MQTT-3.3.1-5, MQTT-3.3.1-6, MQTT-3.3.1-8, MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11, MQTT-3.3.1-12
-/// spec(4): MQTT-3.1.2-7, MQTT-3.8.4-3, MQTT-3.3.1-7
+/// spec(4): MQTT-3.3.1-6, MQTT-3.3.1-8, MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11, MQTT-3.3.1-12
+/// spec(4): MQTT-3.1.2-7, MQTT-3.8.4-3
 /// spec(5): MQTT-3.3.1-5, MQTT-3.3.1-6, MQTT-3.3.1-7, MQTT-3.3.1-8, MQTT-3.3.1-9, MQTT-3.3.1-12, MQTT-3.8.4-4
 #[test]
 fn the_last_retained_message_of_each_topic_comes_with_a_subscription() {
@@ -264,6 +264,7 @@ fn a_message_too_large_for_a_client_counts_as_delivered() {
 
 /// spec(4): MQTT-3.1.2-8, MQTT-3.1.2-10, MQTT-3.1.2-12, MQTT-3.14.4-3, MQTT-3.1.2-16
 /// spec(5): MQTT-3.1.2-7, MQTT-3.1.2-8, MQTT-3.1.2-10, MQTT-3.14.4-3, MQTT-3.1.2-14
+/// spec(5): RMQTT-3.1.3-1
 #[test]
 fn a_will_is_published_once_when_its_client_is_lost_and_never_otherwise() {
     for version in BOTH {

@@ -86,8 +86,6 @@ async fn a_cut_answers_who_waits_for_unsuback() {
     }
 }
 
-/// spec(4): MQTT-4.6.0-2
-/// spec(5): MQTT-4.6.0-2
 #[tokio::test(start_paused = true)]
 async fn what_one_subscription_leaves_unprocessed_holds_back_no_other() {
     for version in VERSIONS {

@@ -74,7 +74,7 @@ async fn each_qos_goes_out_with_its_bits_and_a_fresh_id() {
 
 /// spec(4, client): MQTT-2.3.1-6, MQTT-3.3.4-1, MQTT-4.3.2-2
 /// spec(4): MQTT-4.5.0-2
-/// spec(5, client): MQTT-2.2.1-5, MQTT-3.3.4-1, MQTT-4.3.3-13
+/// spec(5, client): MQTT-2.2.1-5, MQTT-3.3.4-1
 /// spec(5): MQTT-4.5.0-2
 #[tokio::test(start_paused = true)]
 async fn every_message_is_answered_by_its_qos_wanted_or_not() {
@@ -263,6 +263,7 @@ async fn answers_are_short_and_fit_the_smallest_limit() {
 }
 
 /// spec(5): MQTT-4.12.0-7
+/// spec(5, client): RMQTT-4.12.0-1
 #[tokio::test(start_paused = true)]
 async fn authentication_that_nobody_asked_for_ends_the_connection() {
     let (_client, mut peer) = connected("auth", ProtocolVersion::V5, accepted()).await;

@@ -116,7 +116,6 @@ fn each_side_notices_that_the_other_is_gone() {
     }
 }
 
-/// spec(5): MQTT-3.1.4-3
 #[test]
 fn a_connection_that_is_taken_over_is_told() {
     let mut pair = Pair::new(ProtocolVersion::V5, Seed::new(1));

@@ -68,8 +68,8 @@ fn a_first_sending_has_its_qos_no_dup_and_an_id_of_its_own() {
 }
 
 /// spec(4): MQTT-2.3.1-3
-/// spec(4, client): MQTT-3.1.3-2, MQTT-3.3.1-1, MQTT-4.1.0-2
-/// spec(5, client): MQTT-3.1.2-23, MQTT-3.1.3-2, MQTT-3.3.1-1, MQTT-4.1.0-1, MQTT-4.3.2-3
+/// spec(4, client): MQTT-3.3.1-1, MQTT-4.1.0-2
+/// spec(5, client): MQTT-3.1.2-23, MQTT-3.3.1-1, MQTT-4.1.0-1, MQTT-4.3.2-3
 #[test]
 fn what_is_unanswered_is_sent_again_with_dup_and_its_id_and_only_then() {
     for version in VERSIONS {

@@ -97,6 +97,15 @@ fn nobody_names_a_statement_that_is_not_there() {
             _ => {}
         }
     }
+    for mention in &book.shown {
+        let Some(duty) = book.duty_shown(mention) else {
+            continue;
+        };
+        if book::side_of(mention).is_some_and(|side| duty.side != "codec" && duty.side != side) {
+            let place = mention.place();
+            faults.push(format!("{place}: not a test of the {}: {duty}", duty.side));
+        }
+    }
     for (id, place) in mentions::quoted() {
         if ![4, 5]
             .iter()

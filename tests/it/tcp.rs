@@ -122,7 +122,6 @@ async fn a_retained_message_comes_to_a_later_subscription() {
     }
 }
 
-/// spec(5): MQTT-3.14.2-1
 #[tokio::test]
 async fn the_will_is_published_after_a_crash_and_when_asked_for_and_else_not() {
     let broker = broker().await;

@@ -309,6 +309,14 @@ impl Protocol {
     }
 
     fn on_disconnect(&mut self, disconnect: &Disconnect) -> Result<Event, ProtocolError> {
+        // spec(5): RMQTT-3.14.2-4, RMQTT-3.14.2-5
+        if disconnect.reason.is_of_servers() || disconnect.server_reference.is_some() {
+            return Err(violation(
+                "DISCONNECT says what only servers say",
+                "MQTT-3.14.2-1",
+            ));
+        }
+        // spec(5): RMQTT-3.14.2-1
         if let Some(interval) = disconnect.session_expiry_interval
             && interval > 0
             && self.session_expiry_interval == 0

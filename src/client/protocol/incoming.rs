@@ -40,6 +40,17 @@ impl Protocol {
                 self.keep_alive.on_pong();
                 Ok(None)
             }
+            // spec(5): RMQTT-3.14.2-3, RMQTT-3.14.2-5
+            Packet::Disconnect(disconnect)
+                if disconnect.session_expiry_interval.is_some()
+                    || disconnect.reason == ReasonCode::DisconnectWithWill =>
+            {
+                Err(self.violated(
+                    "DISCONNECT says what only clients say",
+                    "MQTT-3.14.2-2",
+                    ReasonCode::ProtocolError,
+                ))
+            }
             Packet::Disconnect(disconnect) if self.version == ProtocolVersion::V5 => {
                 self.state = State::Ended;
                 Err(ClientError::ServerDisconnected(Box::new(disconnect)))

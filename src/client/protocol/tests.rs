@@ -102,8 +102,7 @@ fn a_session_that_was_not_wanted_ends_the_connection() {
     assert!(matches!(error, ClientError::Protocol { .. }));
 }
 
-/// spec(4): MQTT-3.2.0-1
-/// spec(5): MQTT-3.2.0-1
+/// spec(5): RMQTT-3.2.0-1
 #[test]
 fn anything_before_connack_ends_the_connection() {
     let mut scene = Scene::new(|_| {});
@@ -193,6 +192,7 @@ fn topic_aliases_of_the_broker_are_looked_up_and_end_with_the_connection() {
 }
 
 /// spec(5): MQTT-3.3.2-10
+/// spec(5, client): RMQTT-3.3.2-4
 #[test]
 fn an_alias_above_our_maximum_ends_the_connection() {
     let mut scene = Scene::connected(|options| options.topic_alias_max = 2, accepted());

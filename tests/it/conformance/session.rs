@@ -234,6 +234,7 @@ async fn a_session_ends_when_its_time_is_up() {
 }
 
 /// spec(5): MQTT-4.1.0-2
+/// spec(5): RMQTT-3.1.2-1, RMQTT-3.14.2-2
 #[tokio::test]
 async fn a_session_without_an_expiry_ends_with_its_connection() {
     let server = Server::start().await;

@@ -48,6 +48,7 @@ async fn announcing_256_megabytes_costs_nothing() {
 }
 
 /// spec(5): MQTT-4.13.1-1
+/// spec(5, server): RMQTT-3.3.4-2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_unanswered_messages_than_announced_end_the_connection() {
     let server = Server::with(|limits| limits.receive_maximum = 10).await;

@@ -35,6 +35,8 @@ async fn wrong_flags_in_a_fixed_header_end_the_connection() {
 }
 
 /// spec(5, server): MQTT-3.15.1-1
+/// spec(4): RMQTT-2.2.1-1
+/// spec(5): RMQTT-2.1.2-1
 #[tokio::test]
 async fn packet_types_that_do_not_exist_end_the_connection() {
     for version in BOTH {
@@ -53,6 +55,8 @@ async fn packet_types_that_do_not_exist_end_the_connection() {
     }
 }
 
+/// spec(5, server): RMQTT-4.12.0-1
+/// spec(5): RMQTT-3.15.2-1
 #[tokio::test]
 async fn auth_without_an_agreed_method_ends_the_connection() {
     let server = Server::start().await;
@@ -67,6 +71,8 @@ async fn auth_without_an_agreed_method_ends_the_connection() {
     each_ends_its_connection(&server, V5, &attacks).await;
 }
 
+/// spec(4, server): RMQTT-2.2.1-2
+/// spec(5, server): RMQTT-2.1.2-2
 #[tokio::test]
 async fn packets_that_only_servers_send_end_the_connection() {
     for version in BOTH {
@@ -84,6 +90,8 @@ async fn packets_that_only_servers_send_end_the_connection() {
     }
 }
 
+/// spec(4): RMQTT-2.2.3-1
+/// spec(5): RMQTT-1.5.5-1
 #[tokio::test]
 async fn lengths_of_five_bytes_end_the_connection() {
     for version in BOTH {
@@ -100,6 +108,7 @@ async fn lengths_of_five_bytes_end_the_connection() {
     }
 }
 
+/// spec(5): MQTT-1.5.5-1
 #[tokio::test]
 async fn a_length_longer_than_needed_is_an_error_of_mqtt_5_alone() {
     let server = Server::start().await;
@@ -121,6 +130,7 @@ async fn a_length_longer_than_needed_is_an_error_of_mqtt_5_alone() {
     each_ends_its_connection(&server, V5, &attacks).await;
 }
 
+/// spec(5): RMQTT-3.2.2-4
 #[tokio::test]
 async fn a_packet_larger_than_the_limit_is_refused_at_its_fixed_header() {
     for version in BOTH {
@@ -159,6 +169,8 @@ async fn a_second_connect_ends_the_connection_and_publishes_the_will() {
 
 /// spec(4, server): MQTT-3.8.3-3, MQTT-3.10.3-2
 /// spec(5, server): MQTT-3.8.3-2, MQTT-3.10.3-2
+/// spec(4): RMQTT-2.3.1-1
+/// spec(5): RMQTT-2.2.1-1
 #[tokio::test]
 async fn packet_id_0_and_empty_requests_end_the_connection() {
     for version in BOTH {
@@ -199,6 +211,8 @@ async fn a_publish_of_qos_3_or_a_repeated_one_of_qos_0_ends_the_connection() {
 }
 
 /// Fields that say they are longer than the packet, and packets that end in the middle of a field.
+/// spec(4): RMQTT-2.2.3-2
+/// spec(5): RMQTT-2.1.4-1
 #[tokio::test]
 async fn packets_cut_short_inside_end_the_connection() {
     for version in BOTH {
@@ -227,6 +241,8 @@ async fn packets_cut_short_inside_end_the_connection() {
     }
 }
 
+/// spec(4): RMQTT-2.2.3-2
+/// spec(5): RMQTT-2.1.4-1
 #[tokio::test]
 async fn bytes_left_over_in_a_packet_end_the_connection() {
     for version in BOTH {
@@ -282,6 +298,28 @@ async fn reason_codes_that_do_not_belong_there_end_the_connection() {
     each_ends_its_connection(&server, V5, &attacks).await;
 }
 
+/// spec(5): RMQTT-3.14.2-4
+/// spec(5, server): RMQTT-3.14.2-5
+#[tokio::test]
+async fn a_disconnect_as_only_servers_send_it_is_no_disconnect() {
+    let server = Server::start().await;
+    let mut watcher = server.client(V5, "watcher").await;
+    watcher.subscribe(&[("gone/+", 0)]).await;
+    let connect = Connect::new(V5, "posing").will(&Will::new("gone/posing", "x"));
+    let elsewhere = [vec![0x1C], field("elsewhere")].concat();
+    let mut farewells = vec![packet(0xE0, &[&[0], &block(V5, &elsewhere)[..]].concat())];
+    for code in [0x87, 0x8B, 0x8D, 0x8E, 0x8F, 0x9A, 0x9C, 0x9E, 0xA0, 0xA2] {
+        farewells.push(vec![0xE0, 0x01, code]);
+    }
+    for farewell in farewells {
+        let (mut peer, _) = server.connect(&connect).await;
+        peer.about(&format!("{farewell:02x?}"));
+        peer.send(&farewell).await;
+        peer.expect_end(&[PROTOCOL_ERROR]).await;
+        assert_eq!(watcher.take().await.topic, "gone/posing");
+    }
+}
+
 /// spec(4): MQTT-3.14.1-1
 /// spec(5, server): MQTT-3.14.1-1
 #[tokio::test]
@@ -300,6 +338,7 @@ async fn a_disconnect_with_reserved_bits_is_no_disconnect() {
 
 /// Acknowledgements of what was never sent are no reason to close: they happen after a lost session.
 /// spec(5, server): MQTT-4.3.3-11
+/// spec(4, server): RMQTT-3.6.0-1
 #[tokio::test]
 async fn acknowledgements_of_nothing_do_no_harm() {
     for version in BOTH {

@@ -38,6 +38,7 @@ fn publishing(name: &str, properties: &[u8], reasons: &[u8]) -> Attack {
     attack(name, publish.bytes(V5), reasons)
 }
 
+/// spec(5): RMQTT-2.2.2-4
 #[tokio::test]
 async fn properties_that_do_not_fit_their_block_end_the_connection() {
     let server = Server::start().await;
@@ -62,6 +63,7 @@ async fn properties_that_do_not_fit_their_block_end_the_connection() {
     each_ends_its_connection(&server, V5, &attacks).await;
 }
 
+/// spec(5): RMQTT-2.2.2-2
 #[tokio::test]
 async fn a_property_that_stands_twice_ends_the_connection() {
     let server = Server::start().await;
@@ -85,6 +87,7 @@ async fn a_property_that_stands_twice_ends_the_connection() {
     }
 }
 
+/// spec(5): RMQTT-2.2.2-1, RMQTT-3.3.4-1
 #[tokio::test]
 async fn a_property_in_the_wrong_packet_ends_the_connection() {
     let server = Server::start().await;
@@ -125,6 +128,7 @@ async fn a_property_in_the_wrong_packet_ends_the_connection() {
 }
 
 /// spec(5, server): MQTT-3.3.2-14
+/// spec(5): RMQTT-3.1.2-3, RMQTT-3.1.2-4, RMQTT-3.1.2-5, RMQTT-3.1.2-6, RMQTT-3.3.2-1, RMQTT-3.3.2-5, RMQTT-3.14.2-1
 #[tokio::test]
 async fn a_property_with_a_forbidden_value_ends_the_connection() {
     let server = Server::start().await;
@@ -214,6 +218,7 @@ async fn an_authentication_method_nobody_knows_is_refused() {
 }
 
 /// spec(5, server): MQTT-3.3.2-8
+/// spec(5, server): RMQTT-3.3.2-3, RMQTT-3.3.2-4
 #[tokio::test]
 async fn wrong_topic_aliases_end_the_connection() {
     let server = Server::with(|limits| limits.topic_alias_max = 10).await;

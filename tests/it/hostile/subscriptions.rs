@@ -66,6 +66,7 @@ async fn a_filter_that_is_no_text_ends_the_connection() {
 
 /// spec(4): MQTT-3.8.3-4
 /// spec(5): MQTT-3.8.3-5
+/// spec(5): RMQTT-3.8.3-1, RMQTT-3.8.3-2
 #[tokio::test]
 async fn wrong_options_of_a_subscription_end_the_connection() {
     for version in BOTH {

@@ -35,6 +35,7 @@ async fn a_topic_that_is_no_text_ends_the_connection() {
 
 /// spec(4, server): MQTT-3.3.2-2, MQTT-4.7.1-1, MQTT-4.7.3-1
 /// spec(5, server): MQTT-3.3.2-2, MQTT-4.7.0-1, MQTT-4.7.3-1
+/// spec(5): RMQTT-3.3.2-2
 #[tokio::test]
 async fn a_topic_that_is_empty_or_has_a_wildcard_ends_the_connection() {
     for version in BOTH {

@@ -98,7 +98,7 @@ fn an_acknowledged_id_of_qos_1_means_a_new_message() {
     }
 }
 
-/// spec(4, client): MQTT-4.3.3-2
+/// spec(4, client): MQTT-4.3.3-2, RMQTT-3.6.0-1
 /// spec(5, client): MQTT-4.3.3-8, MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12
 #[test]
 fn a_qos_2_message_is_taken_once_for_each_handshake() {

@@ -1,13 +1,22 @@
 //! A broker that breaks a rule: the client ends the connection, and tells a broker of MQTT 5 by which code.
 
 use super::VERSIONS;
-use super::script::Script;
+use super::script::{Script, options, subscribe};
 use rmqtt::client::ClientError;
+use rmqtt::client::protocol::Event;
 use rmqtt::codec::{Packet, ProtocolVersion, ReasonCode};
 
 const MALFORMED: &[ReasonCode] = &[ReasonCode::MalformedPacket];
 const ERROR: &[ReasonCode] = &[ReasonCode::ProtocolError];
 const EITHER: &[ReasonCode] = &[ReasonCode::MalformedPacket, ReasonCode::ProtocolError];
+
+/// A client whose broker has not answered yet.
+fn connecting(version: ProtocolVersion) -> Script {
+    let mut script = Script::connected(version, 100);
+    script.client.connection_lost();
+    script.client.connect(script.now).expect("idle");
+    script
+}
 
 /// A packet with this first byte and these parts behind the length.
 fn packet(first: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -181,4 +190,135 @@ fn a_reason_code_that_does_not_belong_there_ends_the_connection() {
     for code in [0x01, 0x10, 0x11, 0x18, 0x84, 0x85, 0x86, 0x88, 0xFF] {
         each_ends(ProtocolVersion::V5, &[(vec![0xE0, 1, code], EITHER)]);
     }
+}
+
+/// spec(4, client): RMQTT-2.2.1-2
+/// spec(5, client): RMQTT-2.1.2-2
+#[test]
+fn what_only_clients_send_ends_the_connection() {
+    for version in VERSIONS {
+        let is_v5 = version == ProtocolVersion::V5;
+        let none = if is_v5 { &[0][..] } else { &[] };
+        let level = if is_v5 { 5 } else { 4 };
+        let name = field(b"MQTT");
+        let connect = packet(0x10, &[&name, &[level, 2, 0, 0], none, &field(b"c")]);
+        let mut cases = vec![
+            (connect, ERROR),
+            (packet(0x82, &[&[0, 1], none, &field(b"t"), &[0]]), ERROR),
+            (packet(0xA2, &[&[0, 1], none, &field(b"t")]), ERROR),
+            (vec![0xC0, 0], ERROR),
+        ];
+        if !is_v5 {
+            cases.push((vec![0xE0, 0], ERROR));
+        }
+        each_ends(version, &cases);
+    }
+}
+
+/// spec(4): RMQTT-3.2.0-1, RMQTT-3.2.0-2
+/// spec(5): RMQTT-3.2.0-1, RMQTT-3.2.0-2
+#[test]
+fn connack_comes_first_and_once() {
+    for version in VERSIONS {
+        let (connack, publish): (&[u8], &[u8]) = match version {
+            ProtocolVersion::V5 => (&[0x20, 3, 0, 0, 0], b"\x30\x04\0\x01t\0"),
+            _ => (&[0x20, 2, 0, 0], b"\x30\x03\0\x01t"),
+        };
+        for bytes in [publish, &[0xD0, 0], &[0x40, 2, 0, 1]] {
+            let mut script = connecting(version);
+            script.sent();
+            let heard = script.hear_bytes(bytes);
+            assert!(
+                matches!(heard, Err(ClientError::Protocol { .. })),
+                "{heard:?}"
+            );
+            assert!(!script.client.is_connected());
+        }
+        each_ends(version, &[(connack.to_vec(), ERROR)]);
+    }
+}
+
+/// spec(5): RMQTT-3.1.2-7
+#[test]
+fn a_packet_larger_than_the_client_takes_ends_the_connection_at_its_fixed_header() {
+    let mut options = options(ProtocolVersion::V5);
+    options.packet_size_max = Some(50);
+    let mut script = Script::with(options.clone(), 100);
+    assert_eq!(script.hear_bytes(&[0x30, 48]), Ok(None), "50 bytes in all");
+    ends(
+        &mut Script::with(options, 100),
+        &[0x30, 49],
+        &[ReasonCode::PacketTooLarge],
+    );
+}
+
+/// spec(5, client): RMQTT-3.3.4-2
+#[test]
+fn more_open_messages_than_the_client_takes_end_the_connection() {
+    let mut options = options(ProtocolVersion::V5);
+    options.receive_maximum = 2.try_into().expect("not 0");
+    let mut script = Script::with(options, 100);
+    let publish = |first, id| packet(first, &[&field(b"t"), &[0, id, 0]]);
+    for (first, id) in [(0x32, 1), (0x34, 2)] {
+        let heard = script.hear_bytes(&publish(first, id));
+        assert!(matches!(heard, Ok(Some(Event::Message { .. }))));
+    }
+    // A repetition is not one more.
+    assert_eq!(script.hear_bytes(&publish(0x3C, 2)), Ok(None));
+    let reason = [ReasonCode::ReceiveMaximumExceeded];
+    ends(&mut script, &publish(0x32, 3), &reason);
+}
+
+/// spec(5, client): RMQTT-3.3.2-3, RMQTT-3.3.2-4
+#[test]
+fn an_alias_that_stands_for_nothing_or_is_too_high_ends_the_connection() {
+    let mut options = options(ProtocolVersion::V5);
+    options.topic_alias_max = 10;
+    for (topic, alias, reason) in [
+        (&b""[..], 5, ReasonCode::ProtocolError),
+        (b"", 11, ReasonCode::TopicAliasInvalid),
+        (b"t", 11, ReasonCode::TopicAliasInvalid),
+        (b"t", 0, ReasonCode::TopicAliasInvalid),
+    ] {
+        let bytes = packet(0x30, &[&field(topic), &block(&[0x23, 0, alias])]);
+        ends(&mut Script::with(options.clone(), 100), &bytes, &[reason]);
+    }
+}
+
+/// spec(4): RMQTT-3.9.3-1
+/// spec(5): RMQTT-3.9.3-1
+#[test]
+fn an_answer_with_another_number_of_codes_ends_the_connection() {
+    for version in VERSIONS {
+        let none = if version == ProtocolVersion::V5 {
+            &[0][..]
+        } else {
+            &[]
+        };
+        for codes in [&[0][..], &[0, 0, 0]] {
+            let mut script = Script::connected(version, 100);
+            let both = [subscribe("a"), subscribe("b")].concat();
+            script.client.subscribe(both, None, &[], 1).expect("sent");
+            ends(&mut script, &packet(0x90, &[&[0, 1], none, codes]), ERROR);
+            if version == ProtocolVersion::V5 {
+                let mut script = Script::connected(version, 100);
+                let both = vec!["a".into(), "b".into()];
+                script.client.unsubscribe(both, 1).expect("sent");
+                ends(&mut script, &packet(0xB0, &[&[0, 1], none, codes]), ERROR);
+            }
+        }
+    }
+}
+
+/// spec(5, client): RMQTT-3.14.2-5
+/// spec(5): RMQTT-3.14.2-3
+#[test]
+fn a_disconnect_as_only_clients_send_it_breaks_the_protocol() {
+    each_ends(
+        ProtocolVersion::V5,
+        &[
+            (vec![0xE0, 1, 0x04], ERROR),
+            (b"\xE0\x07\x80\x05\x11\0\0\0\x09".to_vec(), ERROR),
+        ],
+    );
 }

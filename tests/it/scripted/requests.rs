@@ -1,9 +1,12 @@
-//! What the client does not ask for, because no broker may grant it: refused before a byte is sent.
+//! What the client asks for and under which name, and what it does not ask for because no broker may grant it.
 
 use super::VERSIONS;
-use super::script::{Script, subscribe};
+use super::script::{Script, options, subscribe};
+use crate::seed::epoch;
+use bytes::{Buf, BytesMut};
 use rmqtt::client::ClientError;
-use rmqtt::codec::ProtocolVersion;
+use rmqtt::client::protocol::{Event, Protocol};
+use rmqtt::codec::{self, Limits, Packet, ProtocolVersion};
 use rmqtt::topic::TopicName;
 
 /// spec(4, client): MQTT-3.8.3-3, MQTT-3.10.3-2
@@ -62,4 +65,34 @@ fn no_local_is_not_asked_for_on_a_shared_subscription() {
         "{refused:?}"
     );
     assert_eq!(script.sent(), []);
+}
+
+/// spec(5): RMQTT-3.2.2-3
+#[test]
+fn the_client_keeps_the_id_that_the_broker_gave_it() {
+    let mut options = options(ProtocolVersion::V5);
+    options.client_id = Some(String::new());
+    let mut client = Protocol::new(options, "unused", epoch());
+    for expected in ["", "given", "given"] {
+        client.connect(epoch()).expect("idle");
+        let out = client.outgoing();
+        let mut bytes = BytesMut::from(&out.copy_to_bytes(out.remaining())[..]);
+        match codec::decode(&mut bytes, ProtocolVersion::V5, &Limits::default()) {
+            Ok(Some(Packet::Connect(connect))) => assert_eq!(connect.client_id, expected),
+            other => panic!("{other:?}"),
+        }
+        // Only who has none is given one.
+        let given: &[u8] = if expected.is_empty() {
+            b"\x20\x0B\0\0\x08\x12\0\x05given"
+        } else {
+            b"\x20\x03\x01\0\0"
+        };
+        let heard = client.receive(&mut BytesMut::from(given), epoch());
+        assert!(
+            matches!(heard, Ok(Some(Event::Connected { .. }))),
+            "{heard:?}"
+        );
+        assert_eq!(client.client_id(), "given");
+        client.connection_lost();
+    }
 }

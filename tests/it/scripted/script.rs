@@ -24,13 +24,7 @@ pub(super) struct Script {
 impl Script {
     /// A client whose session lasts, connected, with this Receive Maximum of the broker.
     pub(super) fn connected(version: ProtocolVersion, window: u16) -> Self {
-        let mut options = ClientOptions::new(Address::Memory {
-            name: "script".to_owned(),
-        });
-        options.version = version;
-        options.clean_start = false;
-        options.session_expiry = 1000;
-        Self::with(options, window)
+        Self::with(options(version), window)
     }
 
     pub(super) fn with(options: ClientOptions, window: u16) -> Self {
@@ -113,6 +107,17 @@ impl Script {
             _ => false,
         }
     }
+}
+
+/// Of a client whose session lasts.
+pub(super) fn options(version: ProtocolVersion) -> ClientOptions {
+    let mut options = ClientOptions::new(Address::Memory {
+        name: "script".to_owned(),
+    });
+    options.version = version;
+    options.clean_start = false;
+    options.session_expiry = 1000;
+    options
 }
 
 pub(super) fn message(qos: QoS) -> Message {

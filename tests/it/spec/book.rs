@@ -28,6 +28,30 @@ pub(super) struct Book {
     pub(super) faults: Vec<String>,
 }
 
+/// Tests of one side, which show nothing of the other.
+const ONE_SIDED: [(&str, &[&str]); 2] = [
+    ("client", &["client_", "client::", "scripted::"]),
+    (
+        "server",
+        &[
+            "broker_",
+            "broker::",
+            "conformance::",
+            "hostile::",
+            "router::",
+        ],
+    ),
+];
+
+/// The side that this test is of, if it is of one.
+pub(super) fn side_of(mention: &Mention) -> Option<&'static str> {
+    let is_of = |parts: &[&str]| parts.iter().any(|part| mention.test.starts_with(part));
+    ONE_SIDED
+        .into_iter()
+        .find(|(_, parts)| is_of(parts))
+        .map(|(side, _)| side)
+}
+
 /// Whether this is a test of what client and broker share.
 pub(super) fn is_shared(mention: &Mention) -> bool {
     SHARED.iter().any(|part| mention.test.starts_with(part))
@@ -65,7 +89,7 @@ impl Book {
     }
 
     /// Without a side, a test shows a statement that has one side. What client and broker share shows neither of them.
-    fn duty_shown(&self, mention: &Mention) -> Option<Duty> {
+    pub(super) fn duty_shown(&self, mention: &Mention) -> Option<Duty> {
         let statement = self.statement(mention.version, &mention.id)?;
         let mut duties = statement.duties();
         let is_shared = is_shared(mention);

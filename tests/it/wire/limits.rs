@@ -195,6 +195,7 @@ fn a_send_buffer_can_be_cleared_and_used_again() {
     assert!(out.is_empty());
 }
 
+/// spec(5): RMQTT-2.2.2-3
 #[test]
 fn thousands_of_user_properties_are_read_in_their_order() {
     let user_properties = (0..50_000)

@@ -56,6 +56,8 @@ fn every_wrong_flag_is_refused_at_the_first_byte() {
     }
 }
 
+/// spec(4): RMQTT-2.2.1-1
+/// spec(5): RMQTT-2.1.2-1
 #[test]
 fn type_0_does_not_exist_and_type_15_only_in_mqtt_5() {
     assert_malformed("00", V4);
@@ -64,6 +66,8 @@ fn type_0_does_not_exist_and_type_15_only_in_mqtt_5() {
     assert_eq!(read(&hex("F0"), V5), Ok(None));
 }
 
+/// spec(4): RMQTT-2.2.3-1
+/// spec(5): RMQTT-1.5.5-1
 #[test]
 fn a_remaining_length_of_five_bytes_is_malformed() {
     for version in VERSIONS {
@@ -102,6 +106,8 @@ fn dup_is_refused_with_qos_0_both_ways() {
 }
 
 /// spec(4): MQTT-2.3.1-1
+/// spec(4): RMQTT-2.3.1-1
+/// spec(5): RMQTT-2.2.1-1
 #[test]
 fn a_packet_id_of_0_is_a_protocol_error() {
     for digits in [
@@ -344,6 +350,8 @@ fn other_levels_and_names_are_not_supported() {
     }
 }
 
+/// spec(4): RMQTT-2.2.3-2
+/// spec(5): RMQTT-2.1.4-1
 #[test]
 fn leftovers_are_malformed() {
     for digits in [
@@ -366,6 +374,7 @@ fn leftovers_are_malformed() {
     }
 }
 
+/// spec(4): RMQTT-2.2.3-2
 #[test]
 fn fields_that_run_past_the_packet_are_malformed() {
     for digits in [
@@ -436,6 +445,7 @@ fn before_mqtt_5_a_suback_has_four_codes() {
     }
 }
 
+/// spec(4): RMQTT-3.2.2-1
 #[test]
 fn before_mqtt_5_a_connack_has_six_codes() {
     for code in 0..=u8::MAX {

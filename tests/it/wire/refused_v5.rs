@@ -103,6 +103,7 @@ fn company(place: &str, number: &str) -> &'static str {
     }
 }
 
+/// spec(5): RMQTT-2.2.2-1
 #[test]
 fn each_property_is_taken_where_it_belongs_and_nowhere_else() {
     for place in PLACES {
@@ -132,6 +133,7 @@ fn a_property_is_written_as_it_was_read() {
     }
 }
 
+/// spec(5): RMQTT-2.2.2-2
 #[test]
 fn a_property_that_may_occur_once_is_refused_twice() {
     for (number, value, allowed, repeats) in PROPERTIES {
@@ -145,6 +147,7 @@ fn a_property_that_may_occur_once_is_refused_twice() {
     }
 }
 
+/// spec(5): RMQTT-2.2.2-1
 #[test]
 fn all_other_numbers_are_no_property() {
     let known: Vec<u8> = PROPERTIES.iter().map(|row| hex(row.0)[0]).collect();
@@ -160,6 +163,7 @@ fn all_other_numbers_are_no_property() {
 
 /// spec(5): MQTT-3.3.2-13, MQTT-3.3.2-19
 /// spec(5): MQTT-1.5.4-1, MQTT-1.5.7-1, MQTT-3.3.2-8, MQTT-3.3.2-14
+/// spec(5): RMQTT-3.1.2-3, RMQTT-3.1.2-4, RMQTT-3.1.2-5, RMQTT-3.1.2-6, RMQTT-3.2.2-1, RMQTT-3.3.2-1, RMQTT-3.3.2-5
 #[test]
 fn values_out_of_their_range_are_refused_with_the_right_code() {
     use ReasonCode::{MalformedPacket, ProtocolError, TopicAliasInvalid};
@@ -204,6 +208,7 @@ fn values_out_of_their_range_are_refused_with_the_right_code() {
 }
 
 /// spec(5): MQTT-2.2.2-1
+/// spec(5): RMQTT-2.2.2-4
 #[test]
 fn the_property_length_is_always_there_but_in_the_short_forms() {
     for digits in [
@@ -263,6 +268,7 @@ fn text_that_is_not_utf_8_is_malformed() {
     read_whole(&hex("10 11 0004 4D515454 05 42 003C 00 0000 0002 C328"), V5);
 }
 
+/// spec(5): RMQTT-3.3.2-2
 #[test]
 fn an_empty_topic_needs_an_alias() {
     assert_protocol_error("30 03 0000 00", V5);
@@ -309,6 +315,7 @@ fn subscription_options_are_checked() {
     assert!(write(&packet, super::V4).is_ok());
 }
 
+/// spec(5): RMQTT-3.3.2-5
 #[test]
 fn a_subscription_identifier_fits_its_variable_byte_integer() {
     let packet = |number| {
@@ -423,6 +430,7 @@ fn each_kind_of_packet_is_written_with_its_own_codes_and_no_other() {
     }
 }
 
+/// spec(5): RMQTT-3.15.2-1
 #[test]
 fn an_auth_names_its_method() {
     assert_protocol_error("F0 00", V5);
