@@ -7,6 +7,7 @@ CARGO ?= cargo
 DEV := .venv/bin
 DEMO := .venv-demo/bin
 INTEROP := .venv/.interop
+MQTTJS := tests/python/interop/node/node_modules/.package-lock.json
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 FACE := $(shell find python -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 SEEDS ?= 20000
@@ -23,7 +24,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -68,7 +69,12 @@ test-rust:
 test-python: .venv/.package
 	$(DEV)/python -m pytest $(ARGS)
 
-test-interop: $(INTEROP) mosquitto ## foreign clients against our broker, our client against mosquitto
+# MQTT.js, in the versions of the lock file; npm asks whichever registry it is configured for.
+$(MQTTJS): tests/python/interop/node/package.json tests/python/interop/node/package-lock.json | node
+	npm --prefix tests/python/interop/node ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+test-interop: $(INTEROP) $(MQTTJS) mosquitto ## foreign clients against our broker, our client against mosquitto
 	PATH="$$PATH:/usr/sbin" $(DEV)/python -m pytest -m interop tests/python/interop $(ARGS)
 
 mosquitto:
@@ -77,6 +83,14 @@ mosquitto:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients; \
 	else \
 		echo "test-interop needs mosquitto and mosquitto_pub (Debian: apt-get install mosquitto mosquitto-clients)" >&2; exit 1; \
+	fi
+
+node:
+	@command -v node >/dev/null && command -v npm >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm; \
+	else \
+		echo "test-interop needs Node.js 16 or later, with npm (Debian: apt-get install nodejs npm)" >&2; exit 1; \
 	fi
 
 lint: lint-rust lint-python ## formatters, linters and type checkers; warnings are errors
@@ -137,6 +151,6 @@ sim: ## the seeded suites, with many more seeds (SEEDS=20000; RMQTT_SEED=n repla
 	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: sim::
 
 clean: ## remove everything that was built
-	rm -rf .venv .venv-demo build dist target fuzz/target examples/out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-demo build dist target fuzz/target tests/python/interop/node/node_modules examples/out .mypy_cache .ruff_cache .pytest_cache
 	find python tests examples -name '__pycache__' -prune -exec rm -rf {} +
 	rm -f python/rmqtt/_rmqtt*.so

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rmqtt
 
+from interop.javascript import Node
 from interop.peers import DEADLINE, find_program
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ def our_port() -> Iterator[int]:
     """Start our broker for one test."""
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
         yield broker.port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _node() -> Iterator[None]:
+    """End the process of MQTT.js, if a test has started it."""
+    yield
+    Node.stop()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interop import scenarios
+from interop.javascript import MqttJs
 from interop.peers import FOREIGN, Ours, Peer, QoS, Version
 from interop.scenarios import Stage
 
@@ -12,7 +13,7 @@ pytestmark = [
     pytest.mark.interop,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # paho leaves its socket pairs to the garbage collector
     pytest.mark.parametrize("version", ["5.0", "3.1.1"]),
-    pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN.keys()),
+    pytest.mark.parametrize("foreign", [*FOREIGN.values(), MqttJs], ids=[*FOREIGN, "mqttjs"]),
 ]
 
 
