@@ -119,7 +119,6 @@ fn the_topic_used_longest_ago_gives_its_alias_up() {
     assert!(next("topics/b").1, "which is named again");
 }
 
-/// spec(5, client): MQTT-3.3.2-7
 #[test]
 fn a_new_connection_begins_without_aliases() {
     let mut aliases = given(2, 2);

@@ -354,6 +354,8 @@ async fn what_cannot_be_asked_for_is_refused_before_it_is_sent() {
     }
 }
 
+/// spec(5): RMQTT-3.2.2-10
+/// spec(5): MQTT-3.2.2-11, MQTT-3.2.2-14
 #[tokio::test(start_paused = true)]
 async fn what_the_broker_lacks_is_a_typed_error() {
     let mut connack = accepted();

@@ -99,6 +99,7 @@ async fn subscriptions_are_granted_up_to_the_highest_qos() {
 }
 
 /// Version 3.1.1 cannot be told before, so it is not told that all is well either.
+/// spec(5): RMQTT-3.2.2-5
 #[tokio::test]
 async fn a_publish_above_the_highest_qos_ends_the_connection() {
     for version in BOTH {
@@ -115,6 +116,7 @@ async fn a_publish_above_the_highest_qos_ends_the_connection() {
     }
 }
 
+/// spec(5): RMQTT-3.2.2-6
 #[tokio::test]
 async fn a_publish_to_be_retained_ends_the_connection_where_nothing_is_retained() {
     for version in BOTH {
@@ -164,6 +166,7 @@ async fn a_will_that_could_not_be_published_is_refused() {
 }
 
 /// spec(4): MQTT-3.8.3-2
+/// spec(5): RMQTT-3.2.2-7
 #[tokio::test]
 async fn filters_with_wildcards_are_refused_where_there_are_none() {
     let server = without(|features| features.wildcard_subscriptions = false).await;
@@ -185,6 +188,7 @@ async fn filters_with_wildcards_are_refused_where_there_are_none() {
     assert_eq!(peer.unsubscribe(&["a/#"]).await, [0x11]);
 }
 
+/// spec(5): RMQTT-3.2.2-8
 #[tokio::test]
 async fn identifiers_are_refused_where_there_are_none() {
     let server = without(|features| features.subscription_identifiers = false).await;
@@ -194,6 +198,7 @@ async fn identifiers_are_refused_where_there_are_none() {
     assert_eq!(peer.subscribe(&[("a", 1)]).await, [1]);
 }
 
+/// spec(5): RMQTT-3.2.2-9
 #[tokio::test]
 async fn shared_filters_are_refused_where_there_are_none() {
     let server = without(|features| features.shared_subscriptions = false).await;

@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.spec("MQTT-7.0.0-2", version=4, side="server")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_what_they_publish_arrives_in_order(
     our_port: int, foreign: type[Peer], version: Version, qos: QoS

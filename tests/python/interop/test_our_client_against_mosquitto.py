@@ -15,6 +15,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.spec("MQTT-7.0.0-2", version=4, side="client")
 @pytest.mark.parametrize("qos", [0, 1, 2])
 async def test_what_we_publish_arrives_in_order(
     mosquitto_port: int, other: type[Peer], version: Version, qos: QoS
