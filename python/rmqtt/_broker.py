@@ -315,7 +315,7 @@ class Broker:
             user_properties=user_properties,
         )
 
-    async def disconnect(self, client_id: str, reason: int = 0x98) -> bool:
+    async def disconnect(self, client_id: str, reason: int = 0x98, server_reference: str | None = None) -> bool:
         """End a client's connection.
 
         Parameters
@@ -323,19 +323,52 @@ class Broker:
         client_id
             Whose.
         reason
-            Told to clients of MQTT 5; 0x98 is *administrative action*.
+            Told to clients of MQTT 5; 0x98 is *administrative action*. With 0x9C, *use another server*, and 0x9D,
+            *server moved*, `server_reference` can say where.
+        server_reference
+            Another server, as clients will understand it, such as ``"host:1883"``; told to clients of MQTT 5.
 
         Returns
         -------
         bool
             Whether it was there.
 
+        Raises
+        ------
+        ValueError
+            A broker does not disconnect with that reason, or `server_reference` does not go with it.
+
         Examples
         --------
-        >>> await broker.disconnect("nobody")
+        >>> await broker.disconnect("nobody", 0x9C, "backup:1883")
         False
         """
-        return self._native.disconnect(client_id, reason)
+        return self._native.disconnect(client_id, reason, server_reference)
+
+    def redirect(self, server_reference: str | None, *, permanent: bool = False) -> None:
+        """Send all who want to connect from now on to another server, or take them again.
+
+        Who is connected stays; see `disconnect`. Clients of MQTT 5 get CONNACK 0x9C or 0x9D with the reference, those
+        of 3.1.1 return code 3, *server unavailable*.
+
+        Parameters
+        ----------
+        server_reference
+            Another server, as clients will understand it, such as ``"host:1883"``; `None`: take them again.
+        permanent
+            Say *server moved* (0x9D) instead of *use another server* (0x9C).
+
+        Raises
+        ------
+        ValueError
+            The reference is empty, too long, or has a NUL.
+
+        Examples
+        --------
+        >>> broker.redirect("backup:1883")
+        >>> broker.redirect(None)
+        """
+        self._native.redirect(server_reference, permanent)
 
     @property
     def retained(self) -> Mapping[str, Message]:

@@ -3,7 +3,7 @@
 //! Owns who is to be woken and whether it was, nothing of what it is woken for: that is in `outbox`. One small lock of its
 //! own, never held while another is taken or a waker called.
 
-use crate::codec::ReasonCode;
+use crate::broker::protocol::Farewell;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::task::Waker;
@@ -15,7 +15,7 @@ pub struct Bell(Mutex<BellState>);
 #[derive(Debug, Default)]
 struct BellState {
     rung: bool,
-    told_to_go: Option<ReasonCode>,
+    told_to_go: Option<Farewell>,
     waker: Option<Waker>,
 }
 
@@ -33,14 +33,15 @@ impl Bell {
     }
 
     /// Tells the connection to go. The first reason counts.
-    pub fn tell_to_go(&self, reason: ReasonCode) {
-        self.0.lock().told_to_go.get_or_insert(reason);
+    pub fn tell_to_go(&self, farewell: impl Into<Farewell>) {
+        let farewell = farewell.into();
+        self.0.lock().told_to_go.get_or_insert(farewell);
         self.ring();
     }
 
     /// Why the connection has to go, if it has been told to.
-    pub fn told_to_go(&self) -> Option<ReasonCode> {
-        self.0.lock().told_to_go
+    pub fn told_to_go(&self) -> Option<Farewell> {
+        self.0.lock().told_to_go.clone()
     }
 
     /// Whether it was rung since the last time; if not, `waker` is called when it is.

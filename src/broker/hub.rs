@@ -6,11 +6,12 @@
 
 mod core;
 mod inspect;
+mod leave;
 
 use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
 use crate::broker::outbox::{Letter, Outbox, Pressure};
-use crate::broker::protocol::{Delivery, FilterRequest, Room};
+use crate::broker::protocol::{Delivery, Farewell, FilterRequest, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
@@ -72,7 +73,7 @@ pub enum Outcome {
     /// An older connection has to let go first: the bell will be rung, then [`Hub::claim`].
     Wait(ConnectionId),
     /// Not let in.
-    Refused(ReasonCode),
+    Refused(Farewell),
 }
 
 /// What became of a message.
@@ -139,6 +140,10 @@ impl Hub {
 
     /// A client wants a session.
     pub fn connect(&self, arrival: Arrival, now: Instant) -> Outcome {
+        if let Some(farewell) = self.turned_away() {
+            // Before anything is asked of the session: it stays where it is.
+            return Outcome::Refused(farewell);
+        }
         let bell = Arc::clone(&arrival.bell);
         let (connection, verdict, outbox, aftermath) = self.core.write().connect(arrival);
         self.follow(aftermath, now);
@@ -147,7 +152,7 @@ impl Hub {
                 outbox.connect(bell);
                 Outcome::Granted(Box::new(granted(connection, *grant, outbox)))
             }
-            (Verdict::Refused(reason), _) => Outcome::Refused(reason),
+            (Verdict::Refused(reason), _) => Outcome::Refused(reason.into()),
             (Verdict::Wait | Verdict::Granted(_), _) => Outcome::Wait(connection),
         }
     }
@@ -328,24 +333,6 @@ impl Hub {
         };
         self.counters.messages_expired.add(expired);
         self.follow(aftermath, now);
-    }
-
-    /// Tells a client's connection to go; says whether there was one.
-    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
-        let bell = {
-            let core = self.core.read();
-            core.registry
-                .find(client_id)
-                .and_then(|key| core.registry.get(key)?.connection)
-                .and_then(|connection| core.bell(connection))
-        };
-        match bell {
-            Some(bell) => {
-                bell.tell_to_go(reason);
-                true
-            }
-            None => false,
-        }
     }
 
     /// Fetches retained messages for a session whose queue is nearly empty.

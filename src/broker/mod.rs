@@ -20,8 +20,8 @@ pub mod subscriptions;
 
 pub use error::BrokerError;
 pub use options::{BrokerOptions, Features, Limits, Terms};
+pub use protocol::Farewell;
 
-use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::transport::Address;
 use driver::{Running, Server};
@@ -165,9 +165,16 @@ impl Broker {
         self.server.publish(&message)
     }
 
-    /// Ends a client's connection with this reason (MQTT 5), and says whether it was there.
-    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
-        self.server.hub().disconnect(client_id, reason)
+    /// Ends a client's connection with this reason or towards another server (MQTT 5 is told), and says whether it was
+    /// there.
+    pub fn disconnect(&self, client_id: &str, farewell: impl Into<Farewell>) -> bool {
+        self.server.hub().disconnect(client_id, farewell)
+    }
+
+    /// From now on turns everybody away who wants to connect: mostly to another server ([`Farewell::to_server`]). `None`
+    /// lets them in again. Who is connected stays.
+    pub fn turn_away(&self, farewell: Option<Farewell>) {
+        self.server.hub().turn_away(farewell);
     }
 
     /// The retained message of each topic, by topic.

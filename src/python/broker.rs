@@ -8,11 +8,10 @@ use super::options::{self, LimitsArguments, PropertyArguments, TermsArguments};
 use super::outcome::Outcome;
 use super::payload;
 use crate::broker::Broker;
-use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::topic::TopicName;
 use crate::transport::Address;
-use pyo3::exceptions::{PyResourceWarning, PyValueError};
+use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::time::Duration;
@@ -130,12 +129,31 @@ impl NativeBroker {
             .map_err(|error| Failure::from(error).to_py(py))
     }
 
-    fn disconnect(&self, py: Python<'_>, client_id: &str, reason: u8) -> PyResult<bool> {
-        let reason = ReasonCode::from_number(reason)
-            .ok_or_else(|| PyValueError::new_err(format!("{reason:#04x} is no reason code")))?;
+    fn disconnect(
+        &self,
+        py: Python<'_>,
+        client_id: &str,
+        reason: u8,
+        server_reference: Option<&str>,
+    ) -> PyResult<bool> {
+        let farewell = options::farewell(reason, server_reference, py)?;
         let broker = self.broker.get()?;
         let _context = runtime()?.enter();
-        Ok(py.detach(|| broker.disconnect(client_id, reason)))
+        Ok(py.detach(|| broker.disconnect(client_id, farewell)))
+    }
+
+    fn redirect(
+        &self,
+        py: Python<'_>,
+        server_reference: Option<&str>,
+        permanent: bool,
+    ) -> PyResult<()> {
+        let farewell = server_reference
+            .map(|reference| options::to_server(reference, permanent, py))
+            .transpose()?;
+        let broker = self.broker.get()?;
+        py.detach(|| broker.turn_away(farewell));
+        Ok(())
     }
 
     fn retained<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -4,7 +4,7 @@
 mod broker;
 mod subscription;
 
-pub(crate) use broker::{LimitsArguments, TermsArguments, broker};
+pub(crate) use broker::{LimitsArguments, TermsArguments, broker, farewell, to_server};
 pub(crate) use subscription::{SubscribeArguments, subscription};
 
 use super::errors::{Failure, address_error};

@@ -132,8 +132,15 @@ impl House {
         self.settle();
     }
 
-    /// What a peer has heard since it was asked last.
+    /// What a peer has heard since it was asked last, without the words beside codes.
     pub(crate) fn heard(&mut self, peer: PeerId) -> Vec<Packet> {
+        let mut heard = self.heard_with_words(peer);
+        heard.iter_mut().for_each(take_words);
+        heard
+    }
+
+    /// What a peer has heard since it was asked last.
+    pub(crate) fn heard_with_words(&mut self, peer: PeerId) -> Vec<Packet> {
         let peer = &mut self.peers[peer.0];
         let limits = codec::Limits::default();
         let mut heard = Vec::new();
@@ -397,4 +404,23 @@ impl House {
             }
         }
     }
+}
+
+/// Reason strings are for people: what they say is shown in a test of its own.
+fn take_words(packet: &mut Packet) {
+    let properties = match packet {
+        Packet::ConnAck(connack) => {
+            connack.properties.reason_string = None;
+            return;
+        }
+        Packet::Disconnect(disconnect) => {
+            disconnect.reason_string = None;
+            return;
+        }
+        Packet::Ack(ack) => &mut ack.properties,
+        Packet::SubAck(suback) => &mut suback.properties,
+        Packet::UnsubAck(unsuback) => &mut unsuback.properties,
+        _ => return,
+    };
+    *properties = None;
 }

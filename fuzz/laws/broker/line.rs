@@ -106,13 +106,13 @@ impl Line {
 
     fn work(&mut self, hub: &Hub, batch: &mut Batch, now: Instant) -> Result<(), ProtocolError> {
         let overdue = self.overdue_at().filter(|due| *due <= now);
-        let overdue = overdue.map(|_| ReasonCode::QuotaExceeded);
-        if let Some(reason) = self.bell.told_to_go().or(overdue) {
+        let overdue = overdue.map(|_| ReasonCode::QuotaExceeded.into());
+        if let Some(farewell) = self.bell.told_to_go().or(overdue) {
             if self.waiting.is_some() {
                 self.protocol.refuse(ReasonCode::ServerBusy);
             }
             self.answer_withheld();
-            self.protocol.close(reason);
+            self.protocol.close(farewell);
             return Err(ProtocolError::Closed);
         }
         if let Some(granted) = self.waiting.and_then(|connection| hub.claim(connection)) {
@@ -195,8 +195,9 @@ impl Line {
         match hub.connect(arrival, now) {
             Outcome::Granted(granted) => return self.enter(*granted, now),
             Outcome::Wait(connection) => self.waiting = Some(connection),
-            Outcome::Refused(reason) => {
-                self.protocol.refuse(reason);
+            Outcome::Refused(farewell) => {
+                let reason = farewell.reason;
+                self.protocol.refuse(farewell);
                 return Err(ProtocolError::Refused(reason));
             }
         }

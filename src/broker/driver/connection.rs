@@ -9,7 +9,7 @@ use crate::broker::ClientInfo;
 use crate::broker::bell::Bell;
 use crate::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome, Published};
 use crate::broker::outbox::{GRACE, Outbox, Pressure};
-use crate::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError};
+use crate::broker::protocol::{Accept, Delivered, Event, Farewell, Protocol, ProtocolError};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use crate::codec::{Connect, PacketId, ReasonCode};
 use crate::message::Message;
@@ -46,7 +46,7 @@ enum End {
     /// The pipe broke or was closed.
     Lost,
     /// We want it to go.
-    ToldToGo(ReasonCode),
+    ToldToGo(Farewell),
     /// Not let in.
     Refused,
     /// It broke a rule or a limit.
@@ -122,8 +122,8 @@ impl Connection {
 
     /// Everything that can be done without waiting.
     fn work(&mut self, now: Instant) -> Result<(), End> {
-        if let Some(reason) = self.bell.told_to_go() {
-            return Err(End::ToldToGo(reason));
+        if let Some(farewell) = self.bell.told_to_go() {
+            return Err(End::ToldToGo(farewell));
         }
         self.claim(now)?;
         self.ease(now);
@@ -208,8 +208,8 @@ impl Connection {
                 self.link = Link::Waiting(connection, assigned);
                 Ok(())
             }
-            Outcome::Refused(reason) => {
-                self.protocol.refuse(reason);
+            Outcome::Refused(farewell) => {
+                self.protocol.refuse(farewell);
                 Err(End::Refused)
             }
         }
@@ -328,7 +328,7 @@ impl Connection {
             return Err(End::Lost);
         }
         if self.overdue_at().is_some_and(|at| at <= now) {
-            return Err(End::ToldToGo(ReasonCode::QuotaExceeded));
+            return Err(End::ToldToGo(ReasonCode::QuotaExceeded.into()));
         }
         Ok(())
     }
@@ -408,18 +408,22 @@ impl Connection {
             End::Refused | End::Fault(ProtocolError::Refused(_)) => {
                 counters.connects_refused.add_one();
             }
-            End::Fault(_) | End::ToldToGo(ReasonCode::QuotaExceeded) => {
+            End::Fault(_) => counters.connections_violated.add_one(),
+            End::ToldToGo(farewell) if farewell.reason == ReasonCode::QuotaExceeded => {
                 counters.connections_violated.add_one();
             }
             _ => {}
         }
         self.answer_withheld();
-        if let End::ToldToGo(reason) = end {
+        if let End::ToldToGo(farewell) = end {
             if let Link::Waiting(..) = self.link {
-                self.protocol.refuse(ReasonCode::ServerBusy);
+                self.protocol.refuse(match farewell.reason {
+                    ReasonCode::SessionTakenOver => ReasonCode::ServerBusy,
+                    _ => ReasonCode::ServerUnavailable,
+                });
             }
             // spec(5): MQTT-3.1.4-3
-            self.protocol.close(*reason);
+            self.protocol.close(farewell.clone());
         }
         let (publish_will, session_expiry_interval) = match end {
             End::Goodbye {

@@ -3,6 +3,7 @@
 use super::{Arrival, Attached};
 use crate::broker::bell::Bell;
 use crate::broker::outbox::Outbox;
+use crate::broker::protocol::Farewell;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
 use crate::broker::router::{Route, Router, Routes, SessionKey};
 use crate::broker::{ClientInfo, Limits, SessionInfo};
@@ -28,6 +29,8 @@ pub(super) struct Core {
     /// By session.
     pub(super) outboxes: Vec<Option<Arc<Outbox>>>,
     pub(super) connections: BTreeMap<ConnectionId, Connected>,
+    /// How all who want to connect are turned away, if they are.
+    pub(super) turned_away: Option<Farewell>,
     last_connection: u64,
     limits: Arc<Limits>,
 }
@@ -48,6 +51,7 @@ impl Core {
             router: Router::new(&limits),
             outboxes: Vec::new(),
             connections: BTreeMap::new(),
+            turned_away: None,
             last_connection: 0,
             limits,
         }

@@ -1,5 +1,6 @@
 //! CONNECT and CONNACK: what is checked before anybody is asked, and what is promised.
 
+use super::farewell::{self, Farewell};
 use super::{Event, Phase, Protocol, ProtocolError, announces_connect, is_reserved, levels_within};
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// What stands for the client's id in the response information.
 const CLIENT_ID: &str = "{client_id}";
+
+/// Why a client is not let in, and the words for it.
+type Objection = (ReasonCode, &'static str);
 
 /// What [`Protocol::accept`] needs to know from those who remember sessions.
 #[derive(Debug, Default)]
@@ -52,7 +56,9 @@ impl Protocol {
                 if level > ProtocolVersion::V5 as u8 {
                     self.version = ProtocolVersion::V5;
                 }
-                Err(self.refused(ReasonCode::UnsupportedProtocolVersion))
+                let error = ProtocolError::from(DecodeError::UnsupportedVersion { level });
+                let words = farewell::of_error(&error);
+                Err(self.refused(&error.reason().into(), words))
             }
             // spec(4): MQTT-3.1.4-1
             // spec(5): MQTT-3.1.4-1
@@ -67,8 +73,11 @@ impl Protocol {
     ) -> Result<Option<Event>, ProtocolError> {
         self.version = connect.version;
         self.packet_size_max = connect.properties.maximum_packet_size;
-        if let Some(reason) = self.objection(&connect) {
-            return Err(self.refused(reason));
+        // spec(5): MQTT-3.1.2-29
+        self.wants_words = connect.properties.request_problem_information != Some(false);
+        if let Some((reason, words)) = self.objection(&connect) {
+            let words = ByteString::from_static(words);
+            return Err(self.refused(&reason.into(), Some(words)));
         }
         self.session_expiry_interval = self.granted_session_expiry(&connect);
         // The caller gets as long again to decide, for instance to wait until an older connection has let go.
@@ -79,39 +88,45 @@ impl Protocol {
     }
 
     /// What speaks against a well-formed CONNECT, whoever sent it.
-    fn objection(&self, connect: &Connect) -> Option<ReasonCode> {
+    fn objection(&self, connect: &Connect) -> Option<Objection> {
         // spec(4): MQTT-3.1.3-8
         if connect.client_id.is_empty()
             && !connect.clean_start
             && connect.version != ProtocolVersion::V5
         {
-            return Some(ReasonCode::ClientIdentifierNotValid);
+            return Some((ReasonCode::ClientIdentifierNotValid, "no client id"));
         }
         // No method of enhanced authentication is known here.
         // spec(5): MQTT-4.12.0-1
         if connect.properties.authentication_method.is_some() {
-            return Some(ReasonCode::BadAuthenticationMethod);
+            let words = "this method of authentication is not known here";
+            return Some((ReasonCode::BadAuthenticationMethod, words));
         }
         self.objection_to_will(&connect.will.as_ref()?.message)
     }
 
-    fn objection_to_will(&self, will: &Message) -> Option<ReasonCode> {
+    fn objection_to_will(&self, will: &Message) -> Option<Objection> {
         if is_reserved(&will.topic) {
-            return Some(ReasonCode::NotAuthorized);
+            let words = "only the broker publishes to the topic of the will";
+            return Some((ReasonCode::NotAuthorized, words));
         }
         if !levels_within(will.topic.as_str(), self.limits.topic_levels_max) {
-            return Some(ReasonCode::TopicNameInvalid);
+            let words = "the topic of the will has more levels than this broker takes";
+            return Some((ReasonCode::TopicNameInvalid, words));
         }
         // spec(5): MQTT-3.2.2-12
         if will.qos > self.terms.features.maximum_qos {
-            return Some(ReasonCode::QoSNotSupported);
+            let words = "the QoS of the will is above the maximum of this broker";
+            return Some((ReasonCode::QoSNotSupported, words));
         }
         // spec(5): MQTT-3.2.2-13
         if will.retain && !self.terms.features.retain {
-            return Some(ReasonCode::RetainNotSupported);
+            let words = "the will is to be retained, which this broker does not do";
+            return Some((ReasonCode::RetainNotSupported, words));
         }
+        let words = "the payload of the will is said to be UTF-8 and is not";
         self.is_false_text(will)
-            .then_some(ReasonCode::PayloadFormatInvalid)
+            .then_some((ReasonCode::PayloadFormatInvalid, words))
     }
 
     /// How long the session will outlive the connection, in seconds; `u32::MAX`: for ever.
@@ -193,21 +208,27 @@ impl Protocol {
     }
 
     /// Sends the client away. What it has sent after its CONNECT is not looked at.
-    pub fn refuse(&mut self, reason: ReasonCode) {
-        self.refused(reason);
+    pub fn refuse(&mut self, farewell: impl Into<Farewell>) {
+        let farewell = farewell.into();
+        let words = farewell::of_refusal(farewell.reason);
+        self.refused(&farewell, words);
     }
 
-    fn refused(&mut self, reason: ReasonCode) -> ProtocolError {
+    fn refused(&mut self, farewell: &Farewell, words: Option<ByteString>) -> ProtocolError {
         // spec(4): MQTT-3.1.4-5, MQTT-3.2.2-4, MQTT-3.2.2-5
         // spec(5): MQTT-3.1.4-2, MQTT-3.1.4-6, MQTT-3.2.2-6, MQTT-3.2.2-7
         let connack = Packet::ConnAck(Box::new(ConnAck {
             session_present: false,
-            reason,
-            properties: ConnAckProperties::default(),
+            reason: farewell.reason,
+            properties: ConnAckProperties {
+                reason_string: words,
+                server_reference: farewell.reference_on_wire(),
+                ..ConnAckProperties::default()
+            },
         }));
-        self.write(&connack).unwrap_or_default();
+        self.write_if_it_fits(connack).unwrap_or_default();
         self.phase = Phase::Closed;
-        ProtocolError::Refused(reason)
+        ProtocolError::Refused(farewell.reason)
     }
 
     fn granted_keep_alive(&self, asked: u16) -> u16 {

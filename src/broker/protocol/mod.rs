@@ -6,10 +6,12 @@
 //! the method named there, and writes [`Protocol::outgoing`]. After an error it writes what is left and closes.
 
 mod connect;
+mod farewell;
 mod publish;
 mod subscribe;
 
 pub use connect::Accept;
+pub use farewell::Farewell;
 pub use publish::{Delivered, Delivery, Room};
 pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
 
@@ -22,6 +24,7 @@ use crate::message::Message;
 use crate::session::{OutboundAliases, Session, Silence, Violation};
 use crate::topic::TopicName;
 use bytes::BytesMut;
+use bytestring::ByteString;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -129,6 +132,8 @@ pub struct Protocol {
     silence: Silence,
     /// The largest packet the peer takes.
     packet_size_max: Option<NonZeroU32>,
+    /// Whether the peer wants more than codes in answers.
+    wants_words: bool,
     session_expiry_interval: u32,
     topic_alias_max: u16,
     aliases: BTreeMap<u16, TopicName>,
@@ -151,6 +156,7 @@ impl Protocol {
             connect_by: now.checked_add(limits.connect_timeout),
             silence: Silence::new(Duration::ZERO, now),
             packet_size_max: None,
+            wants_words: true,
             session_expiry_interval: 0,
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
@@ -257,12 +263,22 @@ impl Protocol {
     }
 
     /// Ends the connection from our side: MQTT 5 peers are told the reason, 3.1.1 has no way to.
-    pub fn close(&mut self, reason: ReasonCode) {
+    pub fn close(&mut self, farewell: impl Into<Farewell>) {
+        let farewell = farewell.into();
+        let words = farewell::of_farewell(farewell.reason);
+        self.close_saying(&farewell, words);
+    }
+
+    fn close_saying(&mut self, farewell: &Farewell, reason_string: Option<ByteString>) {
         // spec(5): MQTT-3.14.0-1
         if self.is_connected() && self.version == ProtocolVersion::V5 {
-            // spec(5): MQTT-3.14.2-2, MQTT-3.14.2-3, MQTT-3.14.2-4
-            self.write(&Packet::Disconnect(Disconnect::new(reason)))
-                .unwrap_or_default();
+            // spec(5): MQTT-3.14.2-2, MQTT-3.14.2-4
+            let disconnect = Packet::Disconnect(Disconnect {
+                reason_string,
+                server_reference: farewell.reference_on_wire(),
+                ..Disconnect::new(farewell.reason)
+            });
+            self.write_if_it_fits(disconnect).unwrap_or_default();
         }
         self.phase = Phase::Closed;
     }
@@ -281,7 +297,8 @@ impl Protocol {
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
         // spec(4): MQTT-4.8.0-1
         // spec(5): MQTT-4.13.1-1, MQTT-4.13.2-1
-        self.close(error.reason());
+        let words = farewell::of_error(&error);
+        self.close_saying(&error.reason().into(), words);
         error
     }
 
@@ -345,6 +362,24 @@ impl Protocol {
         }
         codec::encode(packet, self.version, &mut self.out)
             .map_err(|_| ProtocolError::AnswerTooLarge)
+    }
+
+    /// Whether an answer may have words beside its code.
+    // spec(5): MQTT-3.1.2-29
+    fn may_explain(&self) -> bool {
+        self.wants_words && self.version == ProtocolVersion::V5
+    }
+
+    /// Writes a packet, without what it can do without if the peer would not take it else.
+    fn write_if_it_fits(&mut self, mut packet: Packet) -> Result<(), ProtocolError> {
+        let leave_out = [farewell::take_words, farewell::take_reference];
+        for leave_out in leave_out {
+            if self.fits(&packet) {
+                break;
+            }
+            leave_out(&mut packet);
+        }
+        self.write(&packet)
     }
 
     fn fits(&self, packet: &Packet) -> bool {

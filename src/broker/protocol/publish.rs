@@ -1,5 +1,6 @@
 //! Messages both ways: topic aliases and refusals on the way in; window, size and expiry on the way out.
 
+use super::farewell;
 use super::{
     Event, Protocol, ProtocolError, SEND_BUFFER_TARGET, is_reserved, levels_within, refusal,
     violation,
@@ -201,8 +202,11 @@ impl Protocol {
 
     /// Writes what the session owes: answers, and after a resumption what has to be sent again.
     pub fn send_due(&mut self) {
-        while let Some(ack) = self.session.inbound.next_ack() {
-            self.write(&Packet::Ack(ack)).unwrap_or_default();
+        while let Some(mut ack) = self.session.inbound.next_ack() {
+            if ack.reason.is_error() && self.may_explain() {
+                ack.properties = farewell::in_answer(farewell::of_ack(ack.reason));
+            }
+            self.write_if_it_fits(Packet::Ack(ack)).unwrap_or_default();
         }
         while self.out.len() < SEND_BUFFER_TARGET {
             match self.session.outbound.next_again() {

@@ -1,9 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE: what can be said of a filter without knowing anybody else's.
 
+use super::farewell;
 use super::{Event, Protocol, ProtocolError, levels_within, refusal, violation};
 use crate::codec::{
-    Packet, PacketId, ProtocolVersion, ReasonCode, SubAck, Subscribe, SubscriptionOptions,
-    UnsubAck, Unsubscribe,
+    AckProperties, Packet, PacketId, ProtocolVersion, ReasonCode, SubAck, Subscribe,
+    SubscriptionOptions, UnsubAck, Unsubscribe,
 };
 use crate::topic::TopicFilter;
 use bytestring::ByteString;
@@ -168,10 +169,10 @@ impl Protocol {
         // spec(5): MQTT-3.8.4-1, MQTT-3.8.4-2, MQTT-3.8.4-5, MQTT-3.8.4-6, MQTT-3.9.3-1
         let packet = Packet::SubAck(SubAck {
             packet_id,
+            properties: self.explanation(&reasons),
             reasons,
-            properties: None,
         });
-        self.answer(&packet)
+        self.answer(packet)
     }
 
     /// Answers an UNSUBSCRIBE with one code for each filter, in order.
@@ -187,16 +188,24 @@ impl Protocol {
         // spec(5): MQTT-3.10.4-4, MQTT-3.10.4-5, MQTT-3.10.4-6, MQTT-3.11.3-1
         let packet = Packet::UnsubAck(UnsubAck {
             packet_id,
+            properties: self.explanation(&reasons),
             reasons: match self.version {
                 ProtocolVersion::V5 => reasons,
                 _ => Vec::new(),
             },
-            properties: None,
         });
-        self.answer(&packet)
+        self.answer(packet)
     }
 
-    fn answer(&mut self, packet: &Packet) -> Result<(), ProtocolError> {
-        self.write(packet).map_err(|error| self.fail(error))
+    fn explanation(&self, reasons: &[ReasonCode]) -> Option<Box<AckProperties>> {
+        if !self.may_explain() {
+            return None;
+        }
+        farewell::in_answer(farewell::of_filters(reasons))
+    }
+
+    fn answer(&mut self, packet: Packet) -> Result<(), ProtocolError> {
+        self.write_if_it_fits(packet)
+            .map_err(|error| self.fail(error))
     }
 }

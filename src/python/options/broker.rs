@@ -1,8 +1,11 @@
 //! What `rmqtt.Broker` asks for.
 
+use super::super::errors::Failure;
 use super::{address, duration, out_of_range, seconds_u32};
-use crate::broker::{BrokerOptions, Features, Limits, Terms};
+use crate::broker::{BrokerOptions, Farewell, Features, Limits, Terms};
+use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// `rmqtt.Limits`.
@@ -116,4 +119,41 @@ pub(crate) fn broker(
             keep_alive_max: limits.keep_alive_max,
         },
     })
+}
+
+/// Reads how a client is to be sent away.
+///
+/// # Errors
+/// `ValueError`: a server does not say so in DISCONNECT, or the reference does not go with it.
+pub(crate) fn farewell(
+    reason: u8,
+    server_reference: Option<&str>,
+    py: Python<'_>,
+) -> PyResult<Farewell> {
+    let code = ReasonCode::from_number(reason)
+        .filter(|code| code.is_allowed_in(PacketType::Disconnect))
+        .filter(|code| *code != ReasonCode::DisconnectWithWill)
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "{reason:#04x} is no reason for a broker to disconnect"
+            ))
+        })?;
+    match (server_reference, code) {
+        (None, _) => Ok(code.into()),
+        (Some(reference), ReasonCode::UseAnotherServer | ReasonCode::ServerMoved) => {
+            to_server(reference, code == ReasonCode::ServerMoved, py)
+        }
+        (Some(_), _) => Err(out_of_range(
+            "with server_reference, reason",
+            "0x9C, for now, or 0x9D, for good",
+        )),
+    }
+}
+
+/// Reads another server.
+///
+/// # Errors
+/// `ValueError`.
+pub(crate) fn to_server(reference: &str, permanent: bool, py: Python<'_>) -> PyResult<Farewell> {
+    Farewell::to_server(reference, permanent).map_err(|error| Failure::from(error).to_py(py))
 }

@@ -9,3 +9,4 @@ mod retain;
 mod session;
 mod subscribe;
 mod will;
+mod words;
