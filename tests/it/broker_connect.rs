@@ -180,22 +180,32 @@ fn who_cannot_be_let_in_is_told_why_and_heard_no_more() {
     assert_eq!(house.hub.stats().sessions, 1);
 }
 
-/// spec(5): MQTT-3.1.3-8, MQTT-3.1.4-2, MQTT-3.2.2-7
+/// spec(4): MQTT-3.1.3-9, MQTT-3.2.2-5, MQTT-3.1.4-5
+/// spec(5): MQTT-3.1.3-8, MQTT-3.1.4-2, MQTT-3.1.4-6, MQTT-3.2.2-7
 #[test]
 fn a_client_id_that_is_refused_is_told_so_and_the_connection_ends() {
-    let mut protocol = Protocol::new(Arc::new(Limits::default()), epoch());
-    let mut input = BytesMut::from(&b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03bad\xC0\0"[..]);
-    let asked = protocol.receive(&mut input, epoch());
-    assert!(matches!(asked, Ok(Some(Event::ConnectRequested(it))) if it.client_id == "bad"));
-    protocol.refuse(ReasonCode::ClientIdentifierNotValid);
-    let out = protocol.outgoing();
-    assert_eq!(
-        &out.copy_to_bytes(out.remaining())[..],
-        [0x20, 3, 0, 0x85, 0]
-    );
-    // What came behind it is not answered.
-    assert!(protocol.receive(&mut input, epoch()).is_err());
-    assert!(!protocol.is_connected() && !protocol.outgoing().has_remaining());
+    let cases: [(&[u8], &[u8]); 2] = [
+        (
+            b"\x10\x0F\0\x04MQTT\x04\x02\0\0\0\x03bad\xC0\0",
+            &[0x20, 2, 0, 2],
+        ),
+        (
+            b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03bad\xC0\0",
+            &[0x20, 3, 0, 0x85, 0],
+        ),
+    ];
+    for (bytes, refused) in cases {
+        let mut protocol = Protocol::new(Arc::new(Limits::default()), epoch());
+        let mut input = BytesMut::from(bytes);
+        let asked = protocol.receive(&mut input, epoch());
+        assert!(matches!(asked, Ok(Some(Event::ConnectRequested(it))) if it.client_id == "bad"));
+        protocol.refuse(ReasonCode::ClientIdentifierNotValid);
+        let out = protocol.outgoing();
+        assert_eq!(&out.copy_to_bytes(out.remaining())[..], refused);
+        // What came behind it is not answered.
+        assert!(protocol.receive(&mut input, epoch()).is_err());
+        assert!(!protocol.is_connected() && !protocol.outgoing().has_remaining());
+    }
 }
 
 /// spec(5): MQTT-3.2.2-19, MQTT-3.2.2-20, MQTT-3.9.2-1, MQTT-3.9.2-2, MQTT-3.11.2-1, MQTT-3.11.2-2

@@ -8,6 +8,7 @@
 mod aliases;
 mod broker_connect;
 mod broker_house;
+mod broker_ids;
 mod broker_messages;
 mod broker_packets;
 mod broker_pressure;

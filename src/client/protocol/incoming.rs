@@ -125,7 +125,7 @@ impl Protocol {
         match self.session.outbound.on_ack(&ack) {
             // spec(4): MQTT-4.6.0-4
             // spec(5): MQTT-4.6.0-4
-            Ok(Step::Send(next)) => self.encode(&Packet::Ack(next)).map(|()| None),
+            Ok(Step::Send(next)) => self.put(&Packet::Ack(next)).map(|()| None),
             Ok(Step::Settled { token, reason }) => Ok(Some(Event::Published {
                 token,
                 reason,

@@ -327,8 +327,8 @@ impl Protocol {
         if self.state == State::Connected {
             self.answer();
             if self.version == ProtocolVersion::V5 || reason == ReasonCode::Success {
-                // A DISCONNECT of four bytes always encodes; if not, closing says the same.
-                let _ = self.encode(&Packet::Disconnect(Disconnect::new(reason)));
+                // If it cannot be sent, closing says the same.
+                let _ = self.put(&Packet::Disconnect(Disconnect::new(reason)));
             }
         }
         self.state = State::Ended;
@@ -373,8 +373,8 @@ impl Protocol {
             return;
         }
         while let Some(ack) = self.session.inbound.next_ack() {
-            // An acknowledgement without properties always encodes.
-            let _ = self.encode(&Packet::Ack(ack));
+            // It always encodes; a broker that takes packets smaller than this gets none.
+            let _ = self.put(&Packet::Ack(ack));
         }
         while self.out.len() < AGAIN_BYTES_MAX
             && let Some(packet) = self.session.outbound.next_again()
@@ -433,7 +433,7 @@ impl Protocol {
         reason: ReasonCode,
     ) -> ClientError {
         if self.state == State::Connected && self.version == ProtocolVersion::V5 {
-            let _ = self.encode(&Packet::Disconnect(Disconnect::new(reason)));
+            let _ = self.put(&Packet::Disconnect(Disconnect::new(reason)));
         }
         self.state = State::Ended;
         ClientError::Protocol {

@@ -200,3 +200,20 @@ async fn each_filter_of_one_request_brings_its_retained_messages() {
         peer.expect_nothing().await;
     }
 }
+
+/// spec(4): MQTT-3.3.1-7
+#[tokio::test]
+async fn a_retained_message_of_qos_0_that_finds_no_room_still_displaces_the_old_one() {
+    for version in BOTH {
+        let server = Server::with(|limits| limits.retained_bytes_max = 200).await;
+        let mut publisher = server.client(version, "publisher").await;
+        let old = Publish::new("t", "old").retain();
+        publisher.publish(1, old).await;
+        let large = Publish::new("t", vec![b'x'; 300]).retain();
+        publisher.publish(0, large).await;
+        let mut late = server.client(version, "late").await;
+        late.subscribe(&[("t", 1)]).await;
+        late.expect_nothing().await;
+        assert_eq!(server.stats().retained_messages, 0);
+    }
+}

@@ -86,6 +86,43 @@ async fn the_same_filter_again_replaces_the_subscription() {
     }
 }
 
+/// spec(4): MQTT-3.8.4-3
+/// spec(5): MQTT-3.8.4-4
+#[tokio::test]
+async fn nothing_is_lost_while_a_subscription_is_replaced() {
+    for version in BOTH {
+        let server = Server::start().await;
+        let mut peer = server.client(version, "peer").await;
+        peer.subscribe(&[("t", 1)]).await;
+        let mut publisher = server.client(version, "publisher").await;
+        let mut stream = Vec::new();
+        for number in 1..=200_u16 {
+            let publish = Publish::new("t", number.to_be_bytes()).qos(1, number);
+            stream.extend(publish.bytes(version));
+        }
+        let mut again = Vec::new();
+        for id in 1..=20 {
+            again.extend(subscribe(version, id, &[("t", 1)]));
+        }
+        // Both at once, so that the one runs into the other.
+        tokio::join!(publisher.send(&stream), peer.send(&again));
+        let (mut last, mut answers) = (0, 0);
+        while last < 200 || answers < 20 {
+            let packet = peer.expect_packet().await;
+            if packet[0] == 0x90 {
+                answers += 1;
+                continue;
+            }
+            let number = u16::from_be_bytes([packet[packet.len() - 2], packet[packet.len() - 1]]);
+            assert_eq!((packet[0], number), (0x32, last + 1));
+            last = number;
+            let id = u16::from_be_bytes([packet[5], packet[6]]);
+            peer.send(&ack(0x40, id)).await;
+        }
+        peer.expect_nothing().await;
+    }
+}
+
 /// spec(5): MQTT-3.8.4-3
 #[tokio::test]
 async fn a_replaced_subscription_has_the_new_options_and_identifier() {

@@ -7,6 +7,7 @@ use bytes::{Buf, BytesMut};
 use rmqtt::client::ClientError;
 use rmqtt::client::protocol::{Event, Protocol};
 use rmqtt::codec::{self, Limits, Packet, ProtocolVersion};
+use rmqtt::message::Message;
 use rmqtt::topic::TopicName;
 
 /// spec(4, client): MQTT-3.8.3-3, MQTT-3.10.3-2
@@ -95,4 +96,41 @@ fn the_client_keeps_the_id_that_the_broker_gave_it() {
         assert_eq!(client.client_id(), "given");
         client.connection_lost();
     }
+}
+
+/// spec(5): MQTT-3.2.2-15
+#[test]
+fn nothing_larger_than_the_broker_takes_is_sent_whatever_it_is() {
+    let mut script = Script::connected(ProtocolVersion::V5, 100);
+    script.client.connection_lost();
+    script.client.connect(script.now).expect("idle");
+    script.sent();
+    let accepted = script.hear_bytes(b"\x20\x08\0\0\x05\x27\0\0\0\x0A");
+    assert!(matches!(accepted, Ok(Some(Event::Connected { .. }))));
+    // Header, id, properties: five bytes; a filter takes two more and its length, and in SUBSCRIBE one for the options.
+    for (filter, size) in [("ab", 10), ("abc", 11)] {
+        let sent = script.client.subscribe(subscribe(filter), None, &[], 1);
+        assert_eq!(sent, too_large(size), "{filter}");
+    }
+    for (filter, size) in [("abc", 10), ("abcd", 11)] {
+        let sent = script.client.unsubscribe(vec![filter.into()], 1);
+        assert_eq!(sent, too_large(size), "{filter}");
+    }
+    for (payload, size) in [("1234", 10), ("12345", 11)] {
+        let message = Message::new(TopicName::new("t").expect("a topic"), payload);
+        assert_eq!(script.client.publish(message, 1), too_large(size));
+    }
+    let sizes: Vec<usize> = script.sent().iter().map(size).collect();
+    assert_eq!(sizes, [10, 10, 10]);
+}
+
+fn too_large(size: usize) -> Result<(), ClientError> {
+    if size > 10 {
+        return Err(ClientError::PacketTooLarge { size, limit: 10 });
+    }
+    Ok(())
+}
+
+fn size(packet: &Packet) -> usize {
+    codec::encoded_size(packet, ProtocolVersion::V5).expect("well formed")
 }
