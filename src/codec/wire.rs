@@ -136,11 +136,10 @@ impl Reader {
     /// A topic name that a peer wants to publish to, now or by its will.
     pub(super) fn topic(&self, text: ByteString) -> Result<TopicName, DecodeError> {
         TopicName::new(text).map_err(|error| match error {
-            TopicError::WildcardInName { .. } => DecodeError::NotAllowed {
-                what: "a topic name has a wildcard",
-                clause: "MQTT-3.3.2-2",
-                reason: super::ReasonCode::TopicNameInvalid,
-            },
+            // Not 0x90: that is for names that are well formed and unwelcome all the same.
+            TopicError::WildcardInName { .. } => {
+                protocol_error("a topic name has a wildcard", "MQTT-3.3.2-2")
+            }
             TopicError::Nul(_) => self.nul(),
             _ => protocol_error("a topic name is empty", "MQTT-4.7.3-1"),
         })

@@ -225,7 +225,7 @@ def test_every_prefix_is_incomplete(packet: Packet) -> None:
         ("3005000174020102", "5.0", rmqtt.MalformedPacket, 0x81),
         ("30060001740223ff", "5.0", rmqtt.MalformedPacket, 0x81),
         ("30070001740323 0000", "5.0", rmqtt.ProtocolError, 0x94),
-        ("30050003612f23", "3.1.1", rmqtt.ProtocolError, 0x90),
+        ("30050003612f23", "3.1.1", rmqtt.ProtocolError, 0x82),
         ("300300000 0", "5.0", rmqtt.ProtocolError, 0x82),
         ("4003000101", "5.0", rmqtt.ProtocolError, 0x82),
         ("100700044d51545409", "5.0", rmqtt.ProtocolError, 0x84),

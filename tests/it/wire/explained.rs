@@ -159,7 +159,7 @@ fn the_fault_is_shown_where_it_is() {
         ("80 00", V4, 0..1, ReasonCode::MalformedPacket),
         ("30 FFFFFFFF", V4, 1..5, ReasonCode::MalformedPacket),
         ("C0 8000", V5, 1..3, ReasonCode::MalformedPacket),
-        ("30 05 0003 612F23", V4, 4..7, ReasonCode::TopicNameInvalid),
+        ("30 05 0003 612F23", V4, 4..7, ReasonCode::ProtocolError),
         ("30 04 0002 C328", V4, 4..6, ReasonCode::MalformedPacket),
         ("30 03 0005 61", V4, 4..5, ReasonCode::MalformedPacket),
         ("32 05 0001 74 0000", V4, 5..7, ReasonCode::ProtocolError),
