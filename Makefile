@@ -74,7 +74,7 @@ $(MQTTJS): tests/python/interop/node/package.json tests/python/interop/node/pack
 	npm --prefix tests/python/interop/node ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-test-interop: $(INTEROP) $(MQTTJS) mosquitto ## foreign clients against our broker, our client against mosquitto
+test-interop: $(INTEROP) $(MQTTJS) mosquitto ## foreign clients against our broker, our client and our broker's answers against mosquitto
 	PATH="$$PATH:/usr/sbin" $(DEV)/python -m pytest -m interop tests/python/interop $(ARGS)
 
 mosquitto:

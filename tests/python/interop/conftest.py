@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import threading
@@ -35,13 +36,18 @@ def _node() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mosquitto_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Start mosquitto for all tests: every test has topics and client ids of its own."""
-    folder: Path = tmp_path_factory.mktemp("mosquitto")
+    with running_mosquitto(tmp_path_factory.mktemp("mosquitto")) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def running_mosquitto(folder: Path, *more: str) -> Iterator[int]:
+    """Run mosquitto on a free port, with more lines in its configuration."""
     port = free_port()
     configuration = folder / "mosquitto.conf"
     # Without `user` it would give up its rights, and with them its folder, when run by root.
-    configuration.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\nuser root\n"
-    )
+    lines = (f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false", "log_dest stderr", "user root")
+    configuration.write_text("\n".join((*lines, *more, "")))
     process = subprocess.Popen([find_program("mosquitto"), "-c", str(configuration)], stderr=subprocess.PIPE, text=True)
     log: list[str] = []
     listens = threading.Event()

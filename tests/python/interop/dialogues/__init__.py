@@ -1,0 +1,29 @@
+"""The dialogues, by what they are about. Importing a module puts its dialogues on the list."""
+
+from interop.dialogues import (
+    acknowledgements,
+    aliases,
+    connecting,
+    limits,
+    malformed,
+    properties,
+    publishing,
+    retained,
+    sessions,
+    subscribing,
+    wills,
+)
+
+__all__ = [
+    "acknowledgements",
+    "aliases",
+    "connecting",
+    "limits",
+    "malformed",
+    "properties",
+    "publishing",
+    "retained",
+    "sessions",
+    "subscribing",
+    "wills",
+]
