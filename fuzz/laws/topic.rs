@@ -2,7 +2,7 @@
 //! at a time and all of them together in the broker's tree.
 
 use rmqtt::broker::router::SessionKey;
-use rmqtt::broker::subscriptions::{Frontier, Subscription, Subscriptions};
+use rmqtt::broker::subscriptions::{Frontier, Match, Subscription, Subscriptions};
 use rmqtt::topic::{LENGTH_MAX, TopicFilter, TopicName};
 use std::collections::BTreeSet;
 
@@ -46,8 +46,10 @@ fn check_tree(filters: &[TopicFilter], name: &TopicName) {
     }
     for divisor in [1, 2] {
         let mut found = BTreeSet::new();
-        tree.matching(name, &mut Frontier::default(), |session, _| {
-            found.insert(session.0);
+        tree.matching(name, &mut Frontier::default(), |matched| {
+            if let Match::Session(session, _) = matched {
+                found.insert(session.0);
+            }
         });
         let present = (0..filters.len()).filter(|number| number % divisor == 0);
         let wanted = present.filter(|number| matches(filters[*number], name));

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._rmqtt import Message
-    from rmqtt._types import Payload, QoSLike, UserProperties
+    from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
 
 __all__ = ["Broker"]
 
@@ -44,13 +44,18 @@ class Broker:
         of a topic is told nothing then.
     validate_payloads
         Refuse messages whose payload is said to be UTF-8 (MQTT 5) and is not.
+    shared_strategy
+        Which member of a group of shared subscriptions (``$share/group/filter``) gets a message, among those that are
+        connected and have room: ``"round_robin"``, one after the other; ``"random"``, any; ``"sticky"``, the same as
+        last time; ``"hash"``, the same for the same topic, where only the topics that must move do so when members come
+        and go; ``"least_in_flight"``, the one with the least on its way and waiting.
     allow_anonymous
         Listen on other addresses than loopback although nobody is asked who they are.
 
     Raises
     ------
     ValueError
-        A listener is no address, or a limit or feature is out of its range.
+        A listener is no address, a limit or feature is out of its range, or there is no such strategy.
 
     Examples
     --------
@@ -69,6 +74,7 @@ class Broker:
         features: Features = Features(),  # noqa: B008 - frozen
         response_information: str | None = None,
         validate_payloads: bool = True,
+        shared_strategy: SharedStrategy = "round_robin",
         allow_anonymous: bool | None = None,
     ) -> None:
         self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
@@ -76,6 +82,7 @@ class Broker:
             "features": features,
             "response_information": response_information,
             "validate_payloads": validate_payloads,
+            "shared_strategy": shared_strategy,
         }
         self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits, terms)
 

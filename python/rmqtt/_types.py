@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 UserProperties: TypeAlias = "Sequence[tuple[str, str]]"
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "latest", "error"]
 AckMode: TypeAlias = Literal["processed", "received", "manual"]
+SharedStrategy: TypeAlias = Literal["round_robin", "random", "sticky", "hash", "least_in_flight"]
 
 
 class QoS(IntEnum):
@@ -244,6 +245,8 @@ class Limits:
     session_expiry_max: float | None = None
     #: Subscriptions of one session.
     subscriptions_max: int = 10_000
+    #: Of those, shared ones (``$share/group/filter``).
+    shared_subscriptions_max: int = 100
     #: Retained messages.
     retained_messages_max: int = 1_000_000
     #: And their bytes.

@@ -7,6 +7,7 @@ mod connection;
 mod pipe;
 
 use crate::broker::bell::Bell;
+use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::protocol::Protocol;
 use crate::broker::{BrokerError, BrokerOptions, Terms};
@@ -16,6 +17,7 @@ use crate::transport::{Address, Listener, Stream};
 use connection::Connection;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -64,8 +66,12 @@ impl Server {
     pub(super) fn new(options: BrokerOptions) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let sharing = Sharing {
+            strategy: options.shared_strategy,
+            seed: RandomState::new().hash_one(number),
+        };
         Self {
-            hub: Arc::new(Hub::new(Arc::new(options.limits.clone()))),
+            hub: Arc::new(Hub::with_sharing(Arc::new(options.limits.clone()), sharing)),
             memory_address: Address::Memory {
                 name: format!("rmqtt-broker-{number}"),
             },

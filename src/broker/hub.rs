@@ -1,4 +1,4 @@
-//! What connections share, and the only locks beside the queues' own.
+//! What connections share, and the only locks beside those of queues and groups.
 //!
 //! Owns the registry, the router, the queues by session and the connections by number. Every change is a named method
 //! that takes the time as an argument and never waits, so that a test can drive the whole broker from one thread. One
@@ -7,10 +7,14 @@
 mod core;
 mod inspect;
 mod leave;
+mod sharing;
+
+pub use sharing::FullQueue;
 
 use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
-use crate::broker::outbox::{Letter, Outbox, Pressure};
+use crate::broker::group::{Group, Sharing};
+use crate::broker::outbox::{Letter, Next, Outbox, Pressure};
 use crate::broker::protocol::{Delivery, Farewell, FilterRequest, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
 use crate::broker::router::{Route, Routes, SessionKey};
@@ -79,10 +83,10 @@ pub enum Outcome {
 /// What became of a message.
 #[derive(Debug, Default)]
 pub struct Published {
-    /// How many sessions it matched.
+    /// How many sessions it matched, a group of shared subscriptions counting as one.
     pub matched: usize,
     /// The full queues it went into, and what that asks of the publisher. Nearly always empty.
-    pub full: Vec<(Arc<Outbox>, Pressure)>,
+    pub full: Vec<(FullQueue, Pressure)>,
 }
 
 /// Memory for publishing, to be used again, and who is to be woken at the end of a batch.
@@ -90,6 +94,7 @@ pub struct Published {
 pub struct Batch {
     routes: Routes,
     found: Vec<(Arc<Outbox>, Route)>,
+    groups: Vec<Arc<Group>>,
     to_wake: Vec<Arc<Bell>>,
 }
 
@@ -115,8 +120,13 @@ pub struct Hub {
 impl Hub {
     /// A broker with nobody in it.
     pub fn new(limits: Arc<Limits>) -> Self {
+        Self::with_sharing(limits, Sharing::default())
+    }
+
+    /// The same, where groups of shared subscriptions deal in this way.
+    pub fn with_sharing(limits: Arc<Limits>, sharing: Sharing) -> Self {
         Self {
-            core: RwLock::new(Core::new(Arc::clone(&limits))),
+            core: RwLock::new(Core::new(Arc::clone(&limits), sharing)),
             limits,
             counters: Counters::default(),
             timer: Arc::new(Bell::default()),
@@ -145,11 +155,20 @@ impl Hub {
             return Outcome::Refused(farewell);
         }
         let bell = Arc::clone(&arrival.bell);
-        let (connection, verdict, outbox, aftermath) = self.core.write().connect(arrival);
+        let (connection, verdict, outbox, groups, aftermath) = {
+            let mut core = self.core.write();
+            let (connection, verdict, outbox, aftermath) = core.connect(arrival);
+            let groups = match &verdict {
+                Verdict::Granted(grant) => core.groups_of(grant.key),
+                _ => Vec::new(),
+            };
+            (connection, verdict, outbox, groups, aftermath)
+        };
         self.follow(aftermath, now);
         match (verdict, outbox) {
             (Verdict::Granted(grant), Some(outbox)) => {
                 outbox.connect(bell);
+                self.set_online(&groups, &outbox, true);
                 Outcome::Granted(Box::new(granted(connection, *grant, outbox)))
             }
             (Verdict::Refused(reason), _) => Outcome::Refused(reason.into()),
@@ -159,15 +178,17 @@ impl Hub {
 
     /// The session that a connection has waited for, once the older one has let go.
     pub fn claim(&self, connection: ConnectionId) -> Option<Box<Granted>> {
-        let (grant, outbox, bell) = {
+        let (grant, outbox, groups, bell) = {
             let mut core = self.core.write();
             let waiting = core.connections.get_mut(&connection)?;
             let grant = waiting.grant.take()?;
             let bell = Arc::clone(&waiting.bell);
             let outbox = core.outbox(grant.key);
-            (grant, outbox, bell)
+            let groups = core.groups_of(grant.key);
+            (grant, outbox, groups, bell)
         };
         outbox.connect(bell);
+        self.set_online(&groups, &outbox, true);
         Some(Box::new(granted(connection, grant, outbox)))
     }
 
@@ -184,6 +205,8 @@ impl Hub {
         attached
             .outbox
             .note_in_flight(leave.session.outbound.in_flight());
+        let groups = self.core.read().groups_of(attached.key);
+        self.set_online(&groups, &attached.outbox, false);
         let aftermath = self.core.write().leave(attached, leave, now);
         self.follow(aftermath, now);
     }
@@ -205,19 +228,28 @@ impl Hub {
                 let mut core = self.core.write();
                 let before = core.next_timeout();
                 core.router.retain(message, now)?;
-                core.route(message, publisher, &mut batch.routes, &mut batch.found);
+                core.route(message, publisher, batch);
                 core.is_due_earlier(before)
             };
             if is_due_earlier {
                 self.timer.ring();
             }
         } else {
-            self.core
-                .read()
-                .route(message, publisher, &mut batch.routes, &mut batch.found);
+            self.core.read().route(message, publisher, batch);
         }
+        Ok(self.post(message, publisher, batch, now))
+    }
+
+    /// Puts a message into the queues that were found for it.
+    fn post(
+        &self,
+        message: &Message,
+        publisher: Option<SessionKey>,
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Published {
         let mut published = Published {
-            matched: batch.found.len(),
+            matched: batch.found.len() + batch.groups.len(),
             full: Vec::new(),
         };
         let mut letter = Letter::new(message, now);
@@ -225,12 +257,7 @@ impl Hub {
             let (qos, session) = (route.qos, route.session);
             let pushed = outbox.push(&mut letter, route, now);
             self.counters.messages_dropped_qos0.add(pushed.evicted);
-            if pushed.is_dropped {
-                match qos {
-                    QoS::AtMostOnce => self.counters.messages_dropped_qos0.add_one(),
-                    _ => self.counters.messages_dropped_queue_full.add_one(),
-                }
-            }
+            self.count_dropped(pushed.is_dropped, qos);
             batch.to_wake.extend(pushed.wake);
             // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
             let pressure = if publisher == Some(session) {
@@ -239,10 +266,28 @@ impl Hub {
                 pushed.pressure
             };
             if pressure > Pressure::None {
-                published.full.push((outbox, pressure));
+                published.full.push((FullQueue::Session(outbox), pressure));
             }
         }
-        Ok(published)
+        for group in batch.groups.drain(..) {
+            let shared = group.push(&mut letter, publisher, now);
+            self.count_dropped(shared.is_dropped, message.qos);
+            self.follow_group(&group, shared.after, Some(&mut batch.to_wake));
+            if shared.pressure > Pressure::None {
+                published
+                    .full
+                    .push((FullQueue::Group(group), shared.pressure));
+            }
+        }
+        published
+    }
+
+    fn count_dropped(&self, is_dropped: bool, qos: QoS) {
+        let counter = match qos {
+            QoS::AtMostOnce => &self.counters.messages_dropped_qos0,
+            _ => &self.counters.messages_dropped_queue_full,
+        };
+        counter.add(usize::from(is_dropped));
     }
 
     /// Subscribes a session; one code for each filter, in order.
@@ -255,6 +300,7 @@ impl Hub {
         id: Option<NonZeroU32>,
     ) -> Vec<ReasonCode> {
         let mut cursors = Vec::new();
+        let mut joined = Vec::new();
         let mut reasons = Vec::with_capacity(filters.len());
         {
             let mut core = self.core.write();
@@ -269,7 +315,9 @@ impl Hub {
                             options: line.options,
                             id,
                         };
-                        cursors.extend(core.router.subscribe(attached.key, filter, subscription));
+                        let (cursor, group) = core.subscribe(attached.key, filter, subscription);
+                        cursors.extend(cursor);
+                        joined.extend(group.map(|group| (group, subscription)));
                         ReasonCode::granted(line.options.qos)
                     }
                 });
@@ -277,6 +325,10 @@ impl Hub {
         }
         for cursor in cursors {
             attached.outbox.add_cursor(cursor);
+        }
+        for (group, subscription) in joined {
+            let after = group.join(attached.key, &attached.outbox, subscription);
+            self.follow_group(&group, after, None);
         }
         reasons
     }
@@ -289,20 +341,29 @@ impl Hub {
         attached: &Attached,
         filters: &[Result<TopicFilter, ReasonCode>],
     ) -> Vec<ReasonCode> {
-        let reasons = {
+        let mut left = Vec::new();
+        let mut reasons = Vec::with_capacity(filters.len());
+        {
             let mut core = self.core.write();
-            let subscriptions = &mut core.router.subscriptions;
-            filters
-                .iter()
-                .map(|filter| match filter {
+            for filter in filters {
+                reasons.push(match filter {
                     Err(reason) => *reason,
-                    Ok(filter) if subscriptions.remove(attached.key, filter.as_str()) => {
-                        ReasonCode::Success
+                    Ok(filter) => {
+                        let (was_there, group) = core.unsubscribe(attached.key, filter);
+                        left.extend(group);
+                        if was_there {
+                            ReasonCode::Success
+                        } else {
+                            ReasonCode::NoSubscriptionExisted
+                        }
                     }
-                    Ok(_) => ReasonCode::NoSubscriptionExisted,
-                })
-                .collect()
-        };
+                });
+            }
+        }
+        for group in left {
+            let after = group.leave(&attached.outbox);
+            self.follow_group(&group, after, None);
+        }
         for filter in filters.iter().flatten() {
             attached.outbox.drop_cursor(filter.as_str());
         }
@@ -314,7 +375,23 @@ impl Hub {
         if room.at_most_once {
             self.fetch_retained(&attached.outbox, now);
         }
-        attached.outbox.take(room)
+        let mut aside = Vec::new();
+        let delivery = loop {
+            match attached.outbox.take(room) {
+                Next::Delivery(delivery) => break Some(delivery),
+                Next::Nothing => break None,
+                Next::Hand(ready) => {
+                    let taken = self.take_from_hand(&attached.outbox, ready, room, &mut aside);
+                    if taken.is_some() {
+                        break taken;
+                    }
+                }
+            }
+        };
+        for ready in aside {
+            attached.outbox.note_sent(None, Some(ready));
+        }
+        delivery
     }
 
     /// When [`Hub::handle_timeout`] wants to be called.
@@ -355,6 +432,7 @@ impl Hub {
                     },
                     subscription_ids: cursor.subscription_id.into_iter().collect(),
                     expires_at: kept.expires_at,
+                    token: 0,
                 })
                 .collect();
             outbox.push_retained(slice, has_more.then_some(cursor));
@@ -363,6 +441,9 @@ impl Hub {
 
     /// Does what follows from a change, with no lock held.
     fn follow(&self, aftermath: Aftermath, now: Instant) {
+        for (outbox, groups) in &aftermath.ended {
+            self.leave_groups(outbox, groups);
+        }
         for (bell, reason) in aftermath.told_to_go {
             bell.tell_to_go(reason);
         }

@@ -2,12 +2,13 @@
 //!
 //! [`Broker`] is the handle. One connection's state machine without sockets or clock is `protocol`; who gets a message is
 //! `router` with `subscriptions` and `retained`; client ids, sessions and wills are `registry`; a session's delivery queue
-//! is `outbox`, what wakes its connection is `bell`; what connections share is `hub`; the tasks that move bytes are
-//! `driver`. Locks are in `hub`, `outbox` and `bell` only.
+//! is `outbox`, that of shared subscriptions `group`, what wakes a connection is `bell`; what connections share is `hub`;
+//! the tasks that move bytes are `driver`. Locks are in `hub`, `outbox`, `group` and `bell` only.
 
 pub mod bell;
 mod driver;
 mod error;
+pub mod group;
 pub mod hub;
 mod options;
 pub mod outbox;
@@ -19,7 +20,7 @@ pub mod stats;
 pub mod subscriptions;
 
 pub use error::BrokerError;
-pub use options::{BrokerOptions, Features, Limits, Terms};
+pub use options::{BrokerOptions, Features, Limits, SharedStrategy, Terms};
 pub use protocol::Farewell;
 
 use crate::message::Message;
@@ -44,7 +45,7 @@ pub struct BrokerStats {
     pub retained_messages: usize,
     /// Now.
     pub retained_bytes: usize,
-    /// Now, for all sessions.
+    /// Now, for all sessions and all groups of shared subscriptions.
     pub queued_messages: usize,
     pub connects_accepted: u64,
     pub connects_refused: u64,
@@ -86,7 +87,7 @@ pub struct SessionInfo {
     pub is_connected: bool,
     /// Its filters, with the granted QoS.
     pub subscriptions: Vec<(String, crate::message::QoS)>,
-    /// Messages waiting for it.
+    /// Messages waiting for it, shared ones dealt to it included.
     pub queued_messages: usize,
     /// Messages on the way to it.
     pub in_flight: usize,

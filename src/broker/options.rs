@@ -16,6 +16,25 @@ pub struct BrokerOptions {
     pub limits: Limits,
     /// What is offered within them.
     pub terms: Terms,
+    /// Which member of a group of shared subscriptions gets a message.
+    pub shared_strategy: SharedStrategy,
+}
+
+/// Which member of a group of shared subscriptions gets a message, among those that are connected and have room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SharedStrategy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The same as last time, for as long as it can take them.
+    Sticky,
+    /// The same for the same topic, for as long as it can take them. When members come and go, only the topics that must
+    /// move do.
+    Hash,
+    /// The one with the least on its way and waiting.
+    LeastInFlight,
 }
 
 impl Default for BrokerOptions {
@@ -28,6 +47,7 @@ impl Default for BrokerOptions {
             allow_anonymous: false,
             limits: Limits::default(),
             terms: Terms::default(),
+            shared_strategy: SharedStrategy::default(),
         }
     }
 }
@@ -112,6 +132,8 @@ pub struct Limits {
     pub session_expiry_max: u32,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
+    /// Of those, shared ones: each may have a queue of its own behind it.
+    pub shared_subscriptions_max: usize,
     /// Retained messages.
     pub retained_messages_max: usize,
     /// And their bytes.
@@ -140,6 +162,7 @@ impl Default for Limits {
             sessions_max: 100_000,
             session_expiry_max: u32::MAX,
             subscriptions_max: 10_000,
+            shared_subscriptions_max: 100,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1 << 30,
             topic_alias_max: 64,

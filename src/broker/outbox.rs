@@ -23,13 +23,21 @@
 //! exceeded); the session keeps what is queued, and what comes then is dropped as for any absent client. So one slow
 //! consumer costs its publishers at most [`GRACE`], and memory about twice the bound and one message per publisher.
 
+mod letter;
+mod shares;
+
+pub use letter::Letter;
+pub use shares::{Ready, Sent};
+
 use crate::broker::Limits;
 use crate::broker::bell::{Bell, ring_all};
 use crate::broker::protocol::{Delivery, Room};
-use crate::broker::retained::expiry;
 use crate::broker::router::{RetainedCursor, Route};
-use crate::message::{Message, QoS};
+use crate::codec::ReasonCode;
+use crate::message::QoS;
+use crate::session::Token;
 use parking_lot::Mutex;
+use shares::Shares;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -71,41 +79,15 @@ pub struct Pushed {
     pub pressure: Pressure,
 }
 
-/// One message on its way into any number of queues.
+/// What a connection is to send next.
 #[derive(Debug)]
-pub struct Letter<'a> {
-    message: &'a Message,
-    expires_at: Option<Instant>,
-    /// The message in memory of its own: made once, for the first queue in which it may stay long.
-    copy: Option<Message>,
-}
-
-impl<'a> Letter<'a> {
-    /// A message that arrives at `now`.
-    pub fn new(message: &'a Message, now: Instant) -> Self {
-        Self {
-            message,
-            expires_at: expiry(message, now),
-            copy: None,
-        }
-    }
-
-    fn delivery(&mut self, route: Route, is_for_long: bool) -> Delivery {
-        let message = if is_for_long {
-            self.copy.get_or_insert_with(|| self.message.compact())
-        } else {
-            self.message
-        };
-        Delivery {
-            message: Message {
-                qos: route.qos,
-                retain: route.retain,
-                ..message.clone()
-            },
-            subscription_ids: route.subscription_ids,
-            expires_at: self.expires_at,
-        }
-    }
+pub enum Next {
+    /// This, of the session's own queue.
+    Delivery(Delivery),
+    /// Something out of this hand.
+    Hand(Ready),
+    /// Nothing there is room for.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -131,6 +113,7 @@ struct State {
     cursors: VecDeque<RetainedCursor>,
     full_since: Option<Instant>,
     publishers_waiting: Vec<Arc<Bell>>,
+    shares: Shares,
 }
 
 impl State {
@@ -216,6 +199,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.bell = None;
         state.full_since = None;
+        state.shares.forget_ready();
         state.release_held();
         let dropped = std::mem::take(&mut state.at_most_once);
         state.bytes -= dropped.iter().map(|entry| entry.cost).sum::<usize>();
@@ -290,7 +274,7 @@ impl Outbox {
     }
 
     /// Takes the next message there is room for. When there is none, the next push will wake the connection.
-    pub fn take(&self, room: Room) -> Option<Delivery> {
+    pub fn take(&self, room: Room) -> Next {
         let mut state = self.state.lock();
         let first = |list: &VecDeque<Entry>, has_room: bool| {
             list.front()
@@ -299,6 +283,13 @@ impl Outbox {
         };
         let at_most_once = first(&state.at_most_once, room.at_most_once);
         let acknowledged = first(&state.acknowledged, room.acknowledged);
+        if room.at_most_once
+            && let Some(ready) = state
+                .shares
+                .next(at_most_once.min(acknowledged) == u64::MAX)
+        {
+            return Next::Hand(ready);
+        }
         let entry = if at_most_once < acknowledged {
             state.at_most_once.pop_front()
         } else if acknowledged < u64::MAX {
@@ -309,7 +300,7 @@ impl Outbox {
         let Some(entry) = entry else {
             // With no room the connection comes back by itself when there is; only an empty queue needs the bell.
             state.is_awake = false;
-            return None;
+            return Next::Nothing;
         };
         state.bytes -= entry.cost;
         if state.full_since.is_some() && self.quarters(&state) < 3 {
@@ -322,7 +313,45 @@ impl Outbox {
         };
         drop(state);
         ring_all(&waiting);
-        Some(entry.delivery)
+        Next::Delivery(entry.delivery)
+    }
+
+    /// A group has dealt something to this session; says whom to wake.
+    pub fn make_ready(&self, ready: Ready) -> Option<Arc<Bell>> {
+        let mut state = self.state.lock();
+        state.shares.add(ready);
+        state.wake()
+    }
+
+    /// A message of a group is on its way: `sent` is what to remember of it until it is settled by the token that comes
+    /// back, `more` the hand it came from if there is more in it.
+    pub fn note_sent(&self, sent: Option<Sent>, more: Option<Ready>) -> Token {
+        let mut state = self.state.lock();
+        if let Some(ready) = more {
+            state.shares.add(ready);
+        }
+        sent.map_or(0, |sent| state.shares.note(sent))
+    }
+
+    /// What was on its way is settled.
+    pub fn settle(&self, tokens: &[Token]) {
+        let mut state = self.state.lock();
+        for token in tokens {
+            state.shares.settle(*token);
+        }
+    }
+
+    /// The session has ended: hands out what was on its way and goes back to its groups.
+    pub fn take_sent(&self) -> Vec<Sent> {
+        self.state.lock().shares.take_sent()
+    }
+
+    /// Tells the connection to go, if there is one.
+    pub fn tell_to_go(&self, reason: ReasonCode) {
+        let bell = self.state.lock().bell.clone();
+        if let Some(bell) = bell {
+            bell.tell_to_go(reason);
+        }
     }
 
     /// Puts back what was taken and could not be sent.

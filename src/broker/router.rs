@@ -1,12 +1,12 @@
 //! A message in, a list of deliveries out: pure, and the same every time.
 //!
 //! Owns the meeting of [`Subscriptions`] and [`Retained`] with one message: which sessions get it, with which QoS, retain
-//! flag and subscription identifiers. It delivers nothing: that is `hub` with the outboxes.
+//! flag and subscription identifiers, and which groups of shared subscriptions; the member is chosen in `group`. It delivers nothing: that is `hub` with the outboxes.
 
 use crate::broker::BrokerError;
 use crate::broker::Limits;
 use crate::broker::retained::{Retained, RetainedMessage};
-use crate::broker::subscriptions::{Frontier, Subscription, Subscriptions};
+use crate::broker::subscriptions::{Frontier, Match, Subscription, Subscriptions};
 use crate::codec::RetainHandling;
 use crate::message::{Message, QoS};
 use crate::topic::{TopicFilter, TopicName};
@@ -16,6 +16,10 @@ use std::time::Instant;
 /// The number of a session inside this broker. Small, and used again once the session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey(pub usize);
+
+/// The number of a group of shared subscriptions inside this broker. Used again once the group has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKey(pub usize);
 
 /// That a session gets a message, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Route {
 pub struct Routes {
     /// One for each session, by session.
     pub list: Vec<Route>,
+    /// The groups of which one member gets it, each once.
+    pub groups: Vec<GroupKey>,
     frontier: Frontier,
 }
 
@@ -90,16 +96,24 @@ impl Router {
 
     /// Finds out who gets the message. `publisher` is the session it came from, if from one.
     pub fn route(&self, message: &Message, publisher: Option<SessionKey>, routes: &mut Routes) {
-        let Routes { list, frontier } = routes;
+        let Routes {
+            list,
+            groups,
+            frontier,
+        } = routes;
         list.clear();
-        let filters =
-            self.subscriptions
-                .matching(&message.topic, frontier, |session, subscription| {
-                    // spec(5): MQTT-3.8.3-3
-                    if !(subscription.options.no_local && publisher == Some(session)) {
-                        list.push(one_route(session, *subscription, message));
-                    }
-                });
+        groups.clear();
+        let filters = self
+            .subscriptions
+            .matching(&message.topic, frontier, |found| match found {
+                Match::Group(group) => groups.push(group),
+                // spec(5): MQTT-3.8.3-3
+                Match::Session(session, subscription)
+                    if subscription.options.no_local && publisher == Some(session) => {}
+                Match::Session(session, subscription) => {
+                    list.push(one_route(session, *subscription, message));
+                }
+            });
         if filters > 1 {
             // Overlapping subscriptions of one session get one copy, with the best they were granted.
             // spec(4): MQTT-3.3.5-1
@@ -125,6 +139,10 @@ impl Router {
         subscription: Subscription,
     ) -> Option<RetainedCursor> {
         let is_new = self.subscriptions.insert(session, filter, subscription);
+        if self.subscriptions.group(filter.as_str()).is_some() {
+            // What was retained was never the group's to share out.
+            return None;
+        }
         let wants_retained = match subscription.options.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => is_new,

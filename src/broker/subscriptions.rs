@@ -1,16 +1,17 @@
 //! Who subscribed to what: exact filters by hash, filters with wildcards in a tree of levels.
 //!
-//! Owns the subscriptions of all sessions and the walk that finds those a topic matches; what they are worth to one
-//! message is decided in `router`. The tree lies in a slab with parent numbers instead of boxes in boxes: a filter of
+//! Owns the subscriptions of all sessions, which of them share a group, and the walk that finds those a topic matches;
+//! what they are worth to one message is decided in `router`, which member of a group gets it in `group`. The tree lies in a slab with parent numbers instead of boxes in boxes: a filter of
 //! 65 535 levels costs memory, never stack, and an unsubscribed one gives its nodes back.
 
-use crate::broker::router::SessionKey;
+use crate::broker::router::{GroupKey, SessionKey};
 use crate::codec::SubscriptionOptions;
 use crate::message::QoS;
 use crate::topic::{TopicFilter, TopicName};
 use bytestring::ByteString;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
+use std::ops::Bound;
 
 /// One session's wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,22 +22,97 @@ pub struct Subscription {
     pub id: Option<NonZeroU32>,
 }
 
-/// The subscribers of one filter, by session: a sorted list, since it is read far more often than changed.
+/// What begins the text of a shared subscription.
+const SHARE: &str = "$share/";
+
+/// What a topic was found to match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match<'a> {
+    /// A session's own subscription.
+    Session(SessionKey, &'a Subscription),
+    /// A group: one of its members gets the message.
+    Group(GroupKey),
+}
+
+/// The subscribers of one filter: sorted lists, since they are read far more often than changed.
 #[derive(Debug, Clone, Default)]
-struct Subscribers(Vec<(SessionKey, Subscription)>);
+struct Subscribers {
+    sessions: Vec<(SessionKey, Subscription)>,
+    groups: Vec<GroupKey>,
+}
 
 impl Subscribers {
     fn insert(&mut self, session: SessionKey, subscription: Subscription) {
-        match self.0.binary_search_by_key(&session, |entry| entry.0) {
-            Ok(at) => self.0[at].1 = subscription,
-            Err(at) => self.0.insert(at, (session, subscription)),
+        match self
+            .sessions
+            .binary_search_by_key(&session, |entry| entry.0)
+        {
+            Ok(at) => self.sessions[at].1 = subscription,
+            Err(at) => self.sessions.insert(at, (session, subscription)),
         }
     }
 
     fn remove(&mut self, session: SessionKey) {
-        if let Ok(at) = self.0.binary_search_by_key(&session, |entry| entry.0) {
-            self.0.remove(at);
+        if let Ok(at) = self
+            .sessions
+            .binary_search_by_key(&session, |entry| entry.0)
+        {
+            self.sessions.remove(at);
         }
+    }
+
+    fn insert_group(&mut self, group: GroupKey) {
+        if let Err(at) = self.groups.binary_search(&group) {
+            self.groups.insert(at, group);
+        }
+    }
+
+    fn remove_group(&mut self, group: GroupKey) {
+        if let Ok(at) = self.groups.binary_search(&group) {
+            self.groups.remove(at);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.groups.is_empty()
+    }
+}
+
+/// The groups: share name and filter, and how many sessions are in it.
+#[derive(Debug, Clone, Default)]
+struct Groups {
+    /// By the whole text, `$share/name/filter`. Only ever looked up.
+    by_text: HashMap<ByteString, GroupKey>,
+    members: Vec<usize>,
+    free: Vec<GroupKey>,
+}
+
+impl Groups {
+    /// One member more; says whether the group is new.
+    fn join(&mut self, text: &ByteString) -> (GroupKey, bool) {
+        if let Some(group) = self.by_text.get(text) {
+            self.members[group.0] += 1;
+            return (*group, false);
+        }
+        let group = self.free.pop().unwrap_or_else(|| {
+            self.members.push(0);
+            GroupKey(self.members.len() - 1)
+        });
+        self.members[group.0] = 1;
+        self.by_text.insert(text.clone(), group);
+        (group, true)
+    }
+
+    /// One member less; the group, if that was the last.
+    fn leave(&mut self, text: &str) -> Option<GroupKey> {
+        let group = *self.by_text.get(text)?;
+        self.members[group.0] -= 1;
+        if self.members[group.0] > 0 {
+            return None;
+        }
+        self.by_text.remove(text);
+        self.free.push(group);
+        Some(group)
     }
 }
 
@@ -60,6 +136,7 @@ pub struct Subscriptions {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     by_session: BTreeMap<SessionKey, BTreeMap<ByteString, Subscription>>,
+    groups: Groups,
     count: usize,
     wildcards: usize,
 }
@@ -71,6 +148,7 @@ impl Default for Subscriptions {
             nodes: vec![Node::default()],
             free: Vec::new(),
             by_session: BTreeMap::new(),
+            groups: Groups::default(),
             count: 0,
             wildcards: 0,
         }
@@ -102,17 +180,33 @@ impl Subscriptions {
             .insert(text.clone(), subscription)
             .is_none();
         self.count += usize::from(is_new);
-        if filter.has_wildcard() {
-            self.wildcards += usize::from(is_new);
-            let node = self.make_node(&text);
-            self.nodes[node].subscribers.insert(session, subscription);
-        } else {
-            self.exact
-                .entry(text)
-                .or_default()
-                .insert(session, subscription);
+        match filter.share() {
+            Ok(Some((_, inner))) if is_new => self.join(&text, inner.as_str()),
+            // Its options are its group's business.
+            Ok(Some(_)) => {}
+            _ => {
+                self.wildcards += usize::from(is_new && filter.has_wildcard());
+                self.place(&text).insert(session, subscription);
+            }
         }
         is_new
+    }
+
+    fn join(&mut self, text: &ByteString, filter: &str) {
+        let (group, is_new) = self.groups.join(text);
+        if is_new {
+            self.wildcards += usize::from(has_wildcard(filter));
+            self.place(filter).insert_group(group);
+        }
+    }
+
+    /// Where the subscribers of a filter are kept.
+    fn place(&mut self, filter: &str) -> &mut Subscribers {
+        if has_wildcard(filter) {
+            let node = self.make_node(filter);
+            return &mut self.nodes[node].subscribers;
+        }
+        self.exact.entry(filter.into()).or_default()
     }
 
     /// Removes the session's subscription with exactly this filter; says whether there was one.
@@ -149,9 +243,9 @@ impl Subscriptions {
         self.count == 0
     }
 
-    /// Nodes in use, beside the root: what is left when all is unsubscribed must be none.
+    /// Nodes and groups in use, beside the root: what is left when all is unsubscribed must be none.
     pub fn node_count(&self) -> usize {
-        self.nodes.len() - self.free.len() - 1 + self.exact.len()
+        self.nodes.len() - self.free.len() - 1 + self.exact.len() + self.groups.by_text.len()
     }
 
     /// How many a session has.
@@ -166,6 +260,20 @@ impl Subscriptions {
             .is_some_and(|own| own.contains_key(filter))
     }
 
+    /// The group with exactly this text, `$share/name/filter`.
+    pub fn group(&self, text: &str) -> Option<GroupKey> {
+        self.groups.by_text.get(text).copied()
+    }
+
+    /// The groups a session is in, with their texts.
+    pub fn groups_of(&self, session: SessionKey) -> impl Iterator<Item = (&str, GroupKey)> {
+        let own = self.by_session.get(&session).into_iter();
+        own.flat_map(|own| own.range::<str, _>((Bound::Included(SHARE), Bound::Unbounded)))
+            .map(|(text, _)| text as &str)
+            .take_while(|text| text.starts_with(SHARE))
+            .filter_map(|text| Some((text, self.group(text)?)))
+    }
+
     /// A session's filters with the QoS granted, by filter.
     pub fn of_session(&self, session: SessionKey) -> Vec<(String, QoS)> {
         self.by_session
@@ -176,21 +284,24 @@ impl Subscriptions {
             .collect()
     }
 
-    /// Calls `found` with each subscription that matches, filter by filter and by session within each filter; a session
-    /// comes once for each of its filters that match. Says how many filters were found.
+    /// Calls `found` with each subscription and each group that matches, filter by filter and by session within each
+    /// filter; a session comes once for each of its filters that match. Says how many filters of sessions were found.
     pub fn matching(
         &self,
         topic: &TopicName,
         frontier: &mut Frontier,
-        mut found: impl FnMut(SessionKey, &Subscription),
+        mut found: impl FnMut(Match<'_>),
     ) -> usize {
         let mut filters = 0;
         let mut report = |subscribers: &Subscribers| {
-            if !subscribers.0.is_empty() {
+            if !subscribers.sessions.is_empty() {
                 filters += 1;
             }
-            for (session, subscription) in &subscribers.0 {
-                found(*session, subscription);
+            for (session, subscription) in &subscribers.sessions {
+                found(Match::Session(*session, subscription));
+            }
+            for group in &subscribers.groups {
+                found(Match::Group(*group));
             }
         };
         // spec(4): MQTT-4.7.3-4
@@ -245,18 +356,30 @@ impl Subscriptions {
         }
     }
 
-    fn forget(&mut self, session: SessionKey, filter: &str) {
+    fn forget(&mut self, session: SessionKey, text: &str) {
         self.count -= 1;
+        if self.groups.by_text.contains_key(text) {
+            if let Some(group) = self.groups.leave(text) {
+                let filter = text.splitn(3, '/').nth(2).unwrap_or_default();
+                self.vacate(filter, |subscribers| subscribers.remove_group(group));
+            }
+            return;
+        }
+        self.vacate(text, |subscribers| subscribers.remove(session));
+    }
+
+    /// Takes a subscriber from the place of its filter, and gives the place back if that was the last.
+    fn vacate(&mut self, filter: &str, remove: impl FnOnce(&mut Subscribers)) {
         if let Some(subscribers) = self.exact.get_mut(filter) {
-            subscribers.remove(session);
-            if subscribers.0.is_empty() {
+            remove(subscribers);
+            if subscribers.is_empty() {
                 self.exact.remove(filter);
             }
             return;
         }
         self.wildcards -= 1;
         if let Some(node) = self.find_node(filter) {
-            self.nodes[node].subscribers.remove(session);
+            remove(&mut self.nodes[node].subscribers);
             self.free_branch(node);
         }
     }
@@ -299,7 +422,7 @@ impl Subscriptions {
     fn free_branch(&mut self, mut id: NodeId) {
         while id != ROOT {
             let node = &self.nodes[id];
-            if !node.children.is_empty() || !node.subscribers.0.is_empty() {
+            if !node.children.is_empty() || !node.subscribers.is_empty() {
                 return;
             }
             let Node { parent, level, .. } = std::mem::take(&mut self.nodes[id]);
@@ -312,4 +435,8 @@ impl Subscriptions {
             id = parent;
         }
     }
+}
+
+fn has_wildcard(filter: &str) -> bool {
+    filter.bytes().any(|byte| byte == b'+' || byte == b'#')
 }

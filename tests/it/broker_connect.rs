@@ -74,7 +74,7 @@ fn connack_promises_what_the_limits_say() {
     assert_eq!(properties.topic_alias_maximum, Some(3));
     assert_eq!(properties.session_expiry_interval, Some(60));
     assert_eq!(properties.server_keep_alive, Some(30));
-    assert_eq!(properties.shared_subscription_available, Some(false));
+    assert_eq!(properties.shared_subscription_available, None);
     assert_eq!(properties.maximum_qos, None);
     assert_eq!(properties.response_information, None);
     assert_eq!(properties.authentication_method, None);

@@ -10,6 +10,7 @@ use crate::seed::epoch;
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use rmqtt::broker::bell::Bell;
+use rmqtt::broker::group::Sharing;
 use rmqtt::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome};
 use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
@@ -53,8 +54,12 @@ impl House {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::with_sharing(limits, Sharing::default())
+    }
+
+    pub(crate) fn with_sharing(limits: Limits, sharing: Sharing) -> Self {
         Self {
-            hub: Hub::new(Arc::new(limits)),
+            hub: Hub::with_sharing(Arc::new(limits), sharing),
             now: epoch(),
             peers: Vec::new(),
             assigned: 0,
@@ -378,6 +383,10 @@ impl House {
                 }
             }
         }
+        if let Link::Attached(attached) = &peer.link {
+            attached.outbox.note_in_flight(peer.protocol.in_flight());
+            self.hub.settle(attached, &peer.protocol.take_settled());
+        }
         let out = peer.protocol.outgoing();
         has_worked |= out.has_remaining();
         let bytes = out.copy_to_bytes(out.remaining());
@@ -395,6 +404,7 @@ impl House {
             Link::None => {}
             Link::Waiting(connection) => self.hub.give_up(connection, self.now),
             Link::Attached(attached) => {
+                self.hub.settle(&attached, &peer.protocol.take_settled());
                 let leave = Leave {
                     session: peer.protocol.take_session(),
                     publish_will,

@@ -168,7 +168,7 @@ fn each_filter_of_a_subscribe_has_its_code_in_order() {
             ReasonCode::GrantedQoS1,
             invalid,
             invalid,
-            ReasonCode::SharedSubscriptionsNotSupported,
+            ReasonCode::Success,
             invalid,
             invalid,
             invalid,
@@ -181,12 +181,14 @@ fn each_filter_of_a_subscribe_has_its_code_in_order() {
     let asked = [
         asked("1/2/3/4/5"),
         asked("$share/g/t"),
+        asked("$share/g"),
         ("b", options(QoS::ExactlyOnce)),
     ];
     house.send(old, &subscribe(&asked));
     let wanted = [
         ReasonCode::UnspecifiedError,
         ReasonCode::Success,
+        ReasonCode::UnspecifiedError,
         ReasonCode::GrantedQoS2,
     ];
     assert_eq!(reasons(&mut house, old), wanted);

@@ -182,7 +182,7 @@ fn sixty_five_thousand_levels_are_only_memory() {
     subscriptions.insert(session, &filter, Subscription::default());
     let mut found = 0;
     let topic = topic(&deep);
-    subscriptions.matching(&topic, &mut Frontier::default(), |_, _| found += 1);
+    subscriptions.matching(&topic, &mut Frontier::default(), |_| found += 1);
     assert_eq!(found, 1);
     assert!(subscriptions.remove(session, filter.as_str()));
     assert_eq!(subscriptions.node_count(), 0);
@@ -208,7 +208,7 @@ fn a_thicket_of_wildcards_meets_each_node_once() {
     }
     let mut found = 0;
     let name = topic(&["a"; 12].join("/"));
-    subscriptions.matching(&name, &mut Frontier::default(), |_, _| found += 1);
+    subscriptions.matching(&name, &mut Frontier::default(), |_| found += 1);
     assert_eq!(found, 1 << 12);
 }
 

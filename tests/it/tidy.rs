@@ -69,8 +69,9 @@ const RESERVED: [(&str, &[&str]); 9] = [
 ];
 
 /// Where there are locks: one at a time, never across a call out.
-const LOCKS: [&str; 10] = [
+const LOCKS: [&str; 11] = [
     "broker/bell",
+    "broker/group",
     "broker/hub",
     "broker/outbox",
     "broker/mod.rs",

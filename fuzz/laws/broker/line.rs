@@ -6,8 +6,8 @@ use super::peer::Peer;
 use bytes::{Buf, BytesMut};
 use rmqtt::broker::ClientInfo;
 use rmqtt::broker::bell::Bell;
-use rmqtt::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome, Published};
-use rmqtt::broker::outbox::{Outbox, Pressure};
+use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
+use rmqtt::broker::outbox::Pressure;
 use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError, SEND_BUFFER_MAX};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use rmqtt::codec::{Connect, Packet, PacketId, ReasonCode, SendBuffer, encode};
@@ -28,7 +28,7 @@ pub(super) struct Line {
     waiting: Option<ConnectionId>,
     attached: Option<Attached>,
     withheld: Vec<(PacketId, ReasonCode)>,
-    full: Vec<(Arc<Outbox>, Pressure)>,
+    full: Vec<(FullQueue, Pressure)>,
     is_over: bool,
 }
 
@@ -76,7 +76,15 @@ impl Line {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let patience = self.protocol.next_timeout();
         let patience = patience.filter(|_| !self.is_held_back());
-        let due = patience.into_iter().chain(self.overdue_at()).min();
+        let full = self
+            .full
+            .iter()
+            .filter_map(|(queue, _)| queue.gives_way_at());
+        let due = patience
+            .into_iter()
+            .chain(self.overdue_at())
+            .chain(full)
+            .min();
         due.filter(|_| !self.is_over)
     }
 
@@ -238,7 +246,7 @@ impl Line {
     fn ease(&mut self, now: Instant) {
         let was_held_back = self.is_held_back();
         self.full
-            .retain(|(outbox, _)| outbox.holds_back(&self.bell));
+            .retain(|(queue, _)| queue.holds_back(&self.bell, now));
         if was_held_back && !self.is_held_back() {
             self.protocol.touch(now);
         }
@@ -269,6 +277,7 @@ impl Line {
             }
         }
         attached.outbox.note_in_flight(self.protocol.in_flight());
+        hub.settle(attached, &self.protocol.take_settled());
     }
 
     /// The session is let go, with all that is routed answered for.
@@ -287,6 +296,7 @@ impl Line {
             hub.give_up(connection, now);
         }
         if let Some(attached) = self.attached.take() {
+            hub.settle(&attached, &self.protocol.take_settled());
             let leave = Leave {
                 session: self.protocol.take_session(),
                 publish_will,

@@ -7,8 +7,8 @@ use super::now;
 use super::pipe::Pipe;
 use crate::broker::ClientInfo;
 use crate::broker::bell::Bell;
-use crate::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome, Published};
-use crate::broker::outbox::{GRACE, Outbox, Pressure};
+use crate::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
+use crate::broker::outbox::{GRACE, Pressure};
 use crate::broker::protocol::{Accept, Delivered, Event, Farewell, Protocol, ProtocolError};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use crate::codec::{Connect, PacketId, ReasonCode};
@@ -69,7 +69,7 @@ pub(super) struct Connection {
     batch: Batch,
     /// Answers that wait until the queues below have room again.
     withheld: Vec<(PacketId, ReasonCode)>,
-    full: Vec<(Arc<Outbox>, Pressure)>,
+    full: Vec<(FullQueue, Pressure)>,
     sleep: Pin<Box<Sleep>>,
     sleeps_until: Instant,
 }
@@ -278,14 +278,10 @@ impl Connection {
             return;
         }
         self.withheld.push((packet_id, reason));
-        for (outbox, pressure) in published.full {
-            match self
-                .full
-                .iter_mut()
-                .find(|known| Arc::ptr_eq(&known.0, &outbox))
-            {
+        for (queue, pressure) in published.full {
+            match self.full.iter_mut().find(|known| known.0.is(&queue)) {
                 Some(known) => known.1 = known.1.max(pressure),
-                None => self.full.push((outbox, pressure)),
+                None => self.full.push((queue, pressure)),
             }
         }
     }
@@ -297,7 +293,7 @@ impl Connection {
         }
         let was_held_back = self.is_held_back();
         let bell = &self.bell;
-        self.full.retain(|(outbox, _)| outbox.holds_back(bell));
+        self.full.retain(|(queue, _)| queue.holds_back(bell, now));
         if was_held_back && !self.is_held_back() {
             self.protocol.touch(now);
         }
@@ -346,9 +342,14 @@ impl Connection {
         } else {
             self.protocol.next_timeout()
         };
+        let full = self
+            .full
+            .iter()
+            .filter_map(|(queue, _)| queue.gives_way_at());
         [protocol, self.pipe.stall_deadline(), self.overdue_at()]
             .into_iter()
             .flatten()
+            .chain(full)
             .min()
             // Nothing is due: look again in a while.
             .unwrap_or(now + GRACE * 360)
@@ -375,6 +376,7 @@ impl Connection {
             }
         }
         attached.outbox.note_in_flight(self.protocol.in_flight());
+        self.hub.settle(attached, &self.protocol.take_settled());
     }
 
     /// Waits until there is something to do: bytes moved, bell rung, time passed.
@@ -440,6 +442,7 @@ impl Connection {
             Link::None => {}
             Link::Waiting(connection, _) => self.hub.give_up(connection, now()),
             Link::Attached(attached) => {
+                self.hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
                     session: self.protocol.take_session(),
                     publish_will,

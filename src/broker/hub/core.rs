@@ -1,11 +1,13 @@
 //! What the hub guards: plain data, changed only under its lock and asking for nothing.
 
-use super::{Arrival, Attached};
+use super::{Arrival, Attached, Batch};
 use crate::broker::bell::Bell;
+use crate::broker::group::{Group, Sharing};
 use crate::broker::outbox::Outbox;
 use crate::broker::protocol::Farewell;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
-use crate::broker::router::{Route, Router, Routes, SessionKey};
+use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
+use crate::broker::subscriptions::Subscription;
 use crate::broker::{ClientInfo, Limits, SessionInfo};
 use crate::codec::ReasonCode;
 use crate::message::Message;
@@ -28,6 +30,10 @@ pub(super) struct Core {
     pub(super) router: Router,
     /// By session.
     pub(super) outboxes: Vec<Option<Arc<Outbox>>>,
+    /// By their numbers.
+    groups: Vec<Option<Arc<Group>>>,
+    /// How groups deal, and the chance for the next one.
+    sharing: Sharing,
     pub(super) connections: BTreeMap<ConnectionId, Connected>,
     /// How all who want to connect are turned away, if they are.
     pub(super) turned_away: Option<Farewell>,
@@ -42,14 +48,18 @@ pub(super) struct Aftermath {
     pub(super) told_to_go: Vec<(Arc<Bell>, ReasonCode)>,
     pub(super) may_claim: Option<Arc<Bell>>,
     pub(super) is_due_earlier: bool,
+    /// Sessions that have ended, with the groups they were in.
+    pub(super) ended: Vec<(Arc<Outbox>, Vec<Arc<Group>>)>,
 }
 
 impl Core {
-    pub(super) fn new(limits: Arc<Limits>) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, sharing: Sharing) -> Self {
         Self {
             registry: Registry::new(&limits),
             router: Router::new(&limits),
             outboxes: Vec::new(),
+            groups: Vec::new(),
+            sharing,
             connections: BTreeMap::new(),
             turned_away: None,
             last_connection: 0,
@@ -123,17 +133,17 @@ impl Core {
     }
 
     pub(super) fn carry_out(&mut self, effects: Effects) -> Aftermath {
-        // The number of an ended session may have been given to the granted one: first things first.
-        for key in effects.ended {
-            self.router.subscriptions.remove_session(key);
-            if let Some(outbox) = self.outboxes.get_mut(key.0) {
-                *outbox = None;
-            }
-        }
         let mut aftermath = Aftermath {
             wills: effects.wills,
             ..Aftermath::default()
         };
+        // The number of an ended session may have been given to the granted one: first things first.
+        for key in effects.ended {
+            let groups = self.end_subscriptions(key);
+            if let Some(outbox) = self.outboxes.get_mut(key.0).and_then(Option::take) {
+                aftermath.ended.push((outbox, groups));
+            }
+        }
         for (connection, reason) in effects.told_to_go {
             aftermath
                 .told_to_go
@@ -164,20 +174,107 @@ impl Core {
         &self,
         message: &Message,
         publisher: Option<SessionKey>,
-        routes: &mut Routes,
-        found: &mut Vec<(Arc<Outbox>, Route)>,
+        batch: &mut Batch,
     ) {
+        let Batch {
+            routes,
+            found,
+            groups,
+            ..
+        } = batch;
         self.router.route(message, publisher, routes);
         found.extend(routes.list.drain(..).filter_map(|route| {
             let outbox = self.outboxes.get(route.session.0)?.as_ref()?;
             Some((Arc::clone(outbox), route))
         }));
+        groups.extend(routes.groups.iter().filter_map(|group| self.group(*group)));
+    }
+
+    /// Adds a subscription; says what retained messages it has coming, or which group it is in.
+    pub(super) fn subscribe(
+        &mut self,
+        key: SessionKey,
+        filter: &TopicFilter,
+        subscription: Subscription,
+    ) -> (Option<RetainedCursor>, Option<Arc<Group>>) {
+        let cursor = self.router.subscribe(key, filter, subscription);
+        let group = self.router.subscriptions.group(filter.as_str());
+        (cursor, group.map(|group| self.make_group(group)))
+    }
+
+    /// Removes a subscription; says whether there was one, and which group it was in.
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: SessionKey,
+        filter: &TopicFilter,
+    ) -> (bool, Option<Arc<Group>>) {
+        let subscriptions = &mut self.router.subscriptions;
+        let group = subscriptions.group(filter.as_str());
+        let was_there = subscriptions.remove(key, filter.as_str());
+        let has_ended = subscriptions.group(filter.as_str()).is_none();
+        let left = group.filter(|_| was_there);
+        let left = left.and_then(|group| Some((group, self.group(group)?)));
+        if let Some((group, _)) = &left
+            && has_ended
+        {
+            self.groups[group.0] = None;
+        }
+        (was_there, left.map(|(_, group)| group))
+    }
+
+    /// Removes all subscriptions of a session; says which groups it was in.
+    fn end_subscriptions(&mut self, key: SessionKey) -> Vec<Arc<Group>> {
+        let subscriptions = &mut self.router.subscriptions;
+        let groups: Vec<_> = subscriptions
+            .groups_of(key)
+            .map(|(text, group)| (text.to_owned(), group))
+            .collect();
+        subscriptions.remove_session(key);
+        let mut left = Vec::with_capacity(groups.len());
+        for (text, group) in groups {
+            left.extend(self.group(group));
+            if self.router.subscriptions.group(&text).is_none() {
+                self.groups[group.0] = None;
+            }
+        }
+        left
+    }
+
+    fn group(&self, group: GroupKey) -> Option<Arc<Group>> {
+        self.groups.get(group.0)?.clone()
+    }
+
+    fn make_group(&mut self, group: GroupKey) -> Arc<Group> {
+        if self.groups.len() <= group.0 {
+            self.groups.resize(group.0 + 1, None);
+        }
+        let place = &mut self.groups[group.0];
+        if place.is_none() {
+            // Each group has a chance of its own.
+            self.sharing.seed = self.sharing.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        }
+        let (limits, sharing) = (&self.limits, self.sharing);
+        Arc::clone(place.get_or_insert_with(|| Arc::new(Group::new(limits, sharing))))
+    }
+
+    /// The groups that a session is in.
+    pub(super) fn groups_of(&self, key: SessionKey) -> Vec<Arc<Group>> {
+        let groups = self.router.subscriptions.groups_of(key);
+        groups.filter_map(|(_, group)| self.group(group)).collect()
+    }
+
+    pub(super) fn all_groups(&self) -> Vec<Arc<Group>> {
+        self.groups.iter().flatten().cloned().collect()
     }
 
     pub(super) fn has_subscription_room(&self, key: SessionKey, filter: &TopicFilter) -> bool {
         let subscriptions = &self.router.subscriptions;
-        subscriptions.count_of(key) < self.limits.subscriptions_max
-            || subscriptions.contains(key, filter.as_str())
+        let is_shared = matches!(filter.share(), Ok(Some(_)));
+        subscriptions.contains(key, filter.as_str())
+            || (subscriptions.count_of(key) < self.limits.subscriptions_max
+                && !(is_shared
+                    && subscriptions.groups_of(key).count()
+                        >= self.limits.shared_subscriptions_max))
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

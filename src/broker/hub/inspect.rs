@@ -39,16 +39,23 @@ impl Hub {
                     (
                         core.session_info(key, entry),
                         core.outboxes.get(key.0).cloned().flatten(),
+                        core.groups_of(key),
                     )
                 })
                 .collect()
         };
         let mut sessions: Vec<_> = found
             .into_iter()
-            .map(|(info, outbox)| SessionInfo {
-                queued_messages: outbox.as_ref().map_or(0, |outbox| outbox.len()),
-                in_flight: outbox.map_or(0, |outbox| outbox.in_flight()),
-                ..info
+            .map(|(info, outbox, groups)| match outbox {
+                None => info,
+                Some(outbox) => {
+                    let dealt = groups.iter().map(|group| group.len_of(&outbox));
+                    SessionInfo {
+                        queued_messages: outbox.len() + dealt.sum::<usize>(),
+                        in_flight: outbox.in_flight(),
+                        ..info
+                    }
+                }
             })
             .collect();
         sessions.sort_by(|one, other| one.client_id.cmp(&other.client_id));
@@ -58,7 +65,7 @@ impl Hub {
     /// A snapshot of the counters.
     pub fn stats(&self) -> BrokerStats {
         let mut stats = self.counters.snapshot();
-        let outboxes: Vec<_> = {
+        let (outboxes, groups): (Vec<_>, _) = {
             let core = self.core.read();
             stats.connections = core
                 .registry
@@ -69,9 +76,12 @@ impl Hub {
             stats.subscriptions = core.router.subscriptions.len();
             stats.retained_messages = core.router.retained.len();
             stats.retained_bytes = core.router.retained.bytes();
-            core.outboxes.iter().flatten().cloned().collect()
+            let outboxes = core.outboxes.iter().flatten().cloned().collect();
+            (outboxes, core.all_groups())
         };
-        stats.queued_messages = outboxes.iter().map(|outbox| outbox.len()).sum();
+        let of_sessions: usize = outboxes.iter().map(|outbox| outbox.len()).sum();
+        let of_groups: usize = groups.iter().map(|group| group.len()).sum();
+        stats.queued_messages = of_sessions + of_groups;
         stats
     }
 }

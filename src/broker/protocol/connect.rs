@@ -257,7 +257,7 @@ impl Protocol {
             retain_available: unavailable(features.retain),
             wildcard_subscription_available: unavailable(features.wildcard_subscriptions),
             subscription_identifiers_available: unavailable(features.subscription_identifiers),
-            shared_subscription_available: Some(false),
+            shared_subscription_available: unavailable(features.shared_subscriptions),
             ..ConnAckProperties::default()
         }
     }

@@ -21,7 +21,7 @@ use crate::codec::{
     ReasonCode, SendBuffer,
 };
 use crate::message::Message;
-use crate::session::{OutboundAliases, Session, Silence, Violation};
+use crate::session::{OutboundAliases, Session, Silence, Token, Violation};
 use crate::topic::TopicName;
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -126,6 +126,7 @@ pub struct Protocol {
     phase: Phase,
     version: ProtocolVersion,
     session: Session,
+    settled: Vec<Token>,
     out: SendBuffer,
     /// When CONNECT has to be here.
     connect_by: Option<Instant>,
@@ -152,6 +153,7 @@ impl Protocol {
             phase: Phase::AwaitConnect,
             version: ProtocolVersion::V3_1_1,
             session: Session::default(),
+            settled: Vec::new(),
             out: SendBuffer::new(),
             connect_by: now.checked_add(limits.connect_timeout),
             silence: Silence::new(Duration::ZERO, now),

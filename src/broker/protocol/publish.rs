@@ -7,7 +7,7 @@ use super::{
 };
 use crate::codec::{self, Ack, AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode};
 use crate::message::{Message, QoS};
-use crate::session::{Receipt, Step};
+use crate::session::{Receipt, Step, Token};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +25,8 @@ pub struct Delivery {
     pub subscription_ids: Vec<NonZeroU32>,
     /// When it is of no more use.
     pub expires_at: Option<Instant>,
+    /// Comes back from [`Protocol::take_settled`] when the message is settled; 0: nobody asks.
+    pub token: Token,
 }
 
 /// What [`Protocol::deliver`] can take now.
@@ -193,8 +195,14 @@ impl Protocol {
     pub(super) fn on_ack(&mut self, ack: &Ack) -> Result<(), ProtocolError> {
         if ack.kind == AckKind::PubRel {
             self.session.inbound.on_pubrel(ack);
-        } else if let Step::Send(pubrel) = self.session.outbound.on_ack(ack)? {
-            self.write(&Packet::Ack(pubrel))?;
+        } else {
+            match self.session.outbound.on_ack(ack)? {
+                Step::Send(pubrel) => self.write(&Packet::Ack(pubrel))?,
+                // A refusal settles a message as well as any answer does.
+                // spec(5): MQTT-4.8.2-6
+                Step::Settled { token, .. } => self.note_settled(token),
+                Step::Ignored => {}
+            }
         }
         self.send_due();
         Ok(())
@@ -244,7 +252,21 @@ impl Protocol {
         };
         let refused = Ack::new(kind, packet_id, ReasonCode::PacketTooLarge);
         // What was just sent is in flight, so its acknowledgement cannot be a violation.
-        drop(self.session.outbound.on_ack(&refused));
+        if let Ok(Step::Settled { token, .. }) = self.session.outbound.on_ack(&refused) {
+            self.note_settled(token);
+        }
+    }
+
+    fn note_settled(&mut self, token: Token) {
+        if token > 0 {
+            self.settled.push(token);
+        }
+    }
+
+    /// The tokens of the deliveries that have been settled since this was asked last: acknowledged, refused, expired or
+    /// too large. To be asked after each batch, and before the session is let go.
+    pub fn take_settled(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.settled)
     }
 
     /// What can be delivered now: QoS 1 and 2 need a place in the client's window, all need room to be written.
@@ -260,7 +282,9 @@ impl Protocol {
     /// Sends a message to the client.
     pub fn deliver(&mut self, mut delivery: Delivery, now: Instant) -> Delivered {
         // spec(5): MQTT-3.3.2-5
+        let token = delivery.token;
         if !count_down(&mut delivery, now) {
+            self.note_settled(token);
             return Delivered::Expired;
         }
         if self.version != ProtocolVersion::V5 {
@@ -269,6 +293,7 @@ impl Protocol {
             delivery.subscription_ids = Vec::new();
         }
         if self.packet_size_max.is_some() && !self.fits_delivery(&delivery) {
+            self.note_settled(token);
             return Delivered::TooLarge;
         }
         let is_acknowledged = delivery.message.qos > QoS::AtMostOnce;
@@ -280,8 +305,9 @@ impl Protocol {
             delivery.message = delivery.message.compact();
         }
         // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
-        let sent = outbound.send_for(delivery.message, delivery.subscription_ids, 0);
+        let sent = outbound.send_for(delivery.message, delivery.subscription_ids, token);
         let Ok(mut publish) = sent else {
+            self.note_settled(token);
             return Delivered::TooLarge;
         };
         let limit = self.packet_size_max.map(|limit| limit.get() as usize);

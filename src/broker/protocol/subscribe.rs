@@ -101,40 +101,46 @@ impl Protocol {
             return Ok(Err(ReasonCode::TopicFilterInvalid));
         }
         if filter.has_wildcard() && !self.terms.features.wildcard_subscriptions {
-            return self.without_wildcards().map(Err);
+            return self
+                .lacking(
+                    "a wildcard, which this broker does not have",
+                    "section 3.2.2.3.11",
+                    ReasonCode::WildcardSubscriptionsNotSupported,
+                )
+                .map(Err);
         }
-        if self.version != ProtocolVersion::V5 {
-            // To 3.1.1 `$share/…` is a filter like any other.
-            return Ok(Ok(filter));
-        }
+        // 3.1.1 has no word for sharing, and lets a server do as it likes with what begins with `$`: it means the same in
+        // both versions, since a session may be resumed with the other one.
         match filter.share() {
-            Ok(None) => Ok(Ok(filter)),
             // spec(5): MQTT-3.8.3-4
             Ok(Some(_)) if no_local => Err(violation(
                 "No Local on a shared subscription",
                 "MQTT-3.8.3-4",
             )),
-            Ok(Some(_)) if !self.terms.features.shared_subscriptions => Err(refusal(
-                "a shared subscription, which this broker does not have",
-                "section 3.2.2.3.13",
-                ReasonCode::SharedSubscriptionsNotSupported,
-            )),
-            Ok(Some(_)) => Ok(Err(ReasonCode::SharedSubscriptionsNotSupported)),
+            Ok(Some(_)) if !self.terms.features.shared_subscriptions => self
+                .lacking(
+                    "a shared subscription, which this broker does not have",
+                    "section 3.2.2.3.13",
+                    ReasonCode::SharedSubscriptionsNotSupported,
+                )
+                .map(Err),
+            Ok(_) => Ok(Ok(filter)),
             // spec(5): MQTT-4.8.2-1, MQTT-4.8.2-2
             Err(_) => Ok(Err(ReasonCode::TopicFilterInvalid)),
         }
     }
 
     /// MQTT 5 was told in CONNACK; 3.1.1 could not be.
-    fn without_wildcards(&self) -> Result<ReasonCode, ProtocolError> {
+    fn lacking(
+        &self,
+        what: &'static str,
+        clause: &'static str,
+        reason: ReasonCode,
+    ) -> Result<ReasonCode, ProtocolError> {
         match self.version {
-            ProtocolVersion::V5 => Err(refusal(
-                "a wildcard, which this broker does not have",
-                "section 3.2.2.3.11",
-                ReasonCode::WildcardSubscriptionsNotSupported,
-            )),
+            ProtocolVersion::V5 => Err(refusal(what, clause, reason)),
             // spec(4): MQTT-3.8.3-2
-            _ => Ok(ReasonCode::WildcardSubscriptionsNotSupported),
+            _ => Ok(reason),
         }
     }
 

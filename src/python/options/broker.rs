@@ -2,7 +2,7 @@
 
 use super::super::errors::Failure;
 use super::{address, duration, out_of_range, seconds_u32};
-use crate::broker::{BrokerOptions, Farewell, Features, Limits, Terms};
+use crate::broker::{BrokerOptions, Farewell, Features, Limits, SharedStrategy, Terms};
 use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
 use pyo3::exceptions::PyValueError;
@@ -23,6 +23,7 @@ pub(crate) struct LimitsArguments {
     sessions_max: usize,
     session_expiry_max: Option<f64>,
     subscriptions_max: usize,
+    shared_subscriptions_max: usize,
     retained_messages_max: usize,
     retained_bytes_max: usize,
     topic_alias_max: u16,
@@ -51,9 +52,23 @@ pub(crate) struct TermsArguments {
     features: FeaturesArguments,
     response_information: Option<String>,
     validate_payloads: bool,
+    shared_strategy: String,
 }
 
 impl TermsArguments {
+    fn shared_strategy(&self) -> PyResult<SharedStrategy> {
+        match &*self.shared_strategy {
+            "round_robin" => Ok(SharedStrategy::RoundRobin),
+            "random" => Ok(SharedStrategy::Random),
+            "sticky" => Ok(SharedStrategy::Sticky),
+            "hash" => Ok(SharedStrategy::Hash),
+            "least_in_flight" => Ok(SharedStrategy::LeastInFlight),
+            other => Err(PyValueError::new_err(format!(
+                "shared_strategy is {other:?}, and must be 'round_robin', 'random', 'sticky', 'hash' or 'least_in_flight'"
+            ))),
+        }
+    }
+
     fn read(self) -> PyResult<Terms> {
         let features = self.features;
         Ok(Terms {
@@ -98,6 +113,7 @@ pub(crate) fn broker(
             .map(|url| address(url))
             .collect::<PyResult<_>>()?,
         allow_anonymous,
+        shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
         limits: Limits {
             connections_max: limits.connections_max,
@@ -112,6 +128,7 @@ pub(crate) fn broker(
             sessions_max: limits.sessions_max,
             session_expiry_max,
             subscriptions_max: limits.subscriptions_max,
+            shared_subscriptions_max: limits.shared_subscriptions_max,
             retained_messages_max: limits.retained_messages_max,
             retained_bytes_max: limits.retained_bytes_max,
             topic_alias_max: limits.topic_alias_max,

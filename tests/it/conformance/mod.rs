@@ -7,6 +7,7 @@ mod keep_alive;
 mod qos;
 mod retain;
 mod session;
+mod shared;
 mod subscribe;
 mod will;
 mod words;

@@ -116,12 +116,11 @@ async fn shared_filters_are_refused_each_for_its_own_reason() {
         assert_eq!(peer.subscribe(&[(filter, 1)]).await, [0x8F]);
         witness.goes_on().await;
     }
-    // Not offered, as CONNACK said; were it offered, these would be filters.
     for filter in ["$share/g/t", "$share/g/#", "$share/g//"] {
         peer.about(filter);
-        assert_eq!(peer.subscribe(&[(filter, 1)]).await, [0x9E]);
+        assert_eq!(peer.subscribe(&[(filter, 1)]).await, [1]);
         let codes = peer.unsubscribe(&[filter]).await;
-        assert!(codes == [0x11] || codes[0] >= 0x80, "{codes:02x?}");
+        assert_eq!(codes, [0]);
     }
     peer.publish(1, Publish::new("t", "x")).await;
     peer.expect_nothing().await;
@@ -136,21 +135,21 @@ async fn no_local_on_a_shared_filter_ends_the_connection() {
     each_ends_its_connection(&server, V5, &attacks).await;
 }
 
-/// To 3.1.1 a shared filter is a filter like any other, which no topic matches but its own.
+/// 3.1.1 has no word for sharing; our broker shares all the same, and takes no filter that looks like it and is not.
 #[tokio::test]
-async fn shared_filters_mean_nothing_special_to_3_1_1() {
+async fn shared_filters_mean_the_same_to_3_1_1() {
     let server = Server::start().await;
     let mut peer = server.client(V4, "sharing").await;
-    for filter in ["$share/g/t", "$share/g", "$share//t"] {
+    for filter in ["$share/g", "$share//t", "$share/g/", "$share/+/t"] {
         peer.about(filter);
-        assert_eq!(peer.subscribe(&[(filter, 0)]).await, [0]);
+        assert_eq!(peer.subscribe(&[(filter, 0)]).await, [0x80]);
     }
+    assert_eq!(peer.subscribe(&[("$share/g/t", 0)]).await, [0]);
     let mut other = server.client(V4, "other").await;
-    other.publish(1, Publish::new("t", "x")).await;
-    peer.expect_nothing().await;
-    peer.unsubscribe(&["t"]).await;
     other.publish(1, Publish::new("$share/g/t", "x")).await;
-    assert_eq!(peer.take().await.topic, "$share/g/t");
+    peer.expect_nothing().await;
+    other.publish(1, Publish::new("t", "x")).await;
+    assert_eq!(peer.take().await.topic, "t");
 }
 
 #[tokio::test]

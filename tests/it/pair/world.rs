@@ -298,6 +298,7 @@ impl Pair {
                 message,
                 subscription_ids: Vec::new(),
                 expires_at: None,
+                token: 0,
             };
             assert_eq!(server.protocol.deliver(delivery, self.now), Delivered::Sent);
         }

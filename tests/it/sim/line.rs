@@ -9,8 +9,8 @@ use crate::seed::Seed;
 use bytes::BytesMut;
 use rmqtt::broker::ClientInfo;
 use rmqtt::broker::bell::Bell;
-use rmqtt::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome};
-use rmqtt::broker::outbox::{Outbox, Pressure};
+use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome};
+use rmqtt::broker::outbox::Pressure;
 use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use rmqtt::codec::{Connect, PacketId, ReasonCode};
@@ -31,7 +31,7 @@ pub(super) struct Line {
     /// Routed, and not answered while a queue is full.
     withheld: Vec<PacketId>,
     /// The queues that are, and what each asks of this publisher.
-    full: Vec<(Arc<Outbox>, Pressure)>,
+    full: Vec<(FullQueue, Pressure)>,
     is_over: bool,
     /// The client has closed its end: no more comes behind what is under way.
     pub(super) ends_behind_the_rest: bool,
@@ -217,7 +217,7 @@ impl Line {
     fn ease(&mut self, now: Instant) {
         let was_held_back = self.is_held_back();
         self.full
-            .retain(|(outbox, _)| outbox.holds_back(&self.bell));
+            .retain(|(queue, _)| queue.holds_back(&self.bell, now));
         if was_held_back && !self.is_held_back() {
             self.protocol.touch(now);
         }
@@ -243,6 +243,8 @@ impl Line {
                 other => panic!("{other:?}"),
             }
         }
+        attached.outbox.note_in_flight(self.protocol.in_flight());
+        hub.settle(attached, &self.protocol.take_settled());
     }
 
     /// The connection is over: the session is let go, with all that is routed answered for.
@@ -263,6 +265,7 @@ impl Line {
             for id in self.withheld.drain(..) {
                 self.protocol.accepted(id, ReasonCode::Success);
             }
+            hub.settle(&attached, &self.protocol.take_settled());
             let session = self.protocol.take_session();
             hub.detach(
                 &attached,

@@ -1,0 +1,486 @@
+//! A group of shared subscriptions: what waits for it, and which of its members gets what.
+//!
+//! Owns the messages of one `$share/name/filter` from the moment they are published until a member's connection takes
+//! them, so that whatever becomes of a member, nothing is lost and nothing has to be moved from one lock to another. One
+//! small lock of its own, never held while another is taken; what follows for others comes back as an [`After`]. Who is
+//! chosen is in `choice`.
+//!
+//! A message is dealt to the *hand* of a member as soon as one that is connected has room in it, and waits for the group
+//! in common as long as none has. Hands are small, so that a slow member cannot sit on what others would have done,
+//! except where the strategy ties messages to members. Whenever members come or go all hands are laid down and dealt
+//! anew, oldest first. What was taken out of a hand is on its way to that member: QoS 1 comes back by
+//! [`Group::give_back`] if its session ends first, QoS 2 never does.
+//!
+//! # What happens when a group's queue is full
+//!
+//! | | no member connected | members connected |
+//! |---|---|---|
+//! | QoS 0 | not queued: nobody is there | queued below three quarters of the bound; else dropped, counted |
+//! | QoS 1 and 2, below the bound | queued | queued |
+//! | QoS 1 and 2, at the bound | the newest is dropped, counted | queued, and the **publisher is held back** |
+//!
+//! Publishers are held back as by the queue of a session (see `outbox`), and not for longer than [`GRACE`] either: if the
+//! queue has not drained to three quarters by then, what is new is dropped, counted, until it has, and members that
+//! have taken nothing in all that time lose their connections, so that others get what they sat on.
+
+mod choice;
+mod member;
+
+pub use member::{MemberId, Parcel};
+
+use crate::broker::bell::Bell;
+use crate::broker::outbox::{GRACE, Letter, Outbox, Pressure};
+use crate::broker::protocol::{Delivery, Room};
+use crate::broker::router::SessionKey;
+use crate::broker::subscriptions::Subscription;
+use crate::broker::{Limits, SharedStrategy};
+use crate::message::QoS;
+use choice::Choice;
+use member::{Member, Share};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// So many messages are dealt to one member ahead of its taking them, unless the strategy ties messages to members.
+const HAND_MAX: usize = 64;
+
+/// More waiting than this is copied out of the read buffers it was cut from: they must not be kept alive for long.
+const BACKLOG: usize = 64;
+
+/// How the groups of a broker deal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sharing {
+    /// Who gets a message.
+    pub strategy: SharedStrategy,
+    /// What chance begins with: the same seed, the same choices.
+    pub seed: u64,
+}
+
+/// What follows from a change in a group, to be done with its lock let go.
+#[derive(Debug, Default)]
+pub struct After {
+    /// Whose hands are not empty any more.
+    pub ready: Vec<(Arc<Outbox>, MemberId)>,
+    /// Publishers that need not hold back any more.
+    pub released: Vec<Arc<Bell>>,
+    /// Members that have sat on messages for too long.
+    pub stuck: Vec<Arc<Outbox>>,
+    /// Messages of QoS 0 that were dropped.
+    pub dropped: usize,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub struct Shared {
+    /// Whether it was dropped.
+    pub is_dropped: bool,
+    /// What the publisher has to do.
+    pub pressure: Pressure,
+    /// What else follows.
+    pub after: After,
+}
+
+/// What a member takes.
+#[derive(Debug)]
+pub struct Taken {
+    /// The message for the member, and what to give back if its session ends before it is settled.
+    pub message: Option<(Delivery, u64, Parcel)>,
+    /// Whether its hand is not empty.
+    pub is_more: bool,
+    /// What else follows.
+    pub after: After,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Sorted by number.
+    members: Vec<Member>,
+    joined: u64,
+    online: usize,
+    /// Whether nobody is connected, and what waits has been seen to for that.
+    is_for_long: bool,
+    choice: Choice,
+    /// What waits for any member, by number.
+    waiting: BTreeMap<u64, Parcel>,
+    numbers: u64,
+    /// In common and in all hands.
+    count: usize,
+    bytes: usize,
+    full_since: Option<Instant>,
+    publishers_waiting: Vec<Arc<Bell>>,
+}
+
+/// The members and the queue of one `$share/name/filter`.
+#[derive(Debug)]
+pub struct Group {
+    state: Mutex<State>,
+    messages_max: usize,
+    bytes_max: usize,
+    /// So many are too many even from publishers that keep to our Receive Maximum.
+    messages_stop: usize,
+}
+
+impl Group {
+    /// A group without members.
+    pub fn new(limits: &Limits, sharing: Sharing) -> Self {
+        let state = State {
+            members: Vec::new(),
+            joined: 0,
+            online: 0,
+            is_for_long: true,
+            choice: Choice::new(sharing.strategy, sharing.seed),
+            waiting: BTreeMap::new(),
+            numbers: 0,
+            count: 0,
+            bytes: 0,
+            full_since: None,
+            publishers_waiting: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            messages_max: limits.queue_messages_max,
+            bytes_max: limits.queue_bytes_max,
+            messages_stop: limits
+                .queue_messages_max
+                .saturating_add(limits.queue_messages_max.max(limits.receive_maximum.into())),
+        }
+    }
+
+    /// A connected session subscribes, for the first time or with new options.
+    pub fn join(
+        &self,
+        session: SessionKey,
+        outbox: &Arc<Outbox>,
+        subscription: Subscription,
+    ) -> After {
+        let mut state = self.state.lock();
+        if let Some(member) = state.member(outbox) {
+            member.subscription = subscription;
+        } else {
+            state.joined += 1;
+            state.online += 1;
+            let member = Member {
+                number: state.joined,
+                session,
+                outbox: Arc::clone(outbox),
+                subscription,
+                is_online: true,
+                is_ready: false,
+                has_taken: true,
+                best_effort: BTreeMap::new(),
+                acknowledged: BTreeMap::new(),
+                bytes: 0,
+            };
+            state.members.push(member);
+        }
+        self.deal_anew(&mut state)
+    }
+
+    /// A member unsubscribes, or its session has ended: what it has not taken goes to others.
+    pub fn leave(&self, outbox: &Arc<Outbox>) -> After {
+        let mut state = self.state.lock();
+        state.lay_down();
+        if let Some(at) = state.find(outbox) {
+            let member = state.members.remove(at);
+            state.online -= usize::from(member.is_online);
+        }
+        self.deal_anew(&mut state)
+    }
+
+    /// A member's connection has come, or gone: what it has not taken goes to others.
+    pub fn set_online(&self, outbox: &Arc<Outbox>, is_online: bool) -> After {
+        let mut state = self.state.lock();
+        let Some(member) = state.member(outbox) else {
+            return After::default();
+        };
+        if member.is_online == is_online {
+            return After::default();
+        }
+        member.is_online = is_online;
+        member.is_ready = false;
+        member.has_taken = true;
+        if is_online {
+            state.online += 1;
+        } else {
+            state.online -= 1;
+        }
+        self.deal_anew(&mut state)
+    }
+
+    /// Queues a message or drops it: see the table on top. `publisher` is the session it came from, if from one.
+    pub fn push(
+        &self,
+        letter: &mut Letter<'_>,
+        publisher: Option<SessionKey>,
+        now: Instant,
+    ) -> Shared {
+        let mut state = self.state.lock();
+        let mut shared = Shared {
+            is_dropped: false,
+            pressure: Pressure::None,
+            after: After::default(),
+        };
+        let quarters = self.quarters(&state);
+        let is_best_effort = letter.qos() == QoS::AtMostOnce;
+        let has_given_up = state.grace_ends().is_some_and(|at| at <= now);
+        shared.is_dropped = match (is_best_effort, state.online > 0) {
+            (true, true) => quarters >= 3,
+            (true, false) => true,
+            (false, true) => quarters >= 4 && has_given_up,
+            (false, false) => quarters >= 4 || !state.keeps(letter.qos()),
+        };
+        if shared.is_dropped {
+            if has_given_up {
+                shared.after.stuck = state.take_stuck();
+            }
+            return shared;
+        }
+        let is_for_long = state.online == 0 || state.count >= BACKLOG;
+        let (message, expires_at) = letter.share(is_for_long);
+        let parcel = Parcel {
+            message,
+            expires_at,
+        };
+        state.numbers += 1;
+        let number = state.numbers;
+        state.enter(number, parcel);
+        self.deal(&mut state, &mut shared.after);
+        if !is_best_effort && state.online > 0 && self.quarters(&state) >= 4 {
+            if state.full_since.is_none() {
+                state.full_since = Some(now);
+                for member in &mut state.members {
+                    member.has_taken = false;
+                }
+            }
+            if !has_given_up {
+                shared.pressure = self.pressure(&state, publisher);
+            }
+        }
+        shared
+    }
+
+    /// Takes back what was on its way to a member whose session has ended before it was settled.
+    pub fn give_back(&self, parcels: impl Iterator<Item = (u64, Parcel)>) -> After {
+        let mut state = self.state.lock();
+        for (number, parcel) in parcels {
+            state.enter(number, parcel);
+        }
+        self.deal_anew(&mut state)
+    }
+
+    /// Takes the next message of a member that there is room for. When its hand is empty, the next one it is dealt makes
+    /// it ready.
+    pub fn take(&self, member: MemberId, room: Room) -> Taken {
+        let mut state = self.state.lock();
+        let mut taken = Taken {
+            message: None,
+            is_more: false,
+            after: After::default(),
+        };
+        let found = state
+            .members
+            .binary_search_by_key(&member.0, |member| member.number);
+        let Ok(at) = found else {
+            return taken;
+        };
+        let member = &mut state.members[at];
+        if let Some((number, mut parcel)) = member.pop(room) {
+            member.has_taken = true;
+            if member.outbox.in_flight() >= BACKLOG {
+                parcel.message = parcel.message.compact();
+            }
+            let delivery = parcel.delivery(member.subscription);
+            let cost = parcel.cost();
+            state.count -= 1;
+            state.bytes -= cost;
+            taken.message = Some((delivery, number, parcel));
+            self.deal(&mut state, &mut taken.after);
+            self.release(&mut state, &mut taken.after);
+        }
+        let member = &mut state.members[at];
+        taken.is_more = member.count() > 0;
+        member.is_ready &= taken.is_more;
+        taken
+    }
+
+    /// Whether a publisher still has to hold back; if so, its bell is rung when it need not any more, unless that is for
+    /// no other reason than time.
+    pub fn holds_back(&self, publisher: &Arc<Bell>, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let holds = state.grace_ends().is_some_and(|at| now < at);
+        let waiting = &mut state.publishers_waiting;
+        if holds && !waiting.iter().any(|known| Arc::ptr_eq(known, publisher)) {
+            waiting.push(Arc::clone(publisher));
+        }
+        holds
+    }
+
+    /// Until when publishers are held back, if they are.
+    pub fn gives_way_at(&self) -> Option<Instant> {
+        self.state.lock().grace_ends()
+    }
+
+    /// Messages waiting, in common and in all hands.
+    pub fn len(&self) -> usize {
+        self.state.lock().count
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Messages in the hand of one member.
+    pub fn len_of(&self, outbox: &Arc<Outbox>) -> usize {
+        let mut state = self.state.lock();
+        state.member(outbox).map_or(0, |member| member.count())
+    }
+
+    /// Lays all hands down and deals again, oldest first; with nobody connected, keeps what is to be kept.
+    fn deal_anew(&self, state: &mut State) -> After {
+        let mut after = After::default();
+        state.lay_down();
+        if state.online > 0 {
+            state.is_for_long = false;
+            self.deal(state, &mut after);
+        } else if !std::mem::replace(&mut state.is_for_long, true) {
+            state.full_since = None;
+            after.dropped = state.keep_for_long();
+        }
+        self.release(state, &mut after);
+        after
+    }
+
+    /// Deals what waits, as far as there is somebody to take it.
+    fn deal(&self, state: &mut State, after: &mut After) {
+        let share = self.share(state);
+        while let Some((number, parcel)) = state.waiting.pop_first() {
+            let topic = parcel.message.topic.as_str();
+            let Some(at) = state.choice.choose(&state.members, share, topic) else {
+                state.waiting.insert(number, parcel);
+                return;
+            };
+            let member = &mut state.members[at];
+            member.add(number, parcel);
+            if !std::mem::replace(&mut member.is_ready, true) {
+                let ready = (Arc::clone(&member.outbox), MemberId(member.number));
+                after.ready.push(ready);
+            }
+        }
+    }
+
+    /// Lets the publishers go on, if the queue has drained.
+    fn release(&self, state: &mut State, after: &mut After) {
+        if state.full_since.is_some() && self.quarters(state) < 3 {
+            state.full_since = None;
+        }
+        if state.full_since.is_none() {
+            after.released.append(&mut state.publishers_waiting);
+        }
+    }
+
+    fn share(&self, state: &State) -> Share {
+        let members = state.online.max(1);
+        let messages = (self.messages_max / members).max(1);
+        let is_tied = matches!(
+            state.choice.strategy(),
+            SharedStrategy::Sticky | SharedStrategy::Hash
+        );
+        Share {
+            messages: if is_tied {
+                messages
+            } else {
+                messages.min(HAND_MAX)
+            },
+            bytes: (self.bytes_max / members).max(1),
+        }
+    }
+
+    fn pressure(&self, state: &State, publisher: Option<SessionKey>) -> Pressure {
+        let is_far_over =
+            state.count >= self.messages_stop || state.bytes >= self.bytes_max.saturating_mul(2);
+        // A member must still be read: the acknowledgements that drain the queue come the same way.
+        let is_member = |member: &Member| member.is_online && publisher == Some(member.session);
+        if is_far_over && !state.members.iter().any(is_member) {
+            Pressure::Stop
+        } else {
+            Pressure::Withhold
+        }
+    }
+
+    /// How full the queue is, in quarters of its bound.
+    fn quarters(&self, state: &State) -> usize {
+        let messages = state.count.saturating_mul(4) / self.messages_max.max(1);
+        let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
+        messages.max(bytes)
+    }
+}
+
+impl State {
+    fn find(&self, outbox: &Arc<Outbox>) -> Option<usize> {
+        self.members
+            .iter()
+            .position(|member| Arc::ptr_eq(&member.outbox, outbox))
+    }
+
+    fn member(&mut self, outbox: &Arc<Outbox>) -> Option<&mut Member> {
+        self.find(outbox).map(|at| &mut self.members[at])
+    }
+
+    fn enter(&mut self, number: u64, parcel: Parcel) {
+        self.count += 1;
+        self.bytes += parcel.cost();
+        self.waiting.insert(number, parcel);
+    }
+
+    /// All hands go back to what waits in common.
+    fn lay_down(&mut self) {
+        for member in &mut self.members {
+            self.waiting.extend(std::mem::take(&mut member.best_effort));
+            self.waiting
+                .extend(std::mem::take(&mut member.acknowledged));
+            member.bytes = 0;
+        }
+    }
+
+    /// Whether a message waits for absent members: not if all of them would get it with QoS 0.
+    fn keeps(&self, qos: QoS) -> bool {
+        let is_acknowledged = |member: &Member| member.subscription.options.qos > QoS::AtMostOnce;
+        qos > QoS::AtMostOnce
+            && (self.members.is_empty() || self.members.iter().any(is_acknowledged))
+    }
+
+    /// Nobody is connected: what nobody waits for goes, the rest is copied out of the read buffers. Says how many went.
+    fn keep_for_long(&mut self) -> usize {
+        let mut dropped = 0;
+        for (number, mut parcel) in std::mem::take(&mut self.waiting) {
+            if self.keeps(parcel.message.qos) {
+                parcel.message = parcel.message.compact();
+                self.waiting.insert(number, parcel);
+            } else {
+                self.count -= 1;
+                self.bytes -= parcel.cost();
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    /// When publishers that are held back are let go on whatever has become of the queue.
+    fn grace_ends(&self) -> Option<Instant> {
+        self.full_since.and_then(|since| since.checked_add(GRACE))
+    }
+
+    /// The members that have sat on messages since the queue was full, once.
+    fn take_stuck(&mut self) -> Vec<Arc<Outbox>> {
+        let mut stuck = Vec::new();
+        for member in &mut self.members {
+            let has_taken = std::mem::replace(&mut member.has_taken, true);
+            if member.is_online && !has_taken && member.count() > 0 {
+                stuck.push(Arc::clone(&member.outbox));
+            }
+        }
+        stuck
+    }
+}

@@ -1,0 +1,60 @@
+//! One message on its way into any number of queues: copied out of its read buffer once at most.
+
+use crate::broker::protocol::Delivery;
+use crate::broker::retained::expiry;
+use crate::broker::router::Route;
+use crate::message::{Message, QoS};
+use std::time::Instant;
+
+/// One message on its way into any number of queues.
+#[derive(Debug)]
+pub struct Letter<'a> {
+    message: &'a Message,
+    expires_at: Option<Instant>,
+    /// The message in memory of its own: made once, for the first queue in which it may stay long.
+    copy: Option<Message>,
+}
+
+impl<'a> Letter<'a> {
+    /// A message that arrives at `now`.
+    pub fn new(message: &'a Message, now: Instant) -> Self {
+        Self {
+            message,
+            expires_at: expiry(message, now),
+            copy: None,
+        }
+    }
+
+    /// The QoS it was published with.
+    pub fn qos(&self) -> QoS {
+        self.message.qos
+    }
+
+    /// The message as it was published, and when it is of no more use.
+    pub fn share(&mut self, is_for_long: bool) -> (Message, Option<Instant>) {
+        let message = self.lasting(is_for_long).clone();
+        (message, self.expires_at)
+    }
+
+    fn lasting(&mut self, is_for_long: bool) -> &Message {
+        if is_for_long {
+            self.copy.get_or_insert_with(|| self.message.compact())
+        } else {
+            self.message
+        }
+    }
+
+    pub(super) fn delivery(&mut self, route: Route, is_for_long: bool) -> Delivery {
+        let message = self.lasting(is_for_long);
+        Delivery {
+            message: Message {
+                qos: route.qos,
+                retain: route.retain,
+                ..message.clone()
+            },
+            subscription_ids: route.subscription_ids,
+            expires_at: self.expires_at,
+            token: 0,
+        }
+    }
+}
