@@ -34,8 +34,10 @@ if TYPE_CHECKING:
         QoS,
         ReasonCode,
         Reconnect,
+        ServerRedirect,
         SessionForgotten,
         SessionInfo,
+        UnsubscribeResult,
         Will,
     )
     from rmqtt.codec import (
@@ -135,6 +137,7 @@ __all__ = [
     "ReasonCode",
     "Reconnect",
     "ServerDisconnected",
+    "ServerRedirect",
     "SessionForgotten",
     "SessionInfo",
     "StorageError",
@@ -147,6 +150,7 @@ __all__ = [
     "UnsubAck",
     "Unsubscribe",
     "UnsubscribeRefused",
+    "UnsubscribeResult",
     "Will",
     "WillMessage",
     "decode",
@@ -176,8 +180,10 @@ _HOMES = {
         "QoS",
         "ReasonCode",
         "Reconnect",
+        "ServerRedirect",
         "SessionForgotten",
         "SessionInfo",
+        "UnsubscribeResult",
         "Will",
     ),
     "codec": (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._rmqtt import Message, NativeSubscription, PublishResult, Reader
-    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UserProperties, Will
+    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties, Will
 
 __all__ = ["Client", "Subscription"]
 
@@ -56,8 +56,12 @@ class Client:
     max_packet_size
         The largest packet that we take, in bytes; `None`: any that the format allows (256 MiB).
     topic_alias_max
-        Topic aliases, which send a number in place of a topic that came before: so many the broker may use towards us, and
-        we use as many towards it where it takes them. 0 to 65 535; 0: none either way (MQTT 5).
+        Topic aliases, which send a number in place of a topic that came before: so many the broker may use towards us,
+        and we use as many towards it where it takes them. 0 to 65 535; 0: none either way (MQTT 5).
+    request_response_information
+        Ask the broker what response topics should start with: see ``negotiated.response_information`` (MQTT 5).
+    request_problem_information
+        Let the broker say more than a code where something fails: reason strings and user properties (MQTT 5).
     will
         Published by the broker when it loses us.
     reconnect
@@ -103,6 +107,8 @@ class Client:
         receive_maximum: int = 1024,
         max_packet_size: int | None = None,
         topic_alias_max: int = 64,
+        request_response_information: bool = False,
+        request_problem_information: bool = True,
         will: Will | None = None,
         reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
         outbox: Outbox = Outbox(),  # noqa: B008 - frozen
@@ -123,6 +129,8 @@ class Client:
                 "receive_maximum": receive_maximum,
                 "max_packet_size": max_packet_size,
                 "topic_alias_max": topic_alias_max,
+                "request_response_information": request_response_information,
+                "request_problem_information": request_problem_information,
                 "will": will,
                 "reconnect": reconnect,
                 "outbox": outbox,
@@ -172,7 +180,15 @@ class Client:
         """
         return self._native.connect()
 
-    def close(self, *, timeout: float = _DRAIN) -> Coroutine[Any, Any, None]:
+    def close(
+        self,
+        *,
+        timeout: float = _DRAIN,
+        reason_code: int | None = None,
+        session_expiry: float | None = None,
+        reason_string: str | None = None,
+        user_properties: UserProperties = (),
+    ) -> Coroutine[Any, Any, None]:
         """Send what is queued, say goodbye, and end the client. The will is not published. A second call does nothing.
 
         Every operation that still waits ends with `Closed`; every subscription ends.
@@ -181,12 +197,35 @@ class Client:
         ----------
         timeout
             Seconds to wait for what is queued to be sent and acknowledged.
+        reason_code
+            Say this instead of 0x00; with any other code the broker publishes the will (MQTT 5).
+        session_expiry
+            Seconds that the broker keeps the session from now on; `math.inf`: for ever; `None`: as it was asked for
+            when connecting (MQTT 5). A session that was to end with its connection cannot be prolonged.
+        reason_string
+            For the broker's people and logs (MQTT 5). Left out where the broker takes no packet so large.
+        user_properties
+            Names and values for the broker, in order (MQTT 5). Left out likewise.
+
+        Raises
+        ------
+        ValueError
+            It cannot be said: a code that is not a client's, a session to be prolonged, or anything under 3.1.1.
+            Nothing is ended then.
 
         Examples
         --------
         >>> await client.close(timeout=1)
         """
-        return self._native.close(timeout)
+        if reason_code is None and session_expiry is None and reason_string is None and not user_properties:
+            return self._native.close(timeout)
+        farewell = {
+            "reason_code": reason_code,
+            "session_expiry": session_expiry,
+            "reason_string": reason_string,
+            "user_properties": list(user_properties),
+        }
+        return self._native.close(timeout, farewell)
 
     def abort(self) -> Coroutine[Any, Any, None]:
         """End the client at once and without a goodbye, as a crash would: the broker publishes the will.
@@ -373,13 +412,17 @@ class Client:
         )
         return Subscription(native, filters)
 
-    def unsubscribe(self, subscription: Subscription, /) -> Coroutine[Any, Any, None]:
+    def unsubscribe(
+        self, subscription: Subscription, /, *, user_properties: UserProperties = ()
+    ) -> Coroutine[Any, Any, UnsubscribeResult]:
         """End a subscription that was awaited and not entered; the same as ``subscription.close()``.
 
         Parameters
         ----------
         subscription
             Of this client.
+        user_properties
+            Pairs for the UNSUBSCRIBE packet (MQTT 5; left out under 3.1.1).
 
         Raises
         ------
@@ -389,9 +432,10 @@ class Client:
         Examples
         --------
         >>> readings = await client.subscribe("plant/#")
-        >>> await client.unsubscribe(readings)
+        >>> (await client.unsubscribe(readings)).results
+        {'plant/#': <ReasonCode.SUCCESS: 0>}
         """
-        return subscription.close()
+        return subscription.close(user_properties=user_properties)
 
     def drain(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until everything published so far is sent and, for QoS 1 and 2, taken over by the broker.
@@ -419,7 +463,7 @@ class Client:
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten
+        Connected or Disconnected or SessionForgotten or ServerRedirect
             What happened.
 
         Examples
@@ -522,8 +566,13 @@ class Subscription:
     ) -> None:
         await self._native.stop(kind is None)
 
-    def close(self) -> Coroutine[Any, Any, None]:
+    def close(self, *, user_properties: UserProperties = ()) -> Coroutine[Any, Any, UnsubscribeResult]:
         """Unsubscribe. What was handed out counts as processed; what still waits is let go.
+
+        Parameters
+        ----------
+        user_properties
+            Pairs for the UNSUBSCRIBE packet (MQTT 5; left out under 3.1.1).
 
         Raises
         ------
@@ -533,9 +582,10 @@ class Subscription:
         Examples
         --------
         >>> readings = await client.subscribe("plant/#")
-        >>> await readings.close()
+        >>> (await readings.close()).reason_string is None
+        True
         """
-        return self._native.stop(True)
+        return self._native.stop(True, list(user_properties))
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self._native.reader().__aiter__()
@@ -669,6 +719,16 @@ class Subscription:
     def granted(self) -> dict[str, QoS]:
         """The filters with the QoS that the broker granted."""
         return dict(self._native.granted)
+
+    @property
+    def reason_string(self) -> str | None:
+        """The broker's own words about the subscription, if any (MQTT 5)."""
+        return self._native.answer[0]
+
+    @property
+    def user_properties(self) -> tuple[tuple[str, str], ...]:
+        """The broker's names and values about the subscription, in its order (MQTT 5)."""
+        return self._native.answer[1]
 
     @property
     def pending(self) -> int:

@@ -428,4 +428,32 @@ class SessionForgotten:
     """The broker has forgotten the session: it was subscribed again, and what was unacknowledged is sent anew."""
 
 
-Event: TypeAlias = Connected | Disconnected | SessionForgotten
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerRedirect:
+    """The broker sends its clients elsewhere. It is not followed: `Disconnected` or the error comes next."""
+
+    #: Whether it has moved for good. Then the client ends; else it comes back after the longest delay of `Reconnect`.
+    permanent: bool
+    #: Where to, if the broker says so: one or several hosts, parted by spaces, each with a port or without.
+    server_reference: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnsubscribeResult:
+    """How a subscription ended. All is empty where the broker had not to be told, or did not live to answer.
+
+    Examples
+    --------
+    >>> UnsubscribeResult().results
+    {}
+    """
+
+    #: The filters that were given up, with the broker's code for each; none under MQTT 3.1.1.
+    results: dict[str, ReasonCode] = field(default_factory=dict)
+    #: The broker's words, if any.
+    reason_string: str | None = None
+    #: The broker's names and values, in order.
+    user_properties: tuple[tuple[str, str], ...] = ()
+
+
+Event: TypeAlias = Connected | Disconnected | SessionForgotten | ServerRedirect

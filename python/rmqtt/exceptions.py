@@ -125,7 +125,8 @@ class ConnectRefused(MqttError, ConnectionRefusedError):
     Parameters
     ----------
     terminal
-        Whether trying again with the same options is pointless: bad credentials, a ban, a bad client id.
+        Whether trying again with the same options is pointless: bad credentials, a ban, a bad client id, a will that
+        the broker does not take, a broker that has moved.
     server_reference
         Where to go instead, if the broker says so.
     """
@@ -139,10 +140,11 @@ class ConnectRefused(MqttError, ConnectionRefusedError):
         *,
         reason_code: ReasonCode | None = None,
         reason_string: str | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
         terminal: bool = False,
         server_reference: str | None = None,
     ) -> None:
-        super().__init__(message, reason_code=reason_code, reason_string=reason_string)
+        super().__init__(message, reason_code=reason_code, reason_string=reason_string, user_properties=user_properties)
         self.terminal = terminal
         self.server_reference = server_reference
 
@@ -152,7 +154,27 @@ class ConnectionLost(MqttError, ConnectionError):
 
 
 class ServerDisconnected(ConnectionLost):
-    """The broker ended the connection with DISCONNECT; ``reason_code`` says why."""
+    """The broker ended the connection with DISCONNECT; ``reason_code`` says why.
+
+    Parameters
+    ----------
+    server_reference
+        Where to go instead, if the broker says so.
+    """
+
+    server_reference: str | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason_code: ReasonCode | None = None,
+        reason_string: str | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
+        server_reference: str | None = None,
+    ) -> None:
+        super().__init__(message, reason_code=reason_code, reason_string=reason_string, user_properties=user_properties)
+        self.server_reference = server_reference
 
 
 class PublishRefused(MqttError):
@@ -175,9 +197,11 @@ class SubscribeRefused(MqttError):
         message: str = "",
         *,
         reason_code: ReasonCode | None = None,
+        reason_string: str | None = None,
+        user_properties: Sequence[tuple[str, str]] = (),
         results: Mapping[str, ReasonCode] | None = None,
     ) -> None:
-        super().__init__(message, reason_code=reason_code)
+        super().__init__(message, reason_code=reason_code, reason_string=reason_string, user_properties=user_properties)
         self.results = dict(results or {})
 
 

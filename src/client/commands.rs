@@ -12,7 +12,8 @@ use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;
 use super::protocol::Granted;
 use super::{
-    ClientError, ClientOptions, ClientStats, Close, Done, Event, Negotiated, Published, TryPublish,
+    ClientError, ClientOptions, ClientStats, Close, Done, Event, Farewell, Negotiated, Published,
+    TryPublish, Unsubscribed,
 };
 use crate::codec::ReasonCode;
 use crate::message::{Message, QoS};
@@ -43,6 +44,7 @@ enum Phase {
 struct State {
     phase: Phase,
     closing: Option<Close>,
+    farewell: Farewell,
     work: Work,
     /// Messages ever put in.
     put_in: u64,
@@ -79,6 +81,7 @@ impl Queue {
             state: Mutex::new(State {
                 phase: Phase::New,
                 closing: None,
+                farewell: Farewell::default(),
                 work: Work::default(),
                 put_in: 0,
                 is_woken: false,
@@ -199,7 +202,7 @@ impl Queue {
         state.work.commands.push_back((after, command));
         self.wake(state);
         if let Some(reply) = answered {
-            reply.send(Ok(()));
+            reply.send(Ok(Unsubscribed::default()));
         }
     }
 
@@ -250,6 +253,22 @@ impl Queue {
         }
         self.work.notify_one();
         self.changed.notify_waiters();
+    }
+
+    /// As [`Queue::close`], with more to say; what the first who said anything wants to say is said.
+    pub(super) fn close_with(&self, how: Close, farewell: Farewell) {
+        {
+            let mut state = self.state.lock();
+            if state.closing.is_none() {
+                state.farewell = farewell;
+            }
+        }
+        self.close(how);
+    }
+
+    /// What DISCONNECT is to say. Taken out.
+    pub(super) fn farewell(&self) -> Farewell {
+        std::mem::take(&mut self.state.lock().farewell)
     }
 
     /// Waits for the end of the client, however it comes, and for all who are told of it.

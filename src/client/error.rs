@@ -1,6 +1,7 @@
 //! What can go wrong for a client, by whose fault it is.
 
-use crate::codec::{Disconnect, ReasonCode};
+use crate::codec::{AckProperties, Disconnect, ReasonCode};
+use crate::message::UserProperty;
 use bytestring::ByteString;
 
 /// Why an operation of a client failed.
@@ -24,6 +25,8 @@ pub enum ClientError {
         reason_string: Option<ByteString>,
         /// Where to go instead, if it says so.
         server_reference: Option<ByteString>,
+        /// Its names and values.
+        user_properties: Vec<UserProperty>,
     },
     /// Something took longer than it may.
     #[error("{what} took longer than {seconds} s")]
@@ -57,15 +60,25 @@ pub enum ClientError {
     PublishRefused {
         /// Its code.
         reason: ReasonCode,
-        /// Its words, if any.
-        reason_string: Option<ByteString>,
+        /// What it added, if anything.
+        properties: Option<Box<AckProperties>>,
     },
     /// The broker refused filters of a SUBSCRIBE; none of it is in force.
-    #[error("the broker refused a subscription: {0:?}")]
-    SubscribeRefused(Vec<(String, ReasonCode)>),
+    #[error("the broker refused a subscription: {results:?}")]
+    SubscribeRefused {
+        /// The filters that were refused.
+        results: Vec<(String, ReasonCode)>,
+        /// What it added, if anything.
+        properties: Option<Box<AckProperties>>,
+    },
     /// The broker refused filters of an UNSUBSCRIBE.
-    #[error("the broker refused to unsubscribe: {0:?}")]
-    UnsubscribeRefused(Vec<(String, ReasonCode)>),
+    #[error("the broker refused to unsubscribe: {results:?}")]
+    UnsubscribeRefused {
+        /// The filters that were refused.
+        results: Vec<(String, ReasonCode)>,
+        /// What it added, if anything.
+        properties: Option<Box<AckProperties>>,
+    },
     /// An inbox with the policy `Error` ran over.
     #[error("the queue is full")]
     QueueFull,
@@ -89,4 +102,68 @@ pub enum ClientError {
     /// Used after [`super::Client::close`].
     #[error("the client is closed")]
     Closed,
+}
+
+/// The broker sends its clients elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// Whether it has moved for good, or only asks to be left alone for now.
+    pub is_permanent: bool,
+    /// Where to, if it says so: host names or addresses, parted by spaces, each with a port or without.
+    pub server_reference: Option<ByteString>,
+}
+
+impl ClientError {
+    /// Whether trying again cannot help: the broker has said no for good, or the caller asked for what cannot be.
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Self::ConnectRefused { reason, .. } => matches!(
+                reason,
+                ReasonCode::BadUserNameOrPassword
+                    | ReasonCode::NotAuthorized
+                    | ReasonCode::Banned
+                    | ReasonCode::ClientIdentifierNotValid
+                    | ReasonCode::BadAuthenticationMethod
+                    | ReasonCode::UnsupportedProtocolVersion
+                    | ReasonCode::ServerMoved
+                    // These speak of the will, or of CONNECT itself, which would be the same again.
+                    | ReasonCode::QoSNotSupported
+                    | ReasonCode::RetainNotSupported
+                    | ReasonCode::TopicNameInvalid
+                    | ReasonCode::PayloadFormatInvalid
+                    | ReasonCode::PacketTooLarge
+            ),
+            // Whoever took the session over would be thrown out in turn, and come back, for ever.
+            Self::ServerDisconnected(disconnect) => matches!(
+                disconnect.reason,
+                ReasonCode::SessionTakenOver | ReasonCode::ServerMoved
+            ),
+            Self::Misuse(_) | Self::Closed => true,
+            _ => false,
+        }
+    }
+
+    /// Where the broker sends us instead, if that is what it said.
+    pub fn redirect(&self) -> Option<Redirect> {
+        let (reason, server_reference) = match self {
+            Self::ConnectRefused {
+                reason,
+                server_reference,
+                ..
+            } => (*reason, server_reference),
+            Self::ServerDisconnected(disconnect) => {
+                (disconnect.reason, &disconnect.server_reference)
+            }
+            _ => return None,
+        };
+        let is_permanent = match reason {
+            ReasonCode::ServerMoved => true,
+            ReasonCode::UseAnotherServer => false,
+            _ => return None,
+        };
+        Some(Redirect {
+            is_permanent,
+            server_reference: server_reference.clone(),
+        })
+    }
 }

@@ -14,12 +14,15 @@ pub mod protocol;
 #[cfg(test)]
 mod tests;
 
-pub use error::ClientError;
+pub use error::{ClientError, Redirect};
 pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
 
-use crate::codec::{AckProperties, ConnAck, ReasonCode, SubscribeFilter, SubscriptionOptions};
-use crate::message::{Message, QoS};
+use crate::codec::{
+    AckProperties, ConnAck, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions,
+};
+use crate::message::{Message, QoS, UserProperty};
+use bytestring::ByteString;
 use commands::{Command, Queue, Reply};
 use driver::Driver;
 use std::sync::Arc;
@@ -68,7 +71,7 @@ pub enum TryPublish {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
     /// Spoken after any fall-back.
-    pub version: crate::codec::ProtocolVersion,
+    pub version: ProtocolVersion,
     /// Ours, or the one the broker assigned.
     pub client_id: String,
     /// Whether the broker had our session.
@@ -115,6 +118,30 @@ pub enum Event {
     },
     /// The broker has forgotten our session.
     SessionLost,
+    /// The broker sends its clients elsewhere. It is not followed; the end of the connection, or of the try, comes behind it.
+    ServerRedirect(Redirect),
+}
+
+/// What an UNSUBSCRIBE that went well came to. All is empty where the broker had not to be told, or did not live to answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unsubscribed {
+    /// The filters that were given up, with `Success` or `NoSubscriptionExisted`; none under 3.1.1.
+    pub results: Vec<(String, ReasonCode)>,
+    /// What the broker added (MQTT 5).
+    pub properties: Option<Box<AckProperties>>,
+}
+
+/// What DISCONNECT says beside the end itself (MQTT 5).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Farewell {
+    /// Why; `None`: as [`Close`] has it.
+    pub reason: Option<ReasonCode>,
+    /// From now on the broker keeps the session for so long, in seconds; `u32::MAX`: for ever.
+    pub session_expiry: Option<u32>,
+    /// For people and logs.
+    pub reason_string: Option<ByteString>,
+    /// Names and values of our own.
+    pub user_properties: Vec<UserProperty>,
 }
 
 /// How to end a connection.
@@ -258,10 +285,26 @@ impl Client {
     ///
     /// # Errors
     /// The connection is gone for good.
-    pub async fn unsubscribe(&self, subscription: &Subscription) -> Result<(), ClientError> {
+    pub async fn unsubscribe(
+        &self,
+        subscription: &Subscription,
+    ) -> Result<Unsubscribed, ClientError> {
+        self.unsubscribe_with(subscription, Vec::new()).await
+    }
+
+    /// As [`Client::unsubscribe`], with user properties (MQTT 5; left out under 3.1.1).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unsubscribe_with(
+        &self,
+        subscription: &Subscription,
+        user_properties: Vec<UserProperty>,
+    ) -> Result<Unsubscribed, ClientError> {
         let (done, answer) = waiter();
         self.shared.queue.command(Command::Unsubscribe {
             key: subscription.inbox.key(),
+            user_properties,
             reply: Reply::new(Some(done)),
         });
         let outcome = answer.await.unwrap_or(Err(ClientError::Closed));
@@ -288,6 +331,28 @@ impl Client {
     pub async fn close(&self, how: Close) {
         self.shared.queue.close(how);
         self.shared.queue.ended().await;
+    }
+
+    /// As [`Client::close`], with more to say in DISCONNECT.
+    ///
+    /// # Errors
+    /// It cannot be said: a code that is not a client's, a session that was to end with its connection and is to live on, or
+    /// anything under 3.1.1. Nothing is ended then.
+    pub async fn close_with(&self, how: Close, farewell: Farewell) -> Result<(), ClientError> {
+        self.check_farewell(&farewell)?;
+        self.shared.queue.close_with(how, farewell);
+        self.shared.queue.ended().await;
+        Ok(())
+    }
+
+    /// Whether this can be said in DISCONNECT.
+    ///
+    /// # Errors
+    /// As [`Client::close_with`].
+    pub fn check_farewell(&self, farewell: &Farewell) -> Result<(), ClientError> {
+        let asked_version = self.shared.options.version;
+        let version = self.negotiated().map_or(asked_version, |it| it.version);
+        farewell.check(version, self.shared.options.session_expiry)
     }
 
     /// What the broker granted; `None` before the first connection.
@@ -325,6 +390,34 @@ impl<T: Send> Answer<T> for Waiter<T> {
     }
 }
 
+impl Farewell {
+    fn check(&self, version: ProtocolVersion, session_expiry: u32) -> Result<(), ClientError> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        if version != ProtocolVersion::V5 {
+            return Err(ClientError::Misuse(
+                "saying more than goodbye needs MQTT 5, and this connection speaks 3.1.1"
+                    .to_owned(),
+            ));
+        }
+        if let Some(reason) = self.reason
+            && !reason.is_clients_farewell()
+        {
+            return Err(ClientError::Misuse(format!(
+                "a client cannot take its leave with {reason:?}"
+            )));
+        }
+        if session_expiry == 0 && self.session_expiry.is_some_and(|seconds| seconds > 0) {
+            return Err(ClientError::Misuse(
+                "a session that was to end with its connection cannot be prolonged at its end"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// A subscription that the broker has granted.
 #[derive(Clone)]
 pub struct Subscription {
@@ -332,4 +425,6 @@ pub struct Subscription {
     pub inbox: Arc<Inbox>,
     /// The filters with their options, as granted.
     pub granted: Vec<(String, SubscriptionOptions)>,
+    /// What the broker added to its answer (MQTT 5).
+    pub properties: Option<Box<AckProperties>>,
 }

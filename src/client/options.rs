@@ -9,6 +9,10 @@ use std::time::Duration;
 
 /// How to connect and how to behave.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, as CONNECT and the standard have them"
+)]
 pub struct ClientOptions {
     /// Where the broker is.
     pub address: Address,
@@ -37,6 +41,10 @@ pub struct ClientOptions {
     pub packet_size_max: Option<u32>,
     /// Topic aliases for each way: those we take from the broker, and those we use towards it where it takes any; 0: none.
     pub topic_alias_max: u16,
+    /// Ask the broker what response topics should start with: see [`super::Negotiated`] (MQTT 5).
+    pub request_response_information: bool,
+    /// Let the broker say more than a code where something fails (MQTT 5).
+    pub request_problem_information: bool,
     /// Published by the broker when it loses us.
     pub will: Option<Will>,
     /// For CONNECT.
@@ -68,6 +76,8 @@ impl ClientOptions {
             receive_maximum: NonZeroU16::new(1024).unwrap_or(NonZeroU16::MAX),
             packet_size_max: None,
             topic_alias_max: 64,
+            request_response_information: false,
+            request_problem_information: true,
             will: None,
             user_properties: Vec::new(),
             reconnect: Some(Reconnect::default()),

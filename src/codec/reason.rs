@@ -222,6 +222,30 @@ impl ReasonCode {
         self.places() & 1 << packet_type.number() != 0
     }
 
+    /// Whether a client may send DISCONNECT with it: other codes are the server's to say.
+    pub fn is_clients_farewell(self) -> bool {
+        let is_servers = matches!(
+            self,
+            Self::NotAuthorized
+                | Self::ServerBusy
+                | Self::ServerShuttingDown
+                | Self::BadAuthenticationMethod
+                | Self::KeepAliveTimeout
+                | Self::SessionTakenOver
+                | Self::TopicFilterInvalid
+                | Self::RetainNotSupported
+                | Self::QoSNotSupported
+                | Self::UseAnotherServer
+                | Self::ServerMoved
+                | Self::SharedSubscriptionsNotSupported
+                | Self::ConnectionRateExceeded
+                | Self::MaximumConnectTime
+                | Self::SubscriptionIdentifiersNotSupported
+                | Self::WildcardSubscriptionsNotSupported
+        );
+        self.is_allowed_in(PacketType::Disconnect) && !is_servers
+    }
+
     fn places(self) -> u16 {
         match self {
             Self::Success => REQUESTS | PUBREL_PUBCOMP | CONNACK | DISCONNECT | AUTH,

@@ -9,11 +9,13 @@ use super::bridge::{
 };
 use super::errors::Failure;
 use super::negotiated::negotiated_fields;
-use super::options::{self, ClientArguments, PropertyArguments, SubscribeArguments};
+use super::options::{
+    self, ClientArguments, FarewellArguments, PropertyArguments, SubscribeArguments,
+};
 use super::outcome::{Outcome, PublishResult};
 use super::payload;
 use super::subscription::NativeSubscription;
-use crate::client::{Client, ClientError, Close, TryPublish};
+use crate::client::{Client, ClientError, Close, Farewell, TryPublish};
 use crate::codec::ProtocolVersion;
 use crate::message::{Message, QoS};
 use crate::topic::TopicName;
@@ -117,20 +119,31 @@ impl NativeClient {
     }
 
     /// `how`: seconds to drain for, or `None` for an end that has the broker publish the will.
-    #[pyo3(signature = (drain=None))]
-    fn close(&self, py: Python<'_>, drain: Option<f64>) -> PyResult<Py<Op>> {
-        self.end(
-            py,
-            match drain {
-                Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
-                None => Close::WithWill,
-            },
-        )
+    #[pyo3(signature = (drain=None, farewell=None))]
+    fn close(
+        &self,
+        py: Python<'_>,
+        drain: Option<f64>,
+        farewell: Option<FarewellArguments>,
+    ) -> PyResult<Py<Op>> {
+        let how = match drain {
+            Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
+            None => Close::WithWill,
+        };
+        let farewell = match farewell {
+            None => Farewell::default(),
+            Some(farewell) => farewell.read()?,
+        };
+        self.client
+            .get()?
+            .check_farewell(&farewell)
+            .map_err(|error| Failure::from(error).to_py(py))?;
+        self.end(py, how, farewell)
     }
 
     /// Ends the connection without DISCONNECT.
     fn abort(&self, py: Python<'_>) -> PyResult<Py<Op>> {
-        self.end(py, Close::Abort)
+        self.end(py, Close::Abort, Farewell::default())
     }
 
     /// `extra`: properties and time-out, where any is given.
@@ -269,7 +282,7 @@ pub(crate) struct Extra {
 }
 
 impl NativeClient {
-    fn end(&self, py: Python<'_>, how: Close) -> PyResult<Py<Op>> {
+    fn end(&self, py: Python<'_>, how: Close, farewell: Farewell) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
         let port = match self.bound_port(py) {
             // Where its own loop is gone, any other may end it.
@@ -294,7 +307,8 @@ impl NativeClient {
                 Some((limit, passed)) => Close::Drain(rest_of(limit, passed).await),
                 None => how,
             };
-            client.close(how).await;
+            // Looked at before: it can be said.
+            let _ = client.close_with(how, farewell).await;
             // Whoever waits there is told before this is over: after it, the loop may be gone.
             backlog.passed().await;
             Outcome::Nothing

@@ -5,7 +5,7 @@
 
 use crate::broker::BrokerError;
 use crate::client::ClientError;
-use crate::codec::{DecodeError, ReasonCode};
+use crate::codec::{AckProperties, DecodeError, ReasonCode};
 use crate::message::{QoS, UserProperty};
 use crate::topic::TopicError;
 use crate::transport::AddressError;
@@ -128,9 +128,11 @@ fn client_error<'py>(
             reason,
             reason_string,
             server_reference,
+            user_properties,
         } => {
             set_reason(fields, *reason, reason_string.as_deref())?;
-            fields.set_item("terminal", is_terminal(*reason))?;
+            fields.set_item("user_properties", pairs(py, user_properties)?)?;
+            fields.set_item("terminal", error.is_terminal())?;
             fields.set_item("server_reference", server_reference.as_deref())?;
             "ConnectRefused"
         }
@@ -139,6 +141,7 @@ fn client_error<'py>(
         ClientError::ServerDisconnected(packet) => {
             set_reason(fields, packet.reason, packet.reason_string.as_deref())?;
             fields.set_item("user_properties", pairs(py, &packet.user_properties)?)?;
+            fields.set_item("server_reference", packet.server_reference.as_deref())?;
             "ServerDisconnected"
         }
         ClientError::Protocol { reason, .. } => {
@@ -149,19 +152,23 @@ fn client_error<'py>(
                 "ProtocolError"
             }
         }
-        ClientError::PublishRefused {
-            reason,
-            reason_string,
-        } => {
-            set_reason(fields, *reason, reason_string.as_deref())?;
+        ClientError::PublishRefused { reason, properties } => {
+            set_reason(fields, *reason, None)?;
+            set_answer(fields, properties.as_deref())?;
             "PublishRefused"
         }
-        ClientError::SubscribeRefused(results) => {
-            message = set_results(fields, "the broker refused to subscribe", results)?;
+        ClientError::SubscribeRefused {
+            results,
+            properties,
+        } => {
+            message = set_results(fields, "subscribe", results, properties.as_deref())?;
             "SubscribeRefused"
         }
-        ClientError::UnsubscribeRefused(results) => {
-            message = set_results(fields, "the broker refused to unsubscribe", results)?;
+        ClientError::UnsubscribeRefused {
+            results,
+            properties,
+        } => {
+            message = set_results(fields, "unsubscribe", results, properties.as_deref())?;
             "UnsubscribeRefused"
         }
         ClientError::QueueFull => "QueueFull",
@@ -222,31 +229,36 @@ fn exception<'py>(
         .call((message,), Some(fields))
 }
 
-/// Codes after which another try with the same options is pointless.
-fn is_terminal(reason: ReasonCode) -> bool {
-    matches!(
-        reason,
-        ReasonCode::UnsupportedProtocolVersion
-            | ReasonCode::ClientIdentifierNotValid
-            | ReasonCode::BadUserNameOrPassword
-            | ReasonCode::NotAuthorized
-            | ReasonCode::Banned
-            | ReasonCode::BadAuthenticationMethod
-    )
-}
-
 fn set_reason(fields: &Bound<'_, PyDict>, reason: ReasonCode, words: Option<&str>) -> PyResult<()> {
     fields.set_item("reason_code", reason_code(fields.py(), reason)?)?;
     fields.set_item("reason_string", words)
 }
 
+/// What the broker added to its answer.
+pub(crate) fn set_answer(
+    fields: &Bound<'_, PyDict>,
+    properties: Option<&AckProperties>,
+) -> PyResult<()> {
+    let (words, own) = match properties {
+        Some(properties) => (
+            properties.reason_string.as_deref(),
+            &properties.user_properties[..],
+        ),
+        None => (None, &[][..]),
+    };
+    fields.set_item("reason_string", words)?;
+    fields.set_item("user_properties", pairs(fields.py(), own)?)
+}
+
 /// Puts every refused filter into `results`, the first one's code into `reason_code`, and all into the message.
 fn set_results(
     fields: &Bound<'_, PyDict>,
-    message: &str,
+    what: &str,
     refused: &[(String, ReasonCode)],
+    properties: Option<&AckProperties>,
 ) -> PyResult<String> {
     let py = fields.py();
+    set_answer(fields, properties)?;
     let results = PyDict::new(py);
     for (filter, reason) in refused {
         results.set_item(filter, reason_code(py, *reason)?)?;
@@ -259,7 +271,7 @@ fn set_results(
         .iter()
         .map(|(filter, reason)| format!("{filter:?} ({reason:?})"))
         .collect();
-    Ok(format!("{message}: {}", each.join(", ")))
+    Ok(format!("the broker refused to {what}: {}", each.join(", ")))
 }
 
 /// A name of `rmqtt._types`.

@@ -9,8 +9,8 @@ pub(crate) use subscription::{SubscribeArguments, subscription};
 
 use super::errors::{Failure, address_error};
 use super::payload;
-use crate::client::{ClientOptions, Reconnect, Resubscribe};
-use crate::codec::{ProtocolVersion, Will};
+use crate::client::{ClientOptions, Farewell, Reconnect, Resubscribe};
+use crate::codec::{ProtocolVersion, ReasonCode, Will};
 use crate::message::{Message, MessageProperties, QoS, UserProperty};
 use crate::topic::TopicName;
 use crate::transport::Address;
@@ -37,6 +37,8 @@ pub(crate) struct ClientArguments<'py> {
     receive_maximum: i64,
     max_packet_size: Option<i64>,
     topic_alias_max: i64,
+    request_response_information: bool,
+    request_problem_information: bool,
     will: Option<WillArguments<'py>>,
     reconnect: Option<ReconnectArguments>,
     outbox: OutboxArguments,
@@ -126,6 +128,8 @@ pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<Clie
         .transpose()?;
     options.topic_alias_max = u16::try_from(arguments.topic_alias_max)
         .map_err(|_| out_of_range("topic_alias_max", "0 to 65535"))?;
+    options.request_response_information = arguments.request_response_information;
+    options.request_problem_information = arguments.request_problem_information;
     options.will = arguments.will.map(will).transpose()?;
     options.user_properties = user_properties(arguments.user_properties);
     options.reconnect = arguments.reconnect.as_ref().map(reconnect).transpose()?;
@@ -259,6 +263,38 @@ pub(crate) fn text_properties() -> Arc<MessageProperties> {
     Arc::clone(&TEXT)
 }
 
+/// What a goodbye says, as a mapping.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct FarewellArguments {
+    reason_code: Option<u8>,
+    session_expiry: Option<f64>,
+    reason_string: Option<String>,
+    user_properties: Vec<(String, String)>,
+}
+
+impl FarewellArguments {
+    pub(crate) fn read(self) -> PyResult<Farewell> {
+        let reason = self.reason_code.map(|number| {
+            ReasonCode::from_number(number)
+                .ok_or_else(|| PyValueError::new_err(format!("{number:#04x} is no reason code")))
+        });
+        check_length(
+            "reason_string",
+            self.reason_string.as_ref().map(String::len),
+        )?;
+        Ok(Farewell {
+            reason: reason.transpose()?,
+            session_expiry: self
+                .session_expiry
+                .map(|seconds| seconds_u32("session_expiry", seconds))
+                .transpose()?,
+            reason_string: self.reason_string.map(ByteString::from),
+            user_properties: user_properties(self.user_properties),
+        })
+    }
+}
+
 /// Reads a QoS.
 ///
 /// # Errors
@@ -300,7 +336,7 @@ fn seconds_u16(name: &str, seconds: f64) -> PyResult<u16> {
     u16::try_from(whole).map_err(|_| out_of_range(name, "0 to 65535 seconds"))
 }
 
-fn user_properties(pairs: Vec<(String, String)>) -> Vec<UserProperty> {
+pub(crate) fn user_properties(pairs: Vec<(String, String)>) -> Vec<UserProperty> {
     pairs
         .into_iter()
         .map(|(name, value)| (name.into(), value.into()))

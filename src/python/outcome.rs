@@ -1,8 +1,8 @@
 //! What an operation can come to, before it is a Python value.
 
-use super::errors::{Failure, pairs, reason_code};
+use super::errors::{Failure, pairs, reason_code, set_answer, types_name};
 use super::negotiated::negotiated_fields;
-use crate::client::{Event, Published};
+use crate::client::{Event, Published, Unsubscribed};
 use crate::codec::ReasonCode;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -16,6 +16,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// The broker took a message over.
     Published(Published),
+    /// The broker gave a subscription up.
+    Unsubscribed(Unsubscribed),
     /// Something happened to the connection.
     Event(Box<Event>),
     /// It failed.
@@ -43,6 +45,12 @@ impl From<Published> for Outcome {
     }
 }
 
+impl From<Unsubscribed> for Outcome {
+    fn from(unsubscribed: Unsubscribed) -> Self {
+        Self::Unsubscribed(unsubscribed)
+    }
+}
+
 impl Outcome {
     /// A message of QoS 0 has its place in the queue.
     pub(crate) fn published() -> Self {
@@ -57,10 +65,24 @@ impl Outcome {
         match self {
             Self::Nothing => Ok(py.None()),
             Self::Published(published) => PublishResult::of(py, published),
+            Self::Unsubscribed(unsubscribed) => unsubscribed_to_py(py, unsubscribed),
             Self::Event(event) => event_to_py(py, event),
             Self::Failed(failure) => Err(failure.to_py(py)),
         }
     }
+}
+
+/// As `rmqtt.UnsubscribeResult`.
+fn unsubscribed_to_py(py: Python<'_>, unsubscribed: &Unsubscribed) -> PyResult<Py<PyAny>> {
+    let results = PyDict::new(py);
+    for (filter, reason) in &unsubscribed.results {
+        results.set_item(filter, reason_code(py, *reason)?)?;
+    }
+    let fields = PyDict::new(py);
+    fields.set_item("results", results)?;
+    set_answer(&fields, unsubscribed.properties.as_deref())?;
+    let class = types_name(py, "UnsubscribeResult")?;
+    Ok(class.call((), Some(&fields))?.unbind())
 }
 
 /// An event as the name of its class in `rmqtt._types` and its fields.
@@ -78,6 +100,12 @@ fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
             "Disconnected"
         }
         Event::SessionLost => "SessionForgotten",
+        Event::ServerRedirect(redirect) => {
+            fields.set_item("permanent", redirect.is_permanent)?;
+            let reference = redirect.server_reference.as_deref();
+            fields.set_item("server_reference", reference)?;
+            "ServerRedirect"
+        }
     };
     (kind, fields).into_py_any(py)
 }

@@ -8,19 +8,20 @@
 //! its block cleanly. A block left by an exception abandons what is open and what waits: see [`Inbox::abandon`].
 
 use super::bridge::{LoopPort, Op, Run, Waiters};
-use super::errors::Failure;
+use super::errors::{Failure, pairs};
 use super::message::PyMessage;
+use super::options;
 use super::outcome::Outcome;
 use crate::client::{
     Ack, Client, ClientError, Delivery, DeliveryReceipt, Inbox, Subscription, SubscriptionSettings,
-    Taken,
+    Taken, Unsubscribed,
 };
 use crate::codec::{ReasonCode, SubscribeFilter};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -158,7 +159,9 @@ impl NativeSubscription {
             let _ = grant.subscription.set(subscription.clone());
             if grant.is_unwanted.load(Ordering::SeqCst) {
                 subscription.inbox.abandon();
-                return client.unsubscribe(&subscription).await.into();
+                if let Err(error) = client.unsubscribe(&subscription).await {
+                    return Outcome::Failed(error.into());
+                }
             }
             Outcome::Nothing
         })
@@ -178,7 +181,14 @@ impl NativeSubscription {
 
     /// Unsubscribes. `is_clean`: everything handed out counts as processed, and what waits is let go; else neither is
     /// acknowledged.
-    fn stop(&self, py: Python<'_>, is_clean: bool) -> PyResult<Py<Op>> {
+    #[pyo3(signature = (is_clean, user_properties=Vec::new()))]
+    fn stop(
+        &self,
+        py: Python<'_>,
+        is_clean: bool,
+        user_properties: Vec<(String, String)>,
+    ) -> PyResult<Py<Op>> {
+        let user_properties = options::user_properties(user_properties);
         let client = self.client.get()?.clone();
         let inbox = Arc::clone(self.inbox()?);
         let open = std::mem::take(&mut *self.open.lock());
@@ -190,14 +200,15 @@ impl NativeSubscription {
         let grant = Arc::clone(&self.grant);
         Op::spawn_to_the_end(py, self.port.clone_ref(py), async move {
             let Some(subscription) = grant.subscription.get() else {
-                return Outcome::Nothing;
+                return Unsubscribed::default().into();
             };
-            let outcome = match client.unsubscribe(subscription).await {
-                Err(error @ ClientError::UnsubscribeRefused(_)) if is_clean => {
+            let outcome = match client.unsubscribe_with(subscription, user_properties).await {
+                Ok(unsubscribed) => unsubscribed.into(),
+                Err(error @ ClientError::UnsubscribeRefused { .. }) if is_clean => {
                     Outcome::Failed(error.into())
                 }
                 // Where the client has ended, there is nothing left to unsubscribe from, and whoever read has heard why.
-                _ => Outcome::Nothing,
+                Err(_) => Unsubscribed::default().into(),
             };
             if is_clean {
                 // Unacknowledged for good, they would use up the window of all other subscriptions.
@@ -255,6 +266,20 @@ impl NativeSubscription {
                 ))
             })
             .collect()
+    }
+
+    /// What the broker added to its answer: words, names and values.
+    #[getter]
+    fn answer<'py>(&self, py: Python<'py>) -> PyResult<(Option<&str>, Bound<'py, PyTuple>)> {
+        self.inbox()?;
+        let subscription = self.grant.subscription.get();
+        match subscription.and_then(|it| it.properties.as_deref()) {
+            Some(properties) => {
+                let own = pairs(py, &properties.user_properties)?;
+                Ok((properties.reason_string.as_deref(), own))
+            }
+            None => Ok((None, PyTuple::empty(py))),
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -85,12 +85,17 @@ async fn some_refusals_are_final_and_others_are_not() {
         (ReasonCode::NotAuthorized, true),
         (ReasonCode::Banned, true),
         (ReasonCode::ClientIdentifierNotValid, true),
+        (ReasonCode::QoSNotSupported, true),
+        (ReasonCode::RetainNotSupported, true),
+        (ReasonCode::ServerMoved, true),
+        (ReasonCode::UseAnotherServer, false),
         (ReasonCode::ServerUnavailable, false),
         (ReasonCode::ServerBusy, false),
         (ReasonCode::QuotaExceeded, false),
     ] {
         let mut stage = Stage::new(&format!("final-{reason:?}"), V5).await;
         reconnect(&mut stage.options).retry_first = true;
+        reconnect(&mut stage.options).max = Duration::from_secs(5);
         let client = Client::new(stage.options.clone());
         let connecting = {
             let client = client.clone();
@@ -104,7 +109,8 @@ async fn some_refusals_are_final_and_others_are_not() {
                 ClientError::ConnectRefused {
                     reason,
                     reason_string: None,
-                    server_reference: None
+                    server_reference: None,
+                    user_properties: Vec::new(),
                 }
             );
         } else {

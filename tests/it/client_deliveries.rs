@@ -91,10 +91,10 @@ async fn a_subscription_is_whole_or_not_at_all() {
     });
     assert_eq!(
         refused.err(),
-        Some(ClientError::SubscribeRefused(vec![(
-            "no".to_owned(),
-            ReasonCode::NotAuthorized
-        )]))
+        Some(ClientError::SubscribeRefused {
+            results: vec![("no".to_owned(), ReasonCode::NotAuthorized)],
+            properties: None,
+        })
     );
     let Packet::Unsubscribe(unsubscribe) = peer.heard().await else {
         panic!("no UNSUBSCRIBE")

@@ -3,7 +3,7 @@
 use crate::client_script::{
     Peer, Stage, VERSIONS, accepted, message, next, read, resumed, soon, text,
 };
-use rmqtt::client::{ClientError, Overflow, SubscriptionSettings, Taken};
+use rmqtt::client::{ClientError, Overflow, SubscriptionSettings, Taken, Unsubscribed};
 use rmqtt::codec::{AckKind, Packet, ReasonCode, UnsubAck};
 use rmqtt::message::QoS;
 use std::time::Duration;
@@ -44,7 +44,7 @@ async fn leaving_a_subscription_does_not_wait_for_a_broker_that_is_away() {
             events.recv().await.unwrap();
             let brief = Duration::from_millis(100);
             let left = tokio::time::timeout(brief, client.unsubscribe(&leaves)).await;
-            assert_eq!(left.unwrap(), Ok(()));
+            assert_eq!(left.unwrap(), Ok(Unsubscribed::default()));
             assert_eq!(next(&leaves.inbox).await.err(), Some(Taken::Ended));
             let is_resumed = session.session_present;
             let mut peer = stage.welcome(session).await;
@@ -78,7 +78,7 @@ async fn a_cut_answers_who_waits_for_unsuback() {
         drop(peer);
         let brief = Duration::from_millis(100);
         let left = tokio::time::timeout(brief, waiting).await;
-        assert_eq!(left.unwrap().unwrap(), Ok(()));
+        assert_eq!(left.unwrap().unwrap(), Ok(Unsubscribed::default()));
         assert_eq!(next(&leaves.inbox).await.err(), Some(Taken::Ended));
         let mut peer = stage.welcome(resumed()).await;
         assert_eq!(release(&mut peer).await, ["leaves"]);

@@ -426,17 +426,19 @@ async fn a_refused_message_is_a_typed_error_with_the_brokers_words() {
         let mut ack = Ack::new(AckKind::PubAck, id, ReasonCode::QuotaExceeded);
         ack.properties = Some(Box::new(rmqtt::codec::AckProperties {
             reason_string: Some("enough".into()),
-            user_properties: Vec::new(),
+            user_properties: vec![("limit".into(), "3".into())],
         }));
         peer.say(&Packet::Ack(ack)).await;
     });
-    assert_eq!(
-        refused,
-        Err(ClientError::PublishRefused {
-            reason: ReasonCode::QuotaExceeded,
-            reason_string: Some("enough".into()),
-        })
-    );
+    let Err(ClientError::PublishRefused {
+        reason: ReasonCode::QuotaExceeded,
+        properties: Some(properties),
+    }) = refused
+    else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(properties.reason_string.as_deref(), Some("enough"));
+    assert_eq!(properties.user_properties, [("limit".into(), "3".into())]);
 }
 
 /// spec(5, client): MQTT-3.3.2-7

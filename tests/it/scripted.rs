@@ -343,7 +343,7 @@ fn subscribe_and_unsubscribe_have_their_flags() {
         assert_eq!(script.bytes()[0], 0x82);
         script
             .client
-            .unsubscribe(vec!["a".into()], 2)
+            .unsubscribe(vec!["a".into()], &[], 2)
             .expect("connected");
         assert_eq!(script.bytes()[0], 0xA2);
         let reasons = vec![ReasonCode::Success];

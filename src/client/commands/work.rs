@@ -2,9 +2,11 @@
 
 use crate::client::dispatch::Key;
 use crate::client::inbox::DeliveryReceipt;
-use crate::client::{ClientError, Done, Published, Subscription, SubscriptionSettings};
+use crate::client::{
+    ClientError, Done, Published, Subscription, SubscriptionSettings, Unsubscribed,
+};
 use crate::codec::{ReasonCode, SubscribeFilter};
-use crate::message::Message;
+use crate::message::{Message, UserProperty};
 use std::collections::VecDeque;
 
 /// Answers one operation exactly once: when it goes away unused, by [`ClientError::Closed`].
@@ -53,7 +55,8 @@ pub(in crate::client) enum Command {
     },
     Unsubscribe {
         key: Key,
-        reply: Reply<()>,
+        user_properties: Vec<UserProperty>,
+        reply: Reply<Unsubscribed>,
     },
     /// Nobody holds this subscription's inbox any more.
     Dropped(Key),
@@ -75,9 +78,8 @@ impl Command {
     pub(in crate::client) fn refuse(self, error: &ClientError) {
         match self {
             Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
-            Self::Unsubscribe { reply, .. } | Self::Drain(reply) => {
-                reply.send(Err(error.clone()));
-            }
+            Self::Unsubscribe { reply, .. } => reply.send(Err(error.clone())),
+            Self::Drain(reply) => reply.send(Err(error.clone())),
             Self::Dropped(_) | Self::Abandoned(_) => {}
         }
     }

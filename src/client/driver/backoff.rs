@@ -1,7 +1,6 @@
-//! When to try again after a cut, and after which errors not to.
+//! When to try again after a cut. After which errors not to: [`ClientError::is_terminal`].
 
 use crate::client::{ClientError, Reconnect};
-use crate::codec::ReasonCode;
 use std::time::Duration;
 
 /// Counts the tries since the last connection that lasted.
@@ -27,9 +26,12 @@ impl Backoff {
         }
     }
 
-    /// The delay before the next try; `None`: there is none. `share` is random, from 0 to 1.
-    pub(super) fn next(&mut self, share: f64) -> Option<Duration> {
+    /// The delay before the next try after this error; `None`: there is none. `share` is random, from 0 to 1.
+    pub(super) fn next_after(&mut self, error: &ClientError, share: f64) -> Option<Duration> {
         let options = self.options.as_ref()?;
+        if error.is_terminal() {
+            return None;
+        }
         if options.max_attempts.is_some_and(|max| self.tries >= max) {
             return None;
         }
@@ -39,7 +41,15 @@ impl Backoff {
             .powi(i32::try_from(self.tries).unwrap_or(i32::MAX));
         let ceiling = options.max.as_secs_f64();
         let delay = (options.initial.as_secs_f64() * growth).min(ceiling);
-        let delay = if options.jitter { delay * share } else { delay };
+        let delay = if error.redirect().is_some() {
+            // A broker that asks to be left alone is left alone for as long as we may, and by each client for long.
+            let spread = if options.jitter { share } else { 1.0 };
+            ceiling * f64::midpoint(1.0, spread)
+        } else if options.jitter {
+            delay * share
+        } else {
+            delay
+        };
         self.tries = self.tries.saturating_add(1);
         // A factor that is no number, or an endless delay, means the ceiling.
         Some(Duration::try_from_secs_f64(delay).unwrap_or(options.max))
@@ -49,29 +59,5 @@ impl Backoff {
         self.options
             .as_ref()
             .is_some_and(|options| options.retry_first)
-    }
-}
-
-/// Whether trying again cannot help: the broker has said no for good, or the caller asked for what cannot be.
-pub(super) fn is_terminal(error: &ClientError) -> bool {
-    match error {
-        ClientError::ConnectRefused { reason, .. } => matches!(
-            reason,
-            ReasonCode::BadUserNameOrPassword
-                | ReasonCode::NotAuthorized
-                | ReasonCode::Banned
-                | ReasonCode::ClientIdentifierNotValid
-                | ReasonCode::BadAuthenticationMethod
-                | ReasonCode::UnsupportedProtocolVersion
-                | ReasonCode::UseAnotherServer
-                | ReasonCode::ServerMoved
-        ),
-        // Whoever took the session over would be thrown out in turn, and come back, for ever.
-        ClientError::ServerDisconnected(disconnect) => matches!(
-            disconnect.reason,
-            ReasonCode::SessionTakenOver | ReasonCode::UseAnotherServer | ReasonCode::ServerMoved
-        ),
-        ClientError::Misuse(_) | ClientError::Closed => true,
-        _ => false,
     }
 }

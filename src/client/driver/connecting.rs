@@ -1,6 +1,5 @@
 //! From nothing to a connection that the broker has accepted: the first one, and every one after a cut.
 
-use super::backoff::is_terminal;
 use super::{Driver, EARLY, LAST_WORDS, now, pipe, random_share};
 use crate::client::commands::Queue;
 use crate::client::protocol::Event as Heard;
@@ -31,10 +30,12 @@ impl Driver {
                 }
                 Err(error) => error,
             };
-            if is_terminal(&error) || !self.backoff.retries_first() {
-                return Err(error);
-            }
-            let Some(delay) = self.backoff.next(random_share()) else {
+            self.tell_redirect(&error);
+            let Some(delay) = self
+                .backoff
+                .next_after(&error, random_share())
+                .filter(|_| self.backoff.retries_first())
+            else {
                 return Err(error);
             };
             self.tell(Event::Disconnected {
@@ -61,10 +62,8 @@ impl Driver {
     async fn try_again(&mut self, error: ClientError) -> Result<Stream, ClientError> {
         let mut error = error;
         loop {
-            if is_terminal(&error) {
-                return Err(error);
-            }
-            let Some(delay) = self.backoff.next(random_share()) else {
+            self.tell_redirect(&error);
+            let Some(delay) = self.backoff.next_after(&error, random_share()) else {
                 return Err(error);
             };
             self.tell(Event::Disconnected {

@@ -2,26 +2,32 @@
 
 use super::Driver;
 use super::subscribing::{Stage, key_of};
-use crate::client::ClientError;
 use crate::client::commands::{Command, Reply};
 use crate::client::dispatch::Key;
 use crate::client::inbox::Taken;
+use crate::client::{ClientError, Unsubscribed};
 use crate::codec::{ReasonCode, UnsubAck};
+use crate::message::UserProperty;
 use crate::session::Token;
 use bytestring::ByteString;
 
 impl Driver {
-    pub(super) fn unsubscribe(&mut self, key: Key, reply: Option<Reply<()>>) {
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: Key,
+        user_properties: Vec<UserProperty>,
+        reply: Option<Reply<Unsubscribed>>,
+    ) {
         let Some(subscribed) = self.subscriptions.get_mut(&key) else {
             // It has ended before: by a refusal, a failure, or an earlier call.
             if let Some(reply) = reply {
-                reply.send(Ok(()));
+                reply.send(Ok(Unsubscribed::default()));
             }
             return;
         };
         if matches!(subscribed.stage, Stage::Leaving { .. }) {
             if let Some(reply) = reply {
-                reply.send(Ok(()));
+                reply.send(Ok(Unsubscribed::default()));
             }
             return;
         }
@@ -34,19 +40,23 @@ impl Driver {
             }
         }
         if filters.is_empty() {
-            self.end_subscription(key, reply, Ok(()));
+            self.end_subscription(key, reply, Ok(Unsubscribed::default()));
             return;
         }
         // Without a connection it goes out with the next one: see `restore`.
         if self.protocol.is_connected()
-            && let Err(error) = self
-                .protocol
-                .unsubscribe(filters.clone(), Token::from(key.get()))
+            && let Err(error) =
+                self.protocol
+                    .unsubscribe(filters.clone(), &user_properties, Token::from(key.get()))
         {
             self.end_subscription(key, reply, Err(error));
             return;
         }
-        let leaving = Stage::Leaving { filters, reply };
+        let leaving = Stage::Leaving {
+            filters,
+            user_properties,
+            reply,
+        };
         if let Stage::Asking { reply, .. } = std::mem::replace(&mut subscribed.stage, leaving) {
             // Only an inbox that ran over before it was granted is left so early.
             reply.send(Err(ClientError::QueueFull));
@@ -62,20 +72,27 @@ impl Driver {
         let Some(subscribed) = self.subscriptions.get_mut(&key) else {
             return;
         };
-        let Stage::Leaving { filters, reply } = &mut subscribed.stage else {
+        let Stage::Leaving { filters, reply, .. } = &mut subscribed.stage else {
             return;
         };
-        let refused: Vec<(String, ReasonCode)> = filters
+        let mut results: Vec<(String, ReasonCode)> = filters
             .iter()
             .zip(&unsuback.reasons)
-            .filter(|(_, reason)| reason.is_error())
             .map(|(filter, reason)| (filter.to_string(), *reason))
             .collect();
         let reply = reply.take();
-        let outcome = if refused.is_empty() {
-            Ok(())
+        let properties = unsuback.properties.clone();
+        let outcome = if results.iter().any(|(_, reason)| reason.is_error()) {
+            results.retain(|(_, reason)| reason.is_error());
+            Err(ClientError::UnsubscribeRefused {
+                results,
+                properties,
+            })
         } else {
-            Err(ClientError::UnsubscribeRefused(refused))
+            Ok(Unsubscribed {
+                results,
+                properties,
+            })
         };
         self.end_subscription(key, reply, outcome);
     }
@@ -83,8 +100,8 @@ impl Driver {
     pub(super) fn end_subscription(
         &mut self,
         key: Key,
-        reply: Option<Reply<()>>,
-        outcome: Result<(), ClientError>,
+        reply: Option<Reply<Unsubscribed>>,
+        outcome: Result<Unsubscribed, ClientError>,
     ) {
         self.dispatch.remove(key);
         if let Some(subscribed) = self.subscriptions.remove(&key)
@@ -102,7 +119,7 @@ impl Driver {
         for done in self.dispatch.release(key) {
             self.accept(done);
         }
-        self.unsubscribe(key, None);
+        self.unsubscribe(key, Vec::new(), None);
     }
 
     /// What the application has not processed of this subscription, it never will.
@@ -128,7 +145,7 @@ impl Driver {
             }
         }
         for reply in replies {
-            reply.send(Ok(()));
+            reply.send(Ok(Unsubscribed::default()));
         }
     }
 

@@ -18,7 +18,7 @@ use super::dispatch::{Dispatch, Key};
 use super::inbox::Aftermath;
 use super::protocol::{Event as Heard, Protocol};
 use super::{ClientError, ClientOptions, ClientStats, Close, Event};
-use crate::codec::ReasonCode;
+use crate::codec::{Disconnect, ReasonCode};
 use crate::transport::Stream;
 use backoff::Backoff;
 use bytes::{Buf, BytesMut};
@@ -175,6 +175,7 @@ impl Driver {
                 reason,
                 properties,
             } => self.on_published(token, reason, properties),
+            Heard::Refused { token, error } => self.on_refused(token, error),
             Heard::Subscribed { token, suback } => self.on_subscribed(token, &suback),
             Heard::Unsubscribed { token, unsuback } => self.on_unsubscribed(token, &unsuback),
             // Only the answer to CONNECT, which is not read here.
@@ -263,11 +264,22 @@ impl Driver {
 
     async fn take_leave(&mut self, stream: &mut Stream, how: Close) {
         match how {
-            Close::Drain(_) => self.protocol.disconnect(ReasonCode::Success),
-            Close::WithWill => self.protocol.disconnect(ReasonCode::DisconnectWithWill),
+            Close::Drain(_) => self.say_farewell(ReasonCode::Success),
+            Close::WithWill => self.say_farewell(ReasonCode::DisconnectWithWill),
             Close::Abort => return,
         }
         pipe::finish(stream, self.protocol.outgoing(), LAST_WORDS).await;
+    }
+
+    fn say_farewell(&mut self, usual: ReasonCode) {
+        let farewell = self.queue.farewell();
+        self.protocol.disconnect_with(Disconnect {
+            reason: farewell.reason.unwrap_or(usual),
+            session_expiry_interval: farewell.session_expiry,
+            reason_string: farewell.reason_string,
+            server_reference: None,
+            user_properties: farewell.user_properties,
+        });
     }
 
     /// The end: nobody waits any longer.
@@ -294,6 +306,13 @@ impl Driver {
             error,
             retry_in: None,
         });
+    }
+
+    /// Where the broker sends its clients is told, and not followed.
+    fn tell_redirect(&self, error: &ClientError) {
+        if let Some(redirect) = error.redirect() {
+            self.tell(Event::ServerRedirect(redirect));
+        }
     }
 
     fn tell(&self, event: Event) {

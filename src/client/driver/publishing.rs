@@ -159,7 +159,11 @@ impl Driver {
                 settings,
                 reply,
             } => self.subscribe(filters, settings, reply),
-            Command::Unsubscribe { key, reply } => self.unsubscribe(key, Some(reply)),
+            Command::Unsubscribe {
+                key,
+                user_properties,
+                reply,
+            } => self.unsubscribe(key, user_properties, Some(reply)),
             Command::Dropped(key) => self.inbox_dropped(key),
             Command::Abandoned(key) => self.abandon(key),
             Command::Drain(reply) => self.drains.push(Drain {
@@ -231,14 +235,17 @@ impl Driver {
     ) {
         self.stats.acknowledged += 1;
         let outcome = if reason.is_error() {
-            Err(ClientError::PublishRefused {
-                reason,
-                reason_string: properties.and_then(|properties| properties.reason_string),
-            })
+            Err(ClientError::PublishRefused { reason, properties })
         } else {
             Ok(Published { reason, properties })
         };
         self.answer(token, outcome);
+    }
+
+    /// A message of the session is not sent again, since this connection cannot take it.
+    pub(super) fn on_refused(&mut self, token: Token, error: ClientError) {
+        self.stats.dropped += 1;
+        self.answer(token, Err(error));
     }
 
     fn answer(&mut self, token: Token, outcome: Result<Published, ClientError>) {

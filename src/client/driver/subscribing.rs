@@ -5,7 +5,7 @@ use super::Driver;
 use crate::client::commands::Reply;
 use crate::client::dispatch::{Done, Key};
 use crate::client::inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
-use crate::client::{ClientError, Resubscribe, Subscription, SubscriptionSettings};
+use crate::client::{ClientError, Resubscribe, Subscription, SubscriptionSettings, Unsubscribed};
 use crate::codec::{Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions};
 use crate::message::{QoS, UserProperty};
 use crate::session::Token;
@@ -35,7 +35,8 @@ pub(super) enum Stage {
     /// So is UNSUBSCRIBE, or it will be with the next connection.
     Leaving {
         filters: Vec<ByteString>,
-        reply: Option<Reply<()>>,
+        user_properties: Vec<UserProperty>,
+        reply: Option<Reply<Unsubscribed>>,
     },
 }
 
@@ -100,7 +101,11 @@ impl Driver {
         let granted = granted(&subscribed.filters, suback);
         let stage = std::mem::replace(&mut subscribed.stage, Stage::Granted);
         if let Stage::Asking { inbox, reply } = stage {
-            reply.send(Ok(Subscription { inbox, granted }));
+            reply.send(Ok(Subscription {
+                inbox,
+                granted,
+                properties: suback.properties.clone(),
+            }));
         }
     }
 
@@ -122,9 +127,12 @@ impl Driver {
             .collect();
         if !to_give_back.is_empty() {
             // If it does not fit, its messages come, and are acknowledged and dropped.
-            let _ = self.protocol.unsubscribe(to_give_back, NOBODY);
+            let _ = self.protocol.unsubscribe(to_give_back, &[], NOBODY);
         }
-        let error = ClientError::SubscribeRefused(refused);
+        let error = ClientError::SubscribeRefused {
+            results: refused,
+            properties: suback.properties.clone(),
+        };
         if let Some(inbox) = subscribed.inbox.upgrade() {
             inbox.end(Taken::Failed(error.clone()));
         }
@@ -160,16 +168,23 @@ impl Driver {
         }
         let token = Token::from(key.get());
         match &mut subscribed.stage {
-            Stage::Leaving { filters, reply } => {
+            Stage::Leaving {
+                filters,
+                user_properties,
+                reply,
+            } => {
                 let reply = reply.take();
-                let left =
-                    session_present && self.protocol.unsubscribe(filters.clone(), token).is_ok();
+                let left = session_present
+                    && self
+                        .protocol
+                        .unsubscribe(filters.clone(), user_properties, token)
+                        .is_ok();
                 if left {
                     if let Stage::Leaving { reply: place, .. } = &mut subscribed.stage {
                         *place = reply;
                     }
                 } else {
-                    self.end_subscription(key, reply, Ok(()));
+                    self.end_subscription(key, reply, Ok(Unsubscribed::default()));
                 }
             }
             Stage::Granted if !is_wanted_again => {}
@@ -284,7 +299,7 @@ impl Driver {
             waker.wake();
         }
         for key in std::mem::take(&mut self.aftermath.failed) {
-            self.unsubscribe(key, None);
+            self.unsubscribe(key, Vec::new(), None);
         }
     }
 
@@ -319,7 +334,7 @@ impl Driver {
                 Stage::Leaving {
                     reply: Some(reply), ..
                 } => reply.send(match error {
-                    ClientError::Closed => Ok(()),
+                    ClientError::Closed => Ok(Unsubscribed::default()),
                     failure => Err(failure.clone()),
                 }),
                 Stage::Leaving { reply: None, .. } | Stage::Granted => {}

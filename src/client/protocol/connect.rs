@@ -81,6 +81,9 @@ impl Protocol {
                 maximum_packet_size: options.packet_size_max.and_then(NonZeroU32::new),
                 topic_alias_maximum: (options.topic_alias_max > 0)
                     .then_some(options.topic_alias_max),
+                request_response_information: options.request_response_information.then_some(true),
+                request_problem_information: (!options.request_problem_information)
+                    .then_some(false),
                 user_properties: options.user_properties.clone(),
                 ..ConnectProperties::default()
             }
@@ -171,6 +174,7 @@ impl Protocol {
             reason: connack.reason,
             reason_string: connack.properties.reason_string,
             server_reference: connack.properties.server_reference,
+            user_properties: connack.properties.user_properties,
         }
     }
 

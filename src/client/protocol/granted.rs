@@ -2,8 +2,7 @@
 
 use crate::client::ClientError;
 use crate::codec::{
-    self, ConnAck, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, RetainHandling,
-    SubscribeFilter,
+    self, ConnAck, Packet, PacketId, ProtocolVersion, Publish, RetainHandling, SubscribeFilter,
 };
 use crate::message::{Message, QoS};
 use crate::topic::TopicFilter;
@@ -176,15 +175,5 @@ impl Granted {
             return Err(ClientError::NotSupportedByBroker("wildcard subscriptions"));
         }
         Ok(())
-    }
-}
-
-/// The code with which the broker would have refused what [`Granted::check_publish`] refused.
-pub(super) fn refusal(error: &ClientError) -> ReasonCode {
-    match error {
-        ClientError::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
-        ClientError::NotSupportedByBroker("retained messages") => ReasonCode::RetainNotSupported,
-        ClientError::NotSupportedByBroker(_) => ReasonCode::QoSNotSupported,
-        _ => ReasonCode::ImplementationSpecificError,
     }
 }

@@ -29,6 +29,7 @@ impl Protocol {
     }
 
     pub(super) fn on_packet(&mut self, packet: Packet) -> Result<Option<Event>, ClientError> {
+        self.check_unasked(&packet)?;
         match packet {
             Packet::Publish(publish) => self.on_publish(publish),
             Packet::Ack(ack) => self.on_ack(ack),
@@ -67,6 +68,25 @@ impl Protocol {
                 ReasonCode::ProtocolError,
             )),
         }
+    }
+
+    /// Where we asked for no problem information, most answers have none.
+    fn check_unasked(&mut self, packet: &Packet) -> Result<(), ClientError> {
+        let has_any = match packet {
+            Packet::Ack(ack) => ack.properties.is_some(),
+            Packet::SubAck(suback) => suback.properties.is_some(),
+            Packet::UnsubAck(unsuback) => unsuback.properties.is_some(),
+            Packet::Auth(auth) => auth.reason_string.is_some() || !auth.user_properties.is_empty(),
+            _ => false,
+        };
+        if has_any && !self.options.request_problem_information {
+            return Err(self.violated(
+                "problem information that was not asked for",
+                "3.1.2.11.7",
+                ReasonCode::ProtocolError,
+            ));
+        }
+        Ok(())
     }
 
     fn on_publish(&mut self, mut publish: Publish) -> Result<Option<Event>, ClientError> {

@@ -64,6 +64,13 @@ pub enum Event {
         /// What came with the last acknowledgement.
         properties: Option<Box<AckProperties>>,
     },
+    /// A message of the session is not sent again: this connection cannot take it.
+    Refused {
+        /// As given to [`Protocol::publish`].
+        token: Token,
+        /// Why.
+        error: ClientError,
+    },
     /// A SUBSCRIBE was answered, with one code for each filter.
     Subscribed {
         /// As given to [`Protocol::subscribe`].
@@ -118,7 +125,7 @@ pub struct Protocol {
     keep_alive_interval: Duration,
     last_received: Instant,
     /// Refusals decided here, while sending again what the new connection does not take.
-    refused: Vec<(Token, ReasonCode)>,
+    refused: Vec<(Token, ClientError)>,
 }
 
 impl Protocol {
@@ -162,12 +169,8 @@ impl Protocol {
         now: Instant,
     ) -> Result<Option<Event>, ClientError> {
         loop {
-            if let Some((token, reason)) = self.refused.pop() {
-                return Ok(Some(Event::Published {
-                    token,
-                    reason,
-                    properties: None,
-                }));
+            if let Some((token, error)) = self.refused.pop() {
+                return Ok(Some(Event::Refused { token, error }));
             }
             if matches!(self.state, State::Idle | State::Ended) {
                 return Ok(None);
@@ -279,17 +282,18 @@ impl Protocol {
             && let Packet::Publish(publish) = &packet
         {
             self.given.take_back(publish);
-            self.settle_unsent(publish, ReasonCode::ImplementationSpecificError);
+            self.settle_unsent(publish);
         }
         written
     }
 
-    /// Ends an exchange whose message was not sent, as the broker would have refused it.
-    fn settle_unsent(&mut self, publish: &Publish, reason: ReasonCode) -> Option<Token> {
+    /// Ends an exchange whose message was not sent, as a refusal by the broker would.
+    fn settle_unsent(&mut self, publish: &Publish) -> Option<Token> {
         let kind = match publish.message.qos {
             QoS::ExactlyOnce => AckKind::PubRec,
             _ => AckKind::PubAck,
         };
+        let reason = ReasonCode::ImplementationSpecificError;
         let refused = Ack::new(kind, publish.packet_id?, reason);
         match self.session.outbound.on_ack(&refused) {
             Ok(Step::Settled { token, .. }) => Some(token),
@@ -321,14 +325,28 @@ impl Protocol {
 
     /// Ends the connection on purpose: nothing is sent behind this. Under 3.1.1 DISCONNECT takes the will back, so it is
     /// left out where the will is wanted.
-    // spec(4): MQTT-3.14.4-1, MQTT-3.14.4-2
-    // spec(5): MQTT-3.14.4-1, MQTT-3.14.4-2
     pub fn disconnect(&mut self, reason: ReasonCode) {
+        self.disconnect_with(Disconnect::new(reason));
+    }
+
+    /// As [`Protocol::disconnect`], with more to say. What the broker would find too large is left out.
+    // spec(4): MQTT-3.14.4-1, MQTT-3.14.4-2
+    // spec(5): MQTT-3.14.2-2, MQTT-3.14.2-3, MQTT-3.14.2-4, MQTT-3.14.4-1, MQTT-3.14.4-2
+    pub fn disconnect_with(&mut self, disconnect: Disconnect) {
         if self.state == State::Connected {
             self.answer();
-            if self.version == ProtocolVersion::V5 || reason == ReasonCode::Success {
-                // If it cannot be sent, closing says the same.
-                let _ = self.put(&Packet::Disconnect(Disconnect::new(reason)));
+            let shorter = Disconnect {
+                reason_string: None,
+                user_properties: Vec::new(),
+                ..disconnect.clone()
+            };
+            let shortest = Disconnect::new(disconnect.reason);
+            if self.version == ProtocolVersion::V5 || disconnect.reason == ReasonCode::Success {
+                // If none of them can be sent, closing has to say it.
+                let _ = self
+                    .put(&Packet::Disconnect(disconnect))
+                    .or_else(|_| self.put(&Packet::Disconnect(shorter)))
+                    .or_else(|_| self.put(&Packet::Disconnect(shortest)));
             }
         }
         self.state = State::Ended;
@@ -383,19 +401,14 @@ impl Protocol {
         }
     }
 
-    /// A message of the session that the new connection does not take is refused here as the broker would refuse it.
+    /// A message of the session that the new connection does not take is given up here: the broker would only end the
+    /// connection over it, each time anew.
     fn send_again(&mut self, packet: &Packet) {
         if let Packet::Publish(publish) = packet
-            && let Some(packet_id) = publish.packet_id
             && let Err(error) = self.granted.check_publish(&publish.message)
         {
-            let kind = match publish.message.qos {
-                QoS::ExactlyOnce => AckKind::PubRec,
-                _ => AckKind::PubAck,
-            };
-            let ack = Ack::new(kind, packet_id, granted::refusal(&error));
-            if let Ok(Step::Settled { token, reason }) = self.session.outbound.on_ack(&ack) {
-                self.refused.push((token, reason));
+            if let Some(token) = self.settle_unsent(publish) {
+                self.refused.push((token, error));
             }
             return;
         }

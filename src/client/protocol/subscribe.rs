@@ -56,6 +56,7 @@ impl Protocol {
     pub fn unsubscribe(
         &mut self,
         filters: Vec<ByteString>,
+        user_properties: &[UserProperty],
         token: Token,
     ) -> Result<(), ClientError> {
         if filters.is_empty() {
@@ -71,7 +72,10 @@ impl Protocol {
         let sent = self.put(&Packet::Unsubscribe(Unsubscribe {
             packet_id,
             filters,
-            user_properties: Vec::new(),
+            user_properties: match self.version {
+                ProtocolVersion::V5 => user_properties.to_vec(),
+                _ => Vec::new(),
+            },
         }));
         match sent {
             Ok(()) => {

@@ -37,7 +37,7 @@ fn a_thousand_open_requests_have_a_thousand_ids_none_of_them_0() {
                 }
                 2 => script
                     .client
-                    .unsubscribe(vec!["a".into()], token)
+                    .unsubscribe(vec!["a".into()], &[], token)
                     .expect("connected"),
                 _ => script
                     .client

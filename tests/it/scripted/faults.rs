@@ -303,7 +303,7 @@ fn an_answer_with_another_number_of_codes_ends_the_connection() {
             if version == ProtocolVersion::V5 {
                 let mut script = Script::connected(version, 100);
                 let both = vec!["a".into(), "b".into()];
-                script.client.unsubscribe(both, 1).expect("sent");
+                script.client.unsubscribe(both, &[], 1).expect("sent");
                 ends(&mut script, &packet(0xB0, &[&[0, 1], none, codes]), ERROR);
             }
         }

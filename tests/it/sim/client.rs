@@ -106,6 +106,7 @@ impl Client {
                     assert!(!reason.is_error(), "{reason:?}");
                     books.acknowledged((self.number, token));
                 }
+                Event::Refused { error, .. } => panic!("{error}"),
                 Event::Subscribed { suback, .. } => {
                     assert!(suback.reasons.iter().all(|reason| !reason.is_error()));
                     self.is_subscribed = true;
