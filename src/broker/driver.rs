@@ -1,8 +1,10 @@
 //! The tasks that move bytes and ask the clock: accept loop, connection task, timer task.
 //!
 //! Owns what runs while a broker runs, and its end: after [`Server::stop`] no task, socket or port is left. It decides
-//! nothing about MQTT: that is `protocol` for one connection and `hub` for all. One connection's task is in `connection`.
+//! nothing about MQTT: that is `protocol` for one connection and `hub` for all. One connection's task is in `connection`,
+//! and with users in `admission`.
 
+mod admission;
 mod connection;
 mod pipe;
 
@@ -14,6 +16,7 @@ use crate::broker::{BrokerError, BrokerOptions, Terms};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::transport::{Address, Listener, Stream};
+use admission::Guard;
 use connection::Connection;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -57,6 +60,7 @@ pub(super) struct Running {
 pub(super) struct Server {
     options: BrokerOptions,
     hub: Arc<Hub>,
+    guard: Option<Arc<Guard>>,
     memory_address: Address,
     open: Arc<AtomicUsize>,
     status: watch::Sender<Status>,
@@ -72,6 +76,10 @@ impl Server {
         };
         Self {
             hub: Arc::new(Hub::with_sharing(Arc::new(options.limits.clone()), sharing)),
+            guard: options
+                .auth
+                .clone()
+                .map(|users| Arc::new(Guard::new(users))),
             memory_address: Address::Memory {
                 name: format!("rmqtt-broker-{number}"),
             },
@@ -130,6 +138,7 @@ impl Server {
             let doors = Doors {
                 hub: Arc::clone(&self.hub),
                 terms: self.options.terms.clone(),
+                guard: self.guard.clone(),
                 open: Arc::clone(&self.open),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
@@ -164,11 +173,13 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
     for address in &options.listeners {
         if let Address::Tcp { host, .. } = address
             && !options.allow_anonymous
+            && options.auth.is_none()
             && !is_loopback(host)
         {
             return Err(BrokerError::Options(format!(
                 "listening at {address} lets anybody in the network in, since no client is asked who it is: \
-                 set allow_anonymous (--allow-anonymous) if that is what you want, or listen at 127.0.0.1"
+                 give it users (auth), set allow_anonymous (--allow-anonymous) if that is what you want, or listen at \
+                 127.0.0.1"
             )));
         }
     }
@@ -221,6 +232,7 @@ async fn bind(address: &Address) -> Result<(Listener, Address), BrokerError> {
 struct Doors {
     hub: Arc<Hub>,
     terms: Terms,
+    guard: Option<Arc<Guard>>,
     /// Connections of all listeners.
     open: Arc<AtomicUsize>,
     connections: JoinSet<()>,
@@ -268,7 +280,8 @@ impl Doors {
         let limits = Arc::clone(self.hub.limits());
         let protocol = Protocol::new(limits, now).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
-        let mut connection = Connection::new(stream, protocol, hub, Arc::clone(&bell), now);
+        let guard = self.guard.clone();
+        let mut connection = Connection::new(stream, protocol, hub, guard, Arc::clone(&bell), now);
         let task = self.connections.spawn(async move {
             let _place = place;
             connection.run().await;

@@ -5,6 +5,7 @@
 //! is `outbox`, that of shared subscriptions `group`, what wakes a connection is `bell`; what connections share is `hub`;
 //! the tasks that move bytes are `driver`. Locks are in `hub`, `outbox`, `group` and `bell` only.
 
+pub mod auth;
 pub mod bell;
 mod driver;
 mod error;
@@ -74,6 +75,8 @@ pub struct ClientInfo {
     pub peer_address: Option<SocketAddr>,
     /// Who it says it is.
     pub username: Option<String>,
+    /// Who it has proven to be, where the broker has users.
+    pub user: Option<String>,
     /// Seconds.
     pub keep_alive: u16,
 }

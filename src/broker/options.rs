@@ -1,8 +1,10 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
+use crate::broker::auth::Users;
 use crate::message::QoS;
 use crate::transport::Address;
 use bytestring::ByteString;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a broker listens and what it grants.
@@ -12,6 +14,8 @@ pub struct BrokerOptions {
     pub listeners: Vec<Address>,
     /// Allow listeners that are not on loopback although nobody is asked who they are.
     pub allow_anonymous: bool,
+    /// Who may connect; `None`: anybody.
+    pub auth: Option<Arc<Users>>,
     /// Bounds.
     pub limits: Limits,
     /// What is offered within them.
@@ -45,6 +49,7 @@ impl Default for BrokerOptions {
                 port: 1883,
             }],
             allow_anonymous: false,
+            auth: None,
             limits: Limits::default(),
             terms: Terms::default(),
             shared_strategy: SharedStrategy::default(),

@@ -35,6 +35,8 @@ pub struct ConnectRequest {
     pub session_expiry_interval: u32,
     /// What to publish when the client is lost.
     pub will: Option<Will>,
+    /// Whose the session is, where there are users.
+    pub user: Option<ByteString>,
 }
 
 /// A session, handed to the connection it is for.
@@ -98,6 +100,8 @@ pub struct Entry {
     pub expiry_interval: u32,
     /// Who has it now.
     pub connection: Option<ConnectionId>,
+    /// Whose it is: nobody else gets it by its client id.
+    user: Option<ByteString>,
     /// What it keeps while nobody has it.
     session: Session,
     will: Option<Will>,
@@ -175,6 +179,9 @@ impl Registry {
         let Some(entry) = self.entry(key) else {
             return Verdict::Refused(ReasonCode::UnspecifiedError);
         };
+        if entry.user != request.user {
+            return Verdict::Refused(ReasonCode::NotAuthorized);
+        }
         if let Some(old) = entry.connection {
             if let Some((also_waiting, _)) = entry.waiting.replace((connection, request)) {
                 effects
@@ -281,6 +288,7 @@ impl Registry {
             client_id,
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
+            user: request.user.clone(),
             session: Session::default(),
             will: request.will.as_ref().map(compact),
             waiting: None,

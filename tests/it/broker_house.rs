@@ -265,6 +265,13 @@ impl House {
         let peer = &mut self.peers[index];
         match (event, &peer.link) {
             (Event::ConnectRequested(connect), _) => return self.on_connect(index, *connect),
+            (Event::Authenticate(_), _) => {
+                // A house has no users.
+                let unknown = ReasonCode::BadAuthenticationMethod;
+                peer.protocol.refuse(unknown);
+                self.end(index, false, None);
+                return true;
+            }
             (Event::Publish { message, packet_id }, Link::Attached(attached)) => {
                 self.hub.counters().messages_received.add_one();
                 let published = self
@@ -332,6 +339,7 @@ impl House {
                 version: connect.version,
                 peer_address: None,
                 username: None,
+                user: None,
                 keep_alive: connect.keep_alive,
             },
             request: ConnectRequest {
@@ -339,6 +347,7 @@ impl House {
                 clean_start: connect.clean_start,
                 session_expiry_interval: peer.protocol.session_expiry_interval(),
                 will: connect.will,
+                user: None,
             },
             bell: Arc::clone(&peer.bell),
         };

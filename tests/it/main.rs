@@ -6,6 +6,7 @@
 )]
 
 mod aliases;
+mod auth;
 mod broker_connect;
 mod broker_house;
 mod broker_ids;

@@ -149,6 +149,15 @@ impl Line {
             };
             match event {
                 Event::ConnectRequested(connect) => self.connect(hub, *connect, now)?,
+                // A mechanism that says what its first byte wants.
+                Event::Authenticate(step) => match step.data.as_deref() {
+                    Some([b'q', ..]) => self.protocol.challenge(step.data)?,
+                    Some([b'n', ..]) => {
+                        self.protocol.refuse(ReasonCode::NotAuthorized);
+                        return Err(ProtocolError::Refused(ReasonCode::NotAuthorized));
+                    }
+                    _ => self.protocol.authenticated(step.data, now)?,
+                },
                 Event::Publish { message, packet_id } => {
                     let publisher = self.attached.as_ref().map(|attached| attached.key);
                     assert!(publisher.is_some(), "a message from nobody");
@@ -190,6 +199,7 @@ impl Line {
                 version: connect.version,
                 peer_address: None,
                 username: None,
+                user: None,
                 keep_alive: connect.keep_alive,
             },
             request: ConnectRequest {
@@ -197,6 +207,7 @@ impl Line {
                 clean_start: connect.clean_start,
                 session_expiry_interval: self.protocol.session_expiry_interval(),
                 will: connect.will,
+                user: None,
             },
             bell: Arc::clone(&self.bell),
         };

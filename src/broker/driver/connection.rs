@@ -3,6 +3,7 @@
 //! A batch is: read until the socket has no more, take in every packet, wake those who got something, take out what waits
 //! for this client, one write. Whatever ends the task, a panic included, the session is handed back by `Drop`.
 
+use super::admission::{Admission, Guard};
 use super::now;
 use super::pipe::Pipe;
 use crate::broker::ClientInfo;
@@ -37,7 +38,7 @@ enum Link {
 
 /// Why a connection ends.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// The peer took its leave.
     Goodbye {
         publish_will: bool,
@@ -62,9 +63,12 @@ impl From<ProtocolError> for End {
 /// One connection.
 pub(super) struct Connection {
     pipe: Pipe,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     hub: Arc<Hub>,
     bell: Arc<Bell>,
+    /// Where the broker has users.
+    pub(super) guard: Option<Arc<Guard>>,
+    pub(super) admission: Admission,
     link: Link,
     batch: Batch,
     /// Answers that wait until the queues below have room again.
@@ -80,6 +84,7 @@ impl Connection {
         stream: Stream,
         protocol: Protocol,
         hub: Arc<Hub>,
+        guard: Option<Arc<Guard>>,
         bell: Arc<Bell>,
         now: Instant,
     ) -> Self {
@@ -89,6 +94,8 @@ impl Connection {
             protocol,
             hub,
             bell,
+            guard,
+            admission: Admission::default(),
             link: Link::None,
             batch: Batch::default(),
             withheld: Vec::new(),
@@ -125,6 +132,7 @@ impl Connection {
         if let Some(farewell) = self.bell.told_to_go() {
             return Err(End::ToldToGo(farewell));
         }
+        self.go_on(now)?;
         self.claim(now)?;
         self.ease(now);
         self.check_time(now)?;
@@ -156,7 +164,8 @@ impl Connection {
 
     fn on_event(&mut self, event: Event, now: Instant) -> Result<(), End> {
         match event {
-            Event::ConnectRequested(connect) => self.on_connect(*connect, now),
+            Event::Authenticate(step) => self.on_authenticate(&step, now),
+            Event::ConnectRequested(connect) => self.admit(*connect, now),
             Event::Publish { message, packet_id } => self.on_publish(&message, packet_id, now),
             Event::Subscribe(request) => {
                 if let Link::Attached(attached) = &self.link {
@@ -183,7 +192,7 @@ impl Connection {
         }
     }
 
-    fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
+    pub(super) fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
         let assigned = connect.client_id.is_empty().then(new_client_id);
         let client_id = assigned.clone().unwrap_or(connect.client_id);
         let arrival = Arrival {
@@ -192,6 +201,7 @@ impl Connection {
                 version: connect.version,
                 peer_address: self.pipe.peer_address(),
                 username: connect.username.map(|name| name.to_string()),
+                user: self.admission.user().map(ToString::to_string),
                 keep_alive: connect.keep_alive,
             },
             request: ConnectRequest {
@@ -199,6 +209,7 @@ impl Connection {
                 clean_start: connect.clean_start,
                 session_expiry_interval: self.protocol.session_expiry_interval(),
                 will: connect.will,
+                user: self.admission.user().cloned(),
             },
             bell: Arc::clone(&self.bell),
         };
@@ -394,10 +405,12 @@ impl Connection {
         let counters = self.hub.counters();
         let wants_input = !self.is_held_back()
             && !self.protocol.is_congested()
-            && !matches!(self.link, Link::Waiting(..));
+            && !matches!(self.link, Link::Waiting(..))
+            && !self.admission.is_waiting();
         let has_written = self.pipe.poll_write(self.protocol.outgoing(), counters, cx);
         let has_read = self.pipe.poll_read(wants_input, counters, cx);
-        if self.bell.answer(cx.waker()) || has_written || has_read {
+        let has_checked = self.admission.poll(cx);
+        if self.bell.answer(cx.waker()) || has_written || has_read || has_checked {
             return Poll::Ready(());
         }
         self.sleep.as_mut().poll(cx)

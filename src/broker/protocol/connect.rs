@@ -82,9 +82,25 @@ impl Protocol {
         self.session_expiry_interval = self.granted_session_expiry(&connect);
         // The caller gets as long again to decide, for instance to wait until an older connection has let go.
         self.connect_by = now.checked_add(self.limits.connect_timeout);
-        let asked = connect.clone();
-        self.phase = Phase::Asked(connect);
-        Ok(Some(Event::ConnectRequested(asked)))
+        if let Some(method) = connect.properties.authentication_method.clone() {
+            return Ok(Some(self.begin_authentication(connect, method)));
+        }
+        self.phase = Phase::Ready(connect);
+        Ok(self.ask())
+    }
+
+    /// May this client connect?
+    pub(super) fn ask(&mut self) -> Option<Event> {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Ready(connect) => {
+                self.phase = Phase::Asked(connect.clone());
+                Some(Event::ConnectRequested(connect))
+            }
+            phase => {
+                self.phase = phase;
+                None
+            }
+        }
     }
 
     /// What speaks against a well-formed CONNECT, whoever sent it.
@@ -95,12 +111,6 @@ impl Protocol {
             && connect.version != ProtocolVersion::V5
         {
             return Some((ReasonCode::ClientIdentifierNotValid, "no client id"));
-        }
-        // No method of enhanced authentication is known here.
-        // spec(5): MQTT-4.12.0-1
-        if connect.properties.authentication_method.is_some() {
-            let words = "this method of authentication is not known here";
-            return Some((ReasonCode::BadAuthenticationMethod, words));
         }
         self.objection_to_will(&connect.will.as_ref()?.message)
     }
@@ -163,6 +173,9 @@ impl Protocol {
             properties.assigned_client_identifier = accept.assigned_client_id;
             // spec(5): MQTT-3.1.2-21, MQTT-3.2.2-21
             properties.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
+            // spec(5): MQTT-4.12.0-5, MQTT-4.12.0-6
+            properties.authentication_method.clone_from(&self.method);
+            properties.authentication_data = self.last_data.take();
         }
         let mut connack = Packet::ConnAck(Box::new(ConnAck {
             // spec(4): MQTT-3.2.2-1, MQTT-3.2.2-2, MQTT-3.2.2-3
@@ -207,14 +220,24 @@ impl Protocol {
         Ok(())
     }
 
-    /// Sends the client away. What it has sent after its CONNECT is not looked at.
+    /// Sends the client away: by CONNACK, or by DISCONNECT one that is connected and was to authenticate again. What it
+    /// has sent after its CONNECT is not looked at.
+    // spec(5): MQTT-4.12.0-4, MQTT-4.12.1-2
     pub fn refuse(&mut self, farewell: impl Into<Farewell>) {
         let farewell = farewell.into();
+        if self.is_connected() {
+            self.close(farewell);
+            return;
+        }
         let words = farewell::of_refusal(farewell.reason);
         self.refused(&farewell, words);
     }
 
-    fn refused(&mut self, farewell: &Farewell, words: Option<ByteString>) -> ProtocolError {
+    pub(super) fn refused(
+        &mut self,
+        farewell: &Farewell,
+        words: Option<ByteString>,
+    ) -> ProtocolError {
         // spec(4): MQTT-3.1.4-5, MQTT-3.2.2-4, MQTT-3.2.2-5
         // spec(5): MQTT-3.1.4-2, MQTT-3.1.4-6, MQTT-3.2.2-6, MQTT-3.2.2-7
         let connack = Packet::ConnAck(Box::new(ConnAck {

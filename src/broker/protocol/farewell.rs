@@ -82,6 +82,7 @@ pub(super) fn of_refusal(reason: ReasonCode) -> Option<ByteString> {
     Some(ByteString::from_static(match reason {
         ReasonCode::QuotaExceeded => "no room for another session",
         ReasonCode::ServerBusy => "another connection came with this client id",
+        ReasonCode::BadAuthenticationMethod => "this method of authentication is not known here",
         _ => return None,
     }))
 }

@@ -1,15 +1,17 @@
 //! The server side of one connection, without socket and clock: bytes and time in, bytes and events out.
 //!
 //! Owns every decision about what a client may send and when, and what it is answered: CONNECT and CONNACK (`connect`),
-//! messages both ways (`publish`), subscriptions (`subscribe`). It owns no message that waits and knows no other
+//! AUTH (`authenticate`), messages both ways (`publish`), subscriptions (`subscribe`). It owns no message that waits and knows no other
 //! client: that is the hub's. The caller asks [`Protocol::receive`] until it says `None`, answers each [`Event`] through
 //! the method named there, and writes [`Protocol::outgoing`]. After an error it writes what is left and closes.
 
+mod authenticate;
 mod connect;
 mod farewell;
 mod publish;
 mod subscribe;
 
+pub use authenticate::{AUTH_ROUNDS_MAX, Authenticate};
 pub use connect::Accept;
 pub use farewell::Farewell;
 pub use publish::{Delivered, Delivery, Room};
@@ -23,7 +25,8 @@ use crate::codec::{
 use crate::message::Message;
 use crate::session::{OutboundAliases, Session, Silence, Token, Violation};
 use crate::topic::TopicName;
-use bytes::BytesMut;
+use authenticate::Exchange;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -39,6 +42,8 @@ pub const SEND_BUFFER_MAX: usize = 256 << 10;
 /// What the peer asks for, one at a time.
 #[derive(Debug)]
 pub enum Event {
+    /// Is this proof? Answer with [`Protocol::challenge`], [`Protocol::authenticated`] or [`Protocol::refuse`].
+    Authenticate(Authenticate),
     /// May this client connect? Answer with [`Protocol::accept`] or [`Protocol::refuse`]; nothing more is read before.
     ConnectRequested(Box<Connect>),
     /// A message. With a packet id, answer with [`Protocol::accepted`] once it is routed and queued.
@@ -111,6 +116,10 @@ impl ProtocolError {
 enum Phase {
     /// Nothing heard yet.
     AwaitConnect,
+    /// CONNECT named a method, and its exchange goes on.
+    Authenticating(Box<Connect>),
+    /// There is nothing left to prove; the caller has still to be asked.
+    Ready(Box<Connect>),
     /// The caller has been asked whether this client may connect.
     Asked(Box<Connect>),
     Connected,
@@ -140,6 +149,11 @@ pub struct Protocol {
     aliases: BTreeMap<u16, TopicName>,
     /// Ours, towards the client.
     given: OutboundAliases,
+    /// Of enhanced authentication, as CONNECT named it.
+    method: Option<ByteString>,
+    exchange: Option<Exchange>,
+    /// What the mechanism has CONNACK say.
+    last_data: Option<Bytes>,
 }
 
 impl Protocol {
@@ -163,6 +177,9 @@ impl Protocol {
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
             given: OutboundAliases::default(),
+            method: None,
+            exchange: None,
+            last_data: None,
             limits,
             terms: Terms::default(),
         }
@@ -184,8 +201,8 @@ impl Protocol {
         matches!(self.phase, Phase::Connected)
     }
 
-    /// Takes one event out of what has arrived; call until `None`. Nothing is taken while [`Event::ConnectRequested`] is
-    /// unanswered.
+    /// Takes one event out of what has arrived; call until `None`. Nothing is taken while [`Event::ConnectRequested`], or
+    /// before it [`Event::Authenticate`], is unanswered.
     ///
     /// # Errors
     /// The connection has to end. MQTT 5 peers are told why, in [`Protocol::outgoing`].
@@ -197,9 +214,11 @@ impl Protocol {
         loop {
             match self.phase {
                 Phase::AwaitConnect => return self.receive_connect(input, now),
+                Phase::Ready(_) => return Ok(self.ask()),
                 Phase::Asked(_) => return Ok(None),
+                Phase::Authenticating(_) if self.is_judged() => return Ok(None),
                 Phase::Closed => return Err(ProtocolError::Closed),
-                Phase::Connected => {}
+                Phase::Authenticating(_) | Phase::Connected => {}
             }
             let packet = match codec::decode(input, self.version, &self.decode_limits) {
                 Ok(Some(packet)) => packet,
@@ -209,7 +228,12 @@ impl Protocol {
             // spec(4): MQTT-3.1.2-24
             // spec(5): MQTT-3.1.2-22
             self.touch(now);
-            match self.on_packet(packet) {
+            let outcome = if self.is_connected() {
+                self.on_packet(packet, now)
+            } else {
+                self.on_packet_before_connack(packet).map(Some)
+            };
+            match outcome {
                 Ok(Some(event)) => return Ok(Some(event)),
                 Ok(None) => {}
                 Err(error) => return Err(self.fail(error)),
@@ -231,22 +255,34 @@ impl Protocol {
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Closed => None,
-            Phase::Connected => self.silence.next_timeout(),
-            Phase::AwaitConnect | Phase::Asked(_) => self.connect_by,
+            Phase::Connected => [self.silence.next_timeout(), self.exchange_by()]
+                .into_iter()
+                .flatten()
+                .min(),
+            _ => self.connect_by,
         }
     }
 
     /// Ends the connection if its deadline has passed.
     ///
     /// # Errors
-    /// [`ProtocolError::ConnectTimeout`] or [`ProtocolError::KeepAliveTimeout`].
+    /// [`ProtocolError::ConnectTimeout`], [`ProtocolError::KeepAliveTimeout`], or a client that began to authenticate
+    /// again and does not end.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
         let (is_over, error) = match self.phase {
             Phase::Closed => return Ok(()),
             // spec(4): MQTT-3.1.2-24
             // spec(5): MQTT-3.1.2-22
+            Phase::Connected if self.exchange_by().is_some_and(|due| due <= now) => (
+                true,
+                refusal(
+                    "an authentication that does not end",
+                    "MQTT-4.12.1-2",
+                    ReasonCode::NotAuthorized,
+                ),
+            ),
             Phase::Connected => (self.silence.is_over(now), ProtocolError::KeepAliveTimeout),
-            Phase::AwaitConnect | Phase::Asked(_) => (
+            _ => (
                 self.connect_by.is_some_and(|due| due <= now),
                 ProtocolError::ConnectTimeout,
             ),
@@ -297,6 +333,14 @@ impl Protocol {
     }
 
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        // While it authenticates, a client is told in CONNACK: DISCONNECT would come too early.
+        // spec(5): MQTT-3.14.0-1, MQTT-4.12.0-4
+        if matches!(self.phase, Phase::Authenticating(_))
+            && !matches!(error, ProtocolError::ConnectTimeout)
+        {
+            let words = farewell::of_error(&error);
+            self.refused(&error.reason().into(), words);
+        }
         // spec(4): MQTT-4.8.0-1
         // spec(5): MQTT-4.13.1-1, MQTT-4.13.2-1
         let words = farewell::of_error(&error);
@@ -304,7 +348,7 @@ impl Protocol {
         error
     }
 
-    fn on_packet(&mut self, packet: Packet) -> Result<Option<Event>, ProtocolError> {
+    fn on_packet(&mut self, packet: Packet, now: Instant) -> Result<Option<Event>, ProtocolError> {
         match packet {
             Packet::Publish(publish) => self.on_publish(publish),
             Packet::Ack(ack) => self.on_ack(&ack).map(|()| None),
@@ -317,10 +361,9 @@ impl Protocol {
             // spec(4): MQTT-3.1.0-2
             // spec(5): MQTT-3.1.0-2
             Packet::Connect(_) => Err(violation("a second CONNECT", "MQTT-3.1.0-2")),
-            Packet::Auth(_) => Err(violation(
-                "AUTH although no method was agreed",
-                "MQTT-4.12.0-6",
-            )),
+            Packet::Auth(auth) => self
+                .on_auth(auth, now.checked_add(self.limits.connect_timeout))
+                .map(Some),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 Err(violation("a packet that only servers send", "2.1.2"))
             }

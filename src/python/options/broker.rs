@@ -115,6 +115,7 @@ pub(crate) fn broker(
         allow_anonymous,
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
+        auth: None,
         limits: Limits {
             connections_max: limits.connections_max,
             connect_timeout: duration("limits.connect_timeout", limits.connect_timeout)?,

@@ -88,6 +88,7 @@ impl Server {
         Self::with_options(|options| change(&mut options.terms)).await
     }
 
+    /// With other options than the defaults.
     pub(crate) async fn with_options(change: impl FnOnce(&mut BrokerOptions)) -> Self {
         let mut options = BrokerOptions {
             listeners: vec![Address::Tcp {

@@ -119,6 +119,7 @@ impl Line {
             };
             match event {
                 Event::ConnectRequested(connect) => self.connect(hub, *connect, now)?,
+                Event::Authenticate(step) => panic!("nobody names a method: {step:?}"),
                 Event::Publish { message, packet_id } => {
                     books.routed(&message);
                     let key = self.attached.as_ref().map(|attached| attached.key);
@@ -160,6 +161,7 @@ impl Line {
             version: connect.version,
             peer_address: None,
             username: None,
+            user: None,
             keep_alive: connect.keep_alive,
         };
         let request = ConnectRequest {
@@ -167,6 +169,7 @@ impl Line {
             clean_start: connect.clean_start,
             session_expiry_interval: self.protocol.session_expiry_interval(),
             will: connect.will,
+            user: None,
         };
         match hub.connect(
             Arrival {

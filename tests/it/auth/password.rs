@@ -1,0 +1,196 @@
+//! Users and plain passwords: CONNECT's own fields, checked against the verifiers that SCRAM uses.
+
+use super::broker::{guarded, with_auth};
+use crate::raw::bytes::{Connect, field};
+use crate::raw::{BOTH, Server, V4, V5, Version, until};
+use rmqtt::broker::auth::Users;
+use rmqtt::broker::{Broker, BrokerError, BrokerOptions};
+use rmqtt::transport::Address;
+use std::sync::Arc;
+
+/// CONNECT with a user name and, where there is one, a password.
+pub(super) fn connect(version: Version, id: &str, user: &str, password: Option<&str>) -> Connect {
+    let connect = Connect::new(version, id).more(&field(user));
+    match password {
+        Some(password) => connect.flags(0xC2).more(&field(password)),
+        None => connect.flags(0x82),
+    }
+}
+
+async fn refused(server: &Server, connect: &Connect, v4: u8, v5: u8) {
+    let mut peer = server.socket(connect.version).await;
+    peer.send(&connect.bytes()).await;
+    peer.expect_connack(connect.version.pick(v4, v5)).await;
+    peer.expect_closed().await;
+}
+
+/// spec(4): MQTT-3.1.4-2
+/// spec(5): MQTT-3.1.4-2
+#[tokio::test]
+async fn a_broker_with_users_lets_in_who_knows_a_password() {
+    let server = guarded().await;
+    for version in BOTH {
+        let good = connect(version, "id", "alice", Some("secret"));
+        let (mut peer, _) = server.connect(&good).await;
+        peer.ping().await;
+        let clients = server.broker().clients();
+        assert_eq!(clients[0].user.as_deref(), Some("alice"));
+        assert_eq!(clients[0].username.as_deref(), Some("alice"));
+        peer.disconnect().await;
+
+        refused(&server, &Connect::new(version, "id"), 5, 0x87).await;
+        for (user, password) in [
+            ("alice", Some("Secret")),
+            ("alice", Some("")),
+            ("alice", None),
+            ("Alice", Some("secret")),
+            ("", Some("secret")),
+            ("nobody", Some("secret")),
+            ("nobody", None),
+        ] {
+            let bad = connect(version, "id", user, password);
+            refused(&server, &bad, 4, 0x86).await;
+        }
+    }
+    let stats = server.stats();
+    assert_eq!((stats.connects_accepted, stats.connects_refused), (2, 16));
+}
+
+#[tokio::test]
+async fn a_password_alone_is_no_user() {
+    let server = guarded().await;
+    let alone = Connect::new(V5, "id").flags(0x42).more(&field("secret"));
+    refused(&server, &alone, 5, 0x87).await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_no_text_is_wrong() {
+    let server = guarded().await;
+    let binary = Connect::new(V4, "id")
+        .flags(0xC2)
+        .more(&field("alice"))
+        .more(&field([0xFF, 0xFE]));
+    refused(&server, &binary, 4, 0x86).await;
+}
+
+#[tokio::test]
+async fn names_and_passwords_are_compared_as_prepared_text() {
+    // RFC 4013: a non-breaking space is a space, a soft hyphen is nothing, the roman nine is I and X.
+    let server = with_auth(&[("Ⅸ", "pass\u{a0}word")]).await;
+    let same = connect(V5, "id", "I\u{ad}X", Some("pass word"));
+    let (mut peer, _) = server.connect(&same).await;
+    peer.ping().await;
+    assert_eq!(server.broker().clients()[0].user.as_deref(), Some("IX"));
+}
+
+/// A client id is easily guessed: it must not open another user's session.
+#[tokio::test]
+async fn nobody_gets_the_session_of_another_user() {
+    let server = with_auth(&[("alice", "secret"), ("bob", "other")]).await;
+    for version in BOTH {
+        let id = version.pick("four", "five");
+        let alice = connect(version, id, "alice", Some("secret"))
+            .flags(0xC0)
+            .properties(&[0x11, 0, 0, 0x0E, 0x10]);
+        let (mut peer, _) = server.connect(&alice).await;
+        peer.subscribe(&[("t", 1)]).await;
+        let bob = connect(version, id, "bob", Some("other"));
+        refused(&server, &bob, 5, 0x87).await;
+        // Present or absent, it stays hers.
+        peer.ping().await;
+        peer.disconnect().await;
+        until("the leave", server.broker(), |broker| {
+            broker.clients().is_empty()
+        })
+        .await;
+        refused(&server, &bob, 5, 0x87).await;
+        let (peer, is_present) = server.connect(&alice).await;
+        assert!(is_present);
+        peer.disconnect().await;
+        until("the leave", server.broker(), |broker| {
+            broker.clients().is_empty()
+        })
+        .await;
+    }
+}
+
+/// More clients than there are threads to hash on: each gets its turn, and those who are in are served meanwhile.
+#[tokio::test]
+async fn many_passwords_at_once_are_all_checked() {
+    let server = guarded().await;
+    let (mut inside, _) = server
+        .connect(&connect(V4, "inside", "alice", Some("secret")))
+        .await;
+    let mut peers = Vec::new();
+    for number in 0..20 {
+        let password = if number % 2 == 0 { "secret" } else { "wrong" };
+        let mut peer = server.socket(V5).await;
+        peer.send(&connect(V5, &format!("id{number}"), "alice", Some(password)).bytes())
+            .await;
+        peers.push(peer);
+    }
+    inside.ping().await;
+    for (number, mut peer) in peers.into_iter().enumerate() {
+        let code = if number % 2 == 0 { 0 } else { 0x86 };
+        peer.expect_connack(code).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_password_is_checked_leaves_nothing() {
+    let server = guarded().await;
+    for number in 0..10 {
+        let mut peer = server.socket(V4).await;
+        peer.send(&connect(V4, &format!("id{number}"), "alice", Some("secret")).bytes())
+            .await;
+    }
+    until("the leave", server.broker(), |broker| {
+        broker.stats().connections == 0 && broker.stats().sessions == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_users_a_broker_may_listen_everywhere() {
+    let everywhere = |auth| BrokerOptions {
+        listeners: vec![Address::Tcp {
+            host: "0.0.0.0".to_owned(),
+            port: 0,
+        }],
+        auth,
+        ..BrokerOptions::default()
+    };
+    let users = Arc::new(Users::new([("alice", "secret")]).expect("a user"));
+    let broker = Broker::new(everywhere(Some(users)));
+    broker.start().await.expect("allowed");
+    broker.stop(std::time::Duration::ZERO).await;
+    let refused = Broker::new(everywhere(None)).start().await;
+    assert!(matches!(refused, Err(BrokerError::Options(_))));
+}
+
+#[test]
+fn what_cannot_be_a_user_is_refused_without_naming_the_password() {
+    assert!(Users::new([] as [(&str, &str); 0]).is_err());
+    for (name, password) in [
+        ("", "secret"),
+        ("alice", ""),
+        ("alice", "\u{ad}"),
+        ("al\0ice", "secret"),
+        ("alice", "sec\u{7}ret"),
+    ] {
+        let error = Users::new([(name, password)])
+            .expect_err("refused")
+            .to_string();
+        assert!(!error.contains("sec"), "{error}");
+    }
+    let twice = Users::new([("Ⅸ", "a"), ("IX", "b")]);
+    assert!(matches!(twice, Err(BrokerError::Options(_))));
+    let long = "x".repeat(65_536);
+    assert!(Users::new([(long.as_str(), "a")]).is_err());
+    let users = Users::new([("alice", "secret")]).expect("a user");
+    let shown = format!("{users:?}");
+    assert!(
+        !shown.contains("secret") && !shown.contains("alice"),
+        "{shown}"
+    );
+}
