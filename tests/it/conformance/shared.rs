@@ -30,6 +30,7 @@ async fn end_session(server: &Server, version: Version, client_id: &str) {
 }
 
 /// spec(5): MQTT-4.8.2-3
+/// spec(5): RMQTT-4.8.2-1
 #[tokio::test]
 async fn each_message_goes_to_one_member_at_the_qos_it_was_granted() {
     for version in BOTH {
@@ -175,6 +176,7 @@ async fn members_that_are_away_are_passed_over_and_the_group_waits_when_all_are(
 }
 
 /// spec(5): MQTT-3.10.4-1, MQTT-3.10.4-5
+/// spec(5): RMQTT-4.8.2-3
 #[tokio::test]
 async fn a_group_is_left_by_its_whole_text_and_ends_with_its_last_member() {
     let server = Server::start().await;
@@ -215,7 +217,34 @@ async fn a_session_gets_one_copy_for_itself_and_one_for_each_of_its_groups() {
     }
 }
 
+/// spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4, MQTT-3.3.4-5
+#[tokio::test]
+async fn each_copy_names_the_subscriptions_it_is_for_and_no_others() {
+    let server = Server::start().await;
+    let mut peer = server.client(V5, "peer").await;
+    let filters = ["t", "#", SHARED, "$share/h/+", "$share/i/t"];
+    for (number, filter) in (1..).zip(filters) {
+        let identifier = [0x0B, number];
+        let properties = if number < 5 { &identifier[..] } else { &[] };
+        let bytes = subscribe_with(V5, 1, properties, &[(filter, 1)]);
+        peer.send(&bytes).await;
+        assert_eq!(peer.expect_codes(0x90, 1).await, [1]);
+    }
+    let mut publisher = server.client(V5, "publisher").await;
+    publisher.publish(1, Publish::new("t", "x")).await;
+    let mut named = Vec::new();
+    for _ in 0..4 {
+        named.push(peer.take().await.properties);
+    }
+    named.sort_unstable();
+    // One for the session itself, one for each group; the last has no identifier.
+    let expected: [&[u8]; 4] = [&[], &[0x0B, 1, 0x0B, 2], &[0x0B, 3], &[0x0B, 4]];
+    assert_eq!(named, expected);
+    peer.expect_nothing().await;
+}
+
 /// spec(5): MQTT-3.3.4-3
+/// spec(5): RMQTT-4.8.2-2
 #[tokio::test]
 async fn each_member_has_its_own_identifier_and_its_own_retain_flag() {
     let server = Server::start().await;
@@ -252,6 +281,7 @@ async fn no_local_has_no_place_in_a_shared_subscription() {
     peer.expect_end(&[0x82]).await;
 }
 
+/// spec(5): RMQTT-4.8.2-1
 #[tokio::test]
 async fn clients_of_both_versions_share() {
     let server = Server::start().await;

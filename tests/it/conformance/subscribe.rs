@@ -177,7 +177,7 @@ async fn overlapping_subscriptions_deliver_at_the_highest_qos() {
     }
 }
 
-/// spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4, MQTT-3.3.4-5
+/// spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
 #[tokio::test]
 async fn a_message_names_all_subscriptions_it_is_for() {
     let server = Server::start().await;

@@ -108,6 +108,8 @@ async fn wildcards_at_the_front_do_not_see_dollar_topics() {
         let server = Server::start().await;
         let mut blind = server.client(version, "blind").await;
         blind.subscribe(&[("#", 1), ("+/x", 1), ("+/#", 1)]).await;
+        let shared = [("$share/g/#", 1), ("$share/g/+/x", 1)];
+        assert_eq!(blind.subscribe(&shared).await, [1, 1]);
         let mut seeing = server.client(version, "seeing").await;
         seeing.subscribe(&[("$own/+", 1)]).await;
         let mut peer = server.client(version, "publisher").await;
