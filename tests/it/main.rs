@@ -15,6 +15,7 @@ mod broker_packets;
 mod broker_pressure;
 mod broker_retained;
 mod broker_tcp;
+mod broker_wills;
 mod client_connect;
 mod client_deliveries;
 mod client_granted;

@@ -431,12 +431,6 @@ impl Connection {
         }
         self.answer_withheld();
         if let End::ToldToGo(farewell) = end {
-            if let Link::Waiting(..) = self.link {
-                self.protocol.refuse(match farewell.reason {
-                    ReasonCode::SessionTakenOver => ReasonCode::ServerBusy,
-                    _ => ReasonCode::ServerUnavailable,
-                });
-            }
             // spec(5): MQTT-3.1.4-3
             self.protocol.close(farewell.clone());
         }

@@ -79,7 +79,7 @@ impl Protocol {
             let words = ByteString::from_static(words);
             return Err(self.refused(&reason.into(), Some(words)));
         }
-        self.session_expiry_interval = self.granted_session_expiry(&connect);
+        self.session_expiry_asked = asked_session_expiry(&connect);
         // The caller gets as long again to decide, for instance to wait until an older connection has let go.
         self.connect_by = now.checked_add(self.limits.connect_timeout);
         if let Some(method) = connect.properties.authentication_method.clone() {
@@ -141,17 +141,8 @@ impl Protocol {
 
     /// How long the session will outlive the connection, in seconds; `u32::MAX`: for ever.
     pub fn session_expiry_interval(&self) -> u32 {
-        self.session_expiry_interval
-    }
-
-    fn granted_session_expiry(&self, connect: &Connect) -> u32 {
-        let asked = match (connect.version, connect.clean_start) {
-            (ProtocolVersion::V5, _) => connect.properties.session_expiry_interval.unwrap_or(0),
-            // spec(4): MQTT-3.1.2-4, MQTT-3.1.2-6
-            (_, true) => 0,
-            (_, false) => u32::MAX,
-        };
-        asked.min(self.limits.session_expiry_max)
+        self.session_expiry_asked
+            .min(self.limits.session_expiry_max)
     }
 
     /// Lets the client in: CONNACK, then whatever the session still owes.
@@ -166,7 +157,7 @@ impl Protocol {
         let keep_alive = self.granted_keep_alive(connect.keep_alive);
         let mut properties = ConnAckProperties::default();
         if is_v5 {
-            properties = self.promises(&connect);
+            properties = self.promises();
             let client_id = accept.assigned_client_id.as_ref();
             properties.response_information =
                 self.response_information(&connect, client_id.unwrap_or(&connect.client_id));
@@ -262,14 +253,13 @@ impl Protocol {
         }
     }
 
-    fn promises(&self, connect: &Connect) -> ConnAckProperties {
+    fn promises(&self) -> ConnAckProperties {
         let limits = &self.limits;
         let features = &self.terms.features;
         let unavailable = |is_available: bool| (!is_available).then_some(false);
-        let asked = connect.properties.session_expiry_interval.unwrap_or(0);
+        let granted = self.session_expiry_interval();
         ConnAckProperties {
-            session_expiry_interval: (asked != self.session_expiry_interval)
-                .then_some(self.session_expiry_interval),
+            session_expiry_interval: (granted != self.session_expiry_asked).then_some(granted),
             receive_maximum: NonZeroU16::new(limits.receive_maximum),
             maximum_packet_size: u32::try_from(limits.packet_size_max)
                 .ok()
@@ -321,5 +311,15 @@ impl Protocol {
                 leave_out(&mut connack.properties);
             }
         }
+    }
+}
+
+/// How long the session is to outlive the connection, in seconds.
+fn asked_session_expiry(connect: &Connect) -> u32 {
+    match (connect.version, connect.clean_start) {
+        (ProtocolVersion::V5, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+        // spec(4): MQTT-3.1.2-4, MQTT-3.1.2-6
+        (_, true) => 0,
+        (_, false) => u32::MAX,
     }
 }

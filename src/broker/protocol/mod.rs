@@ -144,7 +144,8 @@ pub struct Protocol {
     packet_size_max: Option<NonZeroU32>,
     /// Whether the peer wants more than codes in answers.
     wants_words: bool,
-    session_expiry_interval: u32,
+    /// What CONNECT asked for; less may have been granted.
+    session_expiry_asked: u32,
     topic_alias_max: u16,
     aliases: BTreeMap<u16, TopicName>,
     /// Ours, towards the client.
@@ -173,7 +174,7 @@ impl Protocol {
             silence: Silence::new(Duration::ZERO, now),
             packet_size_max: None,
             wants_words: true,
-            session_expiry_interval: 0,
+            session_expiry_asked: 0,
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
             given: OutboundAliases::default(),
@@ -300,9 +301,19 @@ impl Protocol {
         }
     }
 
-    /// Ends the connection from our side: MQTT 5 peers are told the reason, 3.1.1 has no way to.
+    /// Ends the connection from our side: MQTT 5 peers are told the reason, 3.1.1 has no way to. Who waits to be let in is
+    /// refused.
     pub fn close(&mut self, farewell: impl Into<Farewell>) {
         let farewell = farewell.into();
+        if let Phase::Asked(_) = self.phase {
+            // CONNACK has other words for it.
+            self.refuse(match farewell.reason {
+                ReasonCode::SessionTakenOver => ReasonCode::ServerBusy.into(),
+                ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable.into(),
+                _ => farewell,
+            });
+            return;
+        }
         let words = farewell::of_farewell(farewell.reason);
         self.close_saying(&farewell, words);
     }
@@ -381,7 +392,7 @@ impl Protocol {
         // spec(5): RMQTT-3.14.2-1
         if let Some(interval) = disconnect.session_expiry_interval
             && interval > 0
-            && self.session_expiry_interval == 0
+            && self.session_expiry_asked == 0
         {
             return Err(violation(
                 "DISCONNECT revives a session that was to end",

@@ -207,6 +207,9 @@ async fn shared_filters_are_refused_where_there_are_none() {
     // The broken rule of a filter comes first.
     let mut peer = server.client(V5, "peer").await;
     assert_eq!(peer.subscribe(&[("$share/g", 1)]).await, [0x8F]);
+    let mut old = server.client(V4, "old").await;
+    let filters = [("a", 1), ("$share/g/a", 1)];
+    assert_eq!(old.subscribe(&filters).await, [1, 0x80]);
 }
 
 async fn answer(peer: &mut Peer, qos: u8, publish: Publish) -> u8 {

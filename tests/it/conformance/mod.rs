@@ -5,6 +5,7 @@ mod delivery;
 mod features;
 mod keep_alive;
 mod qos;
+mod reasons;
 mod retain;
 mod session;
 mod shared;
