@@ -104,6 +104,7 @@ async fn what_was_queued_while_offline_and_is_too_large_for_the_next_connection_
     assert!(peer.is_quiet(std::time::Duration::from_secs(1)).await);
 }
 
+/// spec(5): RMQTT-3.2.2-10
 #[tokio::test(start_paused = true)]
 async fn a_subscription_that_the_next_connection_lacks_fails_typed_and_no_other() {
     let stage = Stage::new("fewer", V5).await;
@@ -134,6 +135,7 @@ async fn a_subscription_that_the_next_connection_lacks_fails_typed_and_no_other(
     drop(client);
 }
 
+/// spec(5): RMQTT-3.2.2-3
 #[tokio::test(start_paused = true)]
 async fn an_assigned_client_id_is_said_again_at_the_next_connection() {
     let mut stage = Stage::new("assigned", V5).await;
@@ -168,6 +170,7 @@ async fn information_is_asked_for_and_asked_to_be_left_out() {
     assert_eq!(granted.response_information.as_deref(), Some("answers/7"));
 }
 
+/// spec(5): RMQTT-3.1.2-8
 #[tokio::test(start_paused = true)]
 async fn problem_information_that_was_not_wanted_ends_the_connection() {
     for is_wanted in [true, false] {

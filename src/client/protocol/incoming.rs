@@ -71,6 +71,7 @@ impl Protocol {
     }
 
     /// Where we asked for no problem information, most answers have none.
+    // spec(5): RMQTT-3.1.2-8
     fn check_unasked(&mut self, packet: &Packet) -> Result<(), ClientError> {
         let has_any = match packet {
             Packet::Ack(ack) => ack.properties.is_some(),
