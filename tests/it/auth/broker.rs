@@ -276,6 +276,8 @@ async fn other_methods_are_refused() {
 }
 
 /// spec(5): MQTT-3.1.4-6
+/// spec(5): RMQTT-4.12.0-2
+/// spec(5, server): MQTT-4.12.0-5, RMQTT-3.15.2-2
 #[tokio::test]
 async fn before_success_a_client_says_auth_or_disconnect() {
     let server = guarded().await;
@@ -306,7 +308,6 @@ async fn before_success_a_client_says_auth_or_disconnect() {
     watcher.ping().await;
 }
 
-/// spec(5): MQTT-3.1.0-1
 #[tokio::test]
 async fn auth_is_no_first_packet() {
     let server = guarded().await;
@@ -337,6 +338,8 @@ async fn a_client_authenticates_again_while_messages_flow() {
 }
 
 /// spec(5, server): MQTT-4.12.1-2, MQTT-4.12.0-5
+/// spec(5): RMQTT-4.12.1-1
+/// spec(5, server): RMQTT-3.15.2-2
 #[tokio::test]
 async fn auth_out_of_its_turn_ends_a_connection() {
     let server = guarded().await;
@@ -360,7 +363,8 @@ async fn auth_out_of_its_turn_ends_a_connection() {
     }
 }
 
-/// spec(5): MQTT-4.12.0-6, MQTT-4.12.0-7
+/// spec(5): MQTT-4.12.0-6
+/// spec(5, server): RMQTT-4.12.0-1
 #[tokio::test]
 async fn who_agreed_on_no_method_says_and_hears_no_auth() {
     let server = guarded().await;

@@ -24,8 +24,9 @@ async fn refused(server: &Server, connect: &Connect, v4: u8, v5: u8) {
     peer.expect_closed().await;
 }
 
-/// spec(4): MQTT-3.1.4-2
 /// spec(5): MQTT-3.1.4-2
+/// spec(4): MQTT-3.2.2-4, MQTT-3.2.2-5
+/// spec(5): MQTT-3.2.2-6, MQTT-3.2.2-7
 #[tokio::test]
 async fn a_broker_with_users_lets_in_who_knows_a_password() {
     let server = guarded().await;

@@ -30,10 +30,16 @@ pub(super) struct Book {
 
 /// Tests of one side, which show nothing of the other.
 const ONE_SIDED: [(&str, &[&str]); 2] = [
-    ("client", &["client_", "client::", "scripted::"]),
+    (
+        "client",
+        &["auth::client", "client_", "client::", "scripted::"],
+    ),
     (
         "server",
         &[
+            "auth::broker",
+            "auth::exchange",
+            "auth::password",
             "broker_",
             "broker::",
             "conformance::",
