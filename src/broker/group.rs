@@ -20,8 +20,9 @@
 //! | QoS 1 and 2, at the bound | the newest is dropped, counted | queued, and the **publisher is held back** |
 //!
 //! Publishers are held back as by the queue of a session (see `outbox`), and not for longer than [`GRACE`] either: if the
-//! queue has not drained to three quarters by then, what is new is dropped, counted, until it has, and members that
-//! have taken nothing in all that time lose their connections, so that others get what they sat on.
+//! queue has not drained to three quarters by then, members that have taken nothing in all that time lose their
+//! connections, so that others get what they sat on, and with no such member what is new is dropped, counted, until the
+//! queue has drained.
 
 mod choice;
 mod member;
@@ -227,13 +228,15 @@ impl Group {
         shared.is_dropped = match (is_best_effort, state.online > 0) {
             (true, true) => quarters >= 3,
             (true, false) => true,
-            (false, true) => quarters >= 4 && has_given_up,
+            (false, true) if quarters >= 4 && has_given_up => {
+                // While there are members to be sent away there is hope.
+                shared.after.stuck = state.take_stuck();
+                shared.after.stuck.is_empty()
+            }
+            (false, true) => false,
             (false, false) => quarters >= 4 || !state.keeps(letter.qos()),
         };
         if shared.is_dropped {
-            if has_given_up {
-                shared.after.stuck = state.take_stuck();
-            }
             return shared;
         }
         let is_for_long = state.online == 0 || state.count >= BACKLOG;

@@ -22,6 +22,8 @@ use tokio::time::Instant;
 const V4: ProtocolVersion = ProtocolVersion::V3_1_1;
 const V5: ProtocolVersion = ProtocolVersion::V5;
 
+const SHARED: &str = "$share/g/t";
+
 fn run(scenario: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -94,10 +96,21 @@ impl Peer {
         receive_maximum: u16,
     ) -> Self {
         let mut peer = Self::connected(broker, version, client_id, receive_maximum).await;
-        peer.say(&Packet::Subscribe(Subscribe {
+        peer.subscribe("t").await;
+        peer
+    }
+
+    async fn shared(broker: &Broker, client_id: &str, receive_maximum: u16) -> Self {
+        let mut peer = Self::connected(broker, V5, client_id, receive_maximum).await;
+        peer.subscribe(SHARED).await;
+        peer
+    }
+
+    async fn subscribe(&mut self, filter: &str) {
+        self.say(&Packet::Subscribe(Subscribe {
             packet_id: PacketId::new(1).unwrap(),
             filters: vec![SubscribeFilter {
-                filter: "t".into(),
+                filter: filter.into(),
                 options: SubscriptionOptions {
                     qos: QoS::AtLeastOnce,
                     ..SubscriptionOptions::default()
@@ -107,8 +120,7 @@ impl Peer {
             user_properties: Vec::new(),
         }))
         .await;
-        assert!(matches!(peer.hear().await, Packet::SubAck(_)));
-        peer
+        assert!(matches!(self.hear().await, Packet::SubAck(_)));
     }
 
     async fn say(&mut self, packet: &Packet) {
@@ -302,5 +314,107 @@ fn a_stop_does_not_wait_for_the_deaf_and_leaves_nothing_behind() {
         let mut rest = Vec::new();
         deaf.stream.read_to_end(&mut rest).await.unwrap();
         assert!(rest.len() < 20 * 100_000);
+    });
+}
+
+#[test]
+fn who_shares_with_nobody_but_itself_does_not_lock_itself_up() {
+    run(async {
+        let began = Instant::now();
+        let broker = running(small_queues()).await;
+        let mut peer = Peer::shared(&broker, "c", 2).await;
+        for number in 1..=1000 {
+            peer.publish(number).await;
+        }
+        peer.exchange(1000, 1000).await;
+        assert!(began.elapsed() < GRACE, "somebody was waited for in vain");
+        assert_eq!(broker.stats().connections_violated, 0);
+        broker.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_slow_member_of_a_group_holds_nobody_up() {
+    run(async {
+        let began = Instant::now();
+        let broker = running(small_queues()).await;
+        let mut slow = Peer::shared(&broker, "slow", 1).await;
+        let mut quick = Peer::shared(&broker, "quick", 10).await;
+        let mut publisher = Peer::connected(&broker, V5, "p", 100).await;
+        let publish = async {
+            for number in 1..=1000 {
+                publisher.publish(number).await;
+            }
+            publisher.exchange(0, 1000).await;
+        };
+        // One is on its way to the slow one, and half of what may wait is in its hand.
+        tokio::join!(publish, quick.exchange(994, 0));
+        assert!(began.elapsed() < GRACE, "somebody was waited for in vain");
+        slow.exchange(6, 0).await;
+        assert_eq!(broker.stats().queued_messages, 0);
+        broker.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_publisher_waits_for_a_slow_group_but_not_for_long() {
+    run(async {
+        let broker = running(small_queues()).await;
+        let mut stuck = Peer::shared(&broker, "stuck", 1).await;
+        let mut slow = Peer::shared(&broker, "slow", 2).await;
+        let mut publisher = Peer::connected(&broker, V5, "p", 100).await;
+        let began = Instant::now();
+        // Three are on their way, ten wait: the last fills the queue.
+        for number in 1..=12 {
+            publisher.publish(number).await;
+            publisher.exchange(0, 1).await;
+        }
+        publisher.publish(13).await;
+        assert!(began.elapsed() < Duration::from_secs(1));
+        slow.exchange(1, 0).await;
+        publisher.publish(14).await;
+        publisher.exchange(0, 2).await;
+        assert_eq!(began.elapsed().as_secs(), GRACE.as_secs());
+
+        // The one that took nothing has to go, and what it sat on goes to the other.
+        publisher.publish(15).await;
+        publisher.exchange(0, 1).await;
+        assert!(matches!(stuck.hear().await, Packet::Publish(_)));
+        let Packet::Disconnect(farewell) = stuck.hear().await else {
+            panic!("no DISCONNECT")
+        };
+        assert_eq!(farewell.reason, ReasonCode::QuotaExceeded);
+        publisher.publish(16).await;
+        publisher.exchange(0, 1).await;
+        let stats = broker.stats();
+        assert_eq!(
+            (stats.queued_messages, stats.messages_dropped_queue_full),
+            (11, 1)
+        );
+        slow.exchange(13, 0).await;
+        assert_eq!(broker.stats().queued_messages, 0);
+        publisher.publish(17).await;
+        publisher.exchange(0, 1).await;
+        slow.exchange(1, 0).await;
+        broker.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_group_that_catches_up_releases_its_publishers() {
+    run(async {
+        let began = Instant::now();
+        let broker = running(small_queues()).await;
+        let mut slow = Peer::shared(&broker, "slow", 1).await;
+        let mut publisher = Peer::connected(&broker, V5, "p", 100).await;
+        for number in 1..=50 {
+            publisher.publish(number).await;
+        }
+        tokio::time::sleep(GRACE / 2).await;
+        slow.exchange(50, 0).await;
+        publisher.exchange(0, 50).await;
+        assert!(began.elapsed() < GRACE);
+        assert_eq!(broker.stats().connections_violated, 0);
+        broker.stop(Duration::from_secs(1)).await;
     });
 }

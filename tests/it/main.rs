@@ -33,6 +33,7 @@ mod raw;
 mod router;
 mod scripted;
 mod seed;
+mod shared;
 mod sim;
 mod spec;
 mod tcp;

@@ -11,7 +11,7 @@ use rmqtt::broker::{BrokerError, Limits};
 use rmqtt::codec::SubscriptionOptions;
 use rmqtt::message::{Message, MessageProperties, QoS};
 use rmqtt::topic::{TopicFilter, TopicName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,15 @@ fn any_filter() -> impl Strategy<Value = TopicFilter> {
         })
 }
 
+/// Plain, or shared under one of two names.
+fn any_subscription() -> impl Strategy<Value = TopicFilter> {
+    (
+        prop::sample::select(&["", "", "$share/g/", "$share/h/"][..]),
+        any_filter(),
+    )
+        .prop_map(|(share, inner)| filter(&format!("{share}{inner}")))
+}
+
 fn any_qos() -> impl Strategy<Value = QoS> {
     (0u8..3).prop_map(|number| QoS::from_number(number).unwrap())
 }
@@ -59,9 +68,9 @@ enum Act {
 fn any_act() -> impl Strategy<Value = Act> {
     let id = prop::option::of(1u32..4);
     prop_oneof![
-        4 => (0usize..4, any_filter(), any_qos(), id, any::<bool>())
+        4 => (0usize..4, any_subscription(), any_qos(), id, any::<bool>())
             .prop_map(|(session, filter, qos, id, no_local)| Act::Subscribe(session, filter, qos, id, no_local)),
-        2 => (0usize..4, any_filter()).prop_map(|(session, filter)| Act::Unsubscribe(session, filter)),
+        2 => (0usize..4, any_subscription()).prop_map(|(session, filter)| Act::Unsubscribe(session, filter)),
         1 => (0usize..4).prop_map(Act::End),
         4 => (any_topic(), any_qos(), 0usize..4)
             .prop_map(|(topic, qos, publisher)| Act::Publish(topic, qos, publisher)),
@@ -79,7 +88,10 @@ fn expected(
 ) -> Vec<(usize, QoS, Vec<u32>)> {
     let mut found: BTreeMap<usize, (QoS, Vec<u32>)> = BTreeMap::new();
     for ((session, _), (filter, granted, id, no_local)) in model {
-        if filter.matches(topic) && !(*no_local && *session == publisher) {
+        if is_shared(filter).is_none()
+            && filter.matches(topic)
+            && !(*no_local && *session == publisher)
+        {
             let best = found.entry(*session).or_default();
             best.0 = best.0.max(qos.min(*granted));
             best.1.extend(*id);
@@ -90,6 +102,19 @@ fn expected(
     found
         .into_iter()
         .map(|(session, (qos, ids))| (session, qos, ids))
+        .collect()
+}
+
+fn is_shared(filter: &TopicFilter) -> Option<TopicFilter> {
+    filter.share().unwrap().map(|(_, inner)| inner)
+}
+
+/// The groups that a list finds, by their whole text.
+fn expected_groups(model: &Model, topic: &TopicName) -> BTreeSet<String> {
+    let filters = model.values().map(|(filter, ..)| filter);
+    filters
+        .filter(|filter| is_shared(filter).is_some_and(|inner| inner.matches(topic)))
+        .map(ToString::to_string)
         .collect()
 }
 
@@ -126,9 +151,20 @@ proptest! {
                         (route.session.0, route.qos, route.subscription_ids.iter().map(|id| id.get()).collect())
                     }).collect();
                     prop_assert_eq!(found, expected(&model, &topic, qos, publisher));
+                    let texts = expected_groups(&model, &topic);
+                    prop_assert_eq!(routes.groups.len(), texts.len());
+                    let groups: BTreeSet<_> = routes.groups.iter().copied().collect();
+                    let wanted = texts.iter().map(|text| router.subscriptions.group(text).unwrap());
+                    prop_assert_eq!(groups, wanted.collect());
                 }
             }
             prop_assert_eq!(router.subscriptions.len(), model.len());
+            for session in 0..4 {
+                let groups = router.subscriptions.groups_of(SessionKey(session)).count();
+                let own = model.iter().filter(|((owner, _), _)| *owner == session);
+                let shared = own.filter(|(_, (filter, ..))| is_shared(filter).is_some());
+                prop_assert_eq!(groups, shared.count());
+            }
         }
         for session in 0..4 {
             router.subscriptions.remove_session(SessionKey(session));

@@ -1,7 +1,7 @@
 //! Filters and options that are none, shared subscriptions, and more subscriptions than anybody needs.
 
 use super::{MALFORMED, PROTOCOL_ERROR, attack, each_ends_its_connection};
-use crate::raw::bytes::{Publish, block, field, packet, subscribe, unsubscribe};
+use crate::raw::bytes::{Connect, Publish, block, field, packet, subscribe, unsubscribe};
 use crate::raw::{BOTH, Server, V4, V5};
 
 const NO_FILTERS: [&str; 11] = [
@@ -169,4 +169,55 @@ async fn subscriptions_beyond_the_limit_are_refused() {
         assert_eq!(peer.subscribe(&[("one/more", 1)]).await, [1]);
         witness.goes_on().await;
     }
+}
+
+/// Each group may have a queue behind it, so there is a bound on how many one client can make.
+#[tokio::test]
+async fn groups_beyond_the_limit_are_refused() {
+    for version in BOTH {
+        let server = Server::with(|limits| limits.shared_subscriptions_max = 3).await;
+        let mut peer = server.client(version, "hoarder").await;
+        let filters = ["$share/a/t", "$share/b/t", "$share/c/t", "$share/d/t", "t"];
+        let codes = peer.subscribe(&filters.map(|filter| (filter, 1))).await;
+        assert_eq!(codes, [1, 1, 1, version.pick(0x80, 0x97), 1]);
+        assert_eq!(peer.subscribe(&[("$share/c/t", 0)]).await, [0]);
+        peer.unsubscribe(&["$share/a/t"]).await;
+        assert_eq!(peer.subscribe(&[("$share/d/t", 1)]).await, [1]);
+    }
+}
+
+/// Thousands of groups, deep and wide, each with a message waiting: all given back when they end.
+#[tokio::test]
+async fn thousands_of_groups_leave_nothing_behind() {
+    let server = Server::with(|limits| limits.shared_subscriptions_max = 10_000).await;
+    let mut witness = server.witness().await;
+    let connect = Connect::new(V5, "hoarder").resume();
+    let (mut peer, _) = server.connect(&connect).await;
+    let deep = "+/".repeat(190);
+    let filters: Vec<_> = (0..3000)
+        .map(|number| match number % 3 {
+            0 => format!("$share/g{number}/t"),
+            1 => format!("$share/g{number}/{deep}#"),
+            _ => format!("$share/g/t/{number}/#"),
+        })
+        .collect();
+    let filters: Vec<_> = filters.iter().map(|filter| (&**filter, 1)).collect();
+    for some in filters.chunks(100) {
+        assert_eq!(peer.subscribe(some).await, [1; 100]);
+    }
+    peer.disconnect().await;
+    let mut publisher = server.client(V4, "publisher").await;
+    publisher.publish(1, Publish::new("t", "x")).await;
+    assert_eq!(server.stats().queued_messages, 1000);
+    witness.goes_on().await;
+    let (mut peer, _) = server.connect(&connect).await;
+    for _ in 0..1000 {
+        assert_eq!(peer.take().await.text(), "x");
+    }
+    peer.disconnect().await;
+    publisher.publish(1, Publish::new("t", "y")).await;
+    server.client(V5, "hoarder").await.disconnect().await;
+    let stats = server.stats();
+    assert_eq!((stats.queued_messages, stats.subscriptions), (0, 1));
+    witness.goes_on().await;
 }
