@@ -10,6 +10,7 @@ from interop.dialogues import (
     publishing,
     retained,
     sessions,
+    sharing,
     subscribing,
     wills,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "publishing",
     "retained",
     "sessions",
+    "sharing",
     "subscribing",
     "wills",
 ]

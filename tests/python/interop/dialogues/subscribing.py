@@ -241,7 +241,7 @@ def subscribing_to_the_brokers_own_topics(table: Table) -> None:
     client.say(Subscribe(packet_id=1, filters=[SubscribeFilter(filter="$SYS/#"), SubscribeFilter(filter="$SYS/x/+")]))
 
 
-@dialogue("5.0")
+@dialogue()
 def shared_filters_that_are_none(table: Table) -> None:
     """Without a name, without a filter, with a wildcard in the name."""
     bad = ("$share", "$share/", "$share/g", "$share/g/", "$share//t", "$share/g+/t", "$share/#/t", "$share/g/t#")
