@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from rmqtt._broker import Broker
-from rmqtt._types import Limits
+from rmqtt._types import Features, Limits
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BrokerError, ValueError) as error:
         print(f"rmqtt: {error}", file=sys.stderr)
         return 1
+
+
+#: The features that are there or not.
+_SWITCHES = [field.name for field in fields(Features) if field.name != "maximum_qos"]
 
 
 class _Version(argparse.Action):
@@ -85,13 +89,33 @@ def _parser() -> argparse.ArgumentParser:
             metavar="N",
             help=f"(default: {'none' if default is None else default})",
         )
+    missing = broker.add_argument_group("features", "What is switched off is announced to MQTT 5 clients and refused.")
+    missing.add_argument("--maximum-qos", type=int, choices=(0, 1, 2), default=2, help="(default: %(default)s)")
+    for name in _SWITCHES:
+        flag = f"--no-{name.replace('_', '-')}"
+        missing.add_argument(flag, dest=name, action="store_false", help=f"no {name.replace('_', ' ')}")
+    broker.add_argument("--response-information", metavar="TOPIC", help="where clients may have answers published")
+    broker.add_argument(
+        "--no-validate-payloads",
+        dest="validate_payloads",
+        action="store_false",
+        help="take what is said to be UTF-8 without looking",
+    )
     return parser
 
 
 def _broker(options: argparse.Namespace) -> int:
     limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
+    features = Features(maximum_qos=options.maximum_qos, **{name: getattr(options, name) for name in _SWITCHES})
     host = f"[{options.host}]" if ":" in options.host else options.host
-    broker = Broker(f"mqtt://{host}:{options.port}", limits=limits, allow_anonymous=options.allow_anonymous)
+    broker = Broker(
+        f"mqtt://{host}:{options.port}",
+        limits=limits,
+        features=features,
+        response_information=options.response_information,
+        validate_payloads=options.validate_payloads,
+        allow_anonymous=options.allow_anonymous,
+    )
     asked_to_stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

@@ -129,3 +129,15 @@ def test_the_command_is_installed_and_knows_its_version() -> None:
     assert command is not None
     said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=30, check=True)
     assert re.fullmatch(r"rmqtt \d+\.\d+\.\d+\S*\n", said.stdout)
+
+
+def test_a_broker_may_do_without() -> None:
+    async def negotiate(url: str) -> rmqtt.Negotiated:
+        async with rmqtt.Client(url) as client:
+            return client.negotiated
+
+    with rmqtt_command("broker", "--port", "0", "--maximum-qos", "1", "--no-retain") as program:
+        negotiated = run(negotiate(printed_url(program)))
+    assert (negotiated.maximum_qos, negotiated.retain_available) == (1, False)
+    assert negotiated.wildcard_subscription_available
+    assert run_command("broker", "--maximum-qos", "3").code == 2
