@@ -58,6 +58,8 @@ struct State {
     granted: Option<Granted>,
     negotiated: Option<Negotiated>,
     stats: ClientStats,
+    /// Who listens hears of the connection; gone with the end, which they hear too.
+    events: Option<broadcast::Sender<Event>>,
     /// The end is there, and everybody who waited has been told.
     is_over: bool,
 }
@@ -72,7 +74,6 @@ pub(super) struct Queue {
     pub(super) work: Notify,
     /// Wakes those who wait for room, for a request to close, or for the end.
     changed: Notify,
-    pub(super) events: broadcast::Sender<Event>,
 }
 
 impl Queue {
@@ -92,6 +93,7 @@ impl Queue {
                 granted: None,
                 negotiated: None,
                 stats: ClientStats::default(),
+                events: Some(broadcast::Sender::new(EVENTS_MAX)),
                 is_over: false,
             }),
             messages_max: options.queue_messages_max.max(1),
@@ -99,7 +101,6 @@ impl Queue {
             keep_qos0: options.keep_qos0,
             work: Notify::new(),
             changed: Notify::new(),
-            events: broadcast::Sender::new(EVENTS_MAX),
         }
     }
 
@@ -361,10 +362,31 @@ impl Queue {
         work
     }
 
-    /// What came back at the end is answered.
+    /// What came back at the end is answered, and nothing more will happen.
     pub(super) fn over(&self) {
-        self.state.lock().is_over = true;
+        let events = {
+            let mut state = self.state.lock();
+            state.is_over = true;
+            state.events.take()
+        };
+        drop(events);
         self.changed.notify_waiters();
+    }
+
+    /// Tells what has happened to the connection.
+    pub(super) fn tell(&self, event: Event) {
+        let events = self.state.lock().events.clone();
+        // Nobody listening is no failure.
+        let _ = events.map(|events| events.send(event));
+    }
+
+    /// See [`super::Client::events`].
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        let events = self.state.lock().events.clone();
+        // Behind the end there is a stream that has ended.
+        events
+            .unwrap_or_else(|| broadcast::Sender::new(1))
+            .subscribe()
     }
 
     /// Moves what was put in behind what the task has, and leaves the counters. In `stats`, `queued_bytes` are those of

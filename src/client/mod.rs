@@ -365,9 +365,9 @@ impl Client {
         self.shared.queue.stats()
     }
 
-    /// From now on, what happens to the connection; a bounded queue that drops its oldest.
+    /// From now on, what happens to the connection; a bounded queue that drops its oldest, and ends with the client.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
-        self.shared.queue.events.subscribe()
+        self.shared.queue.events()
     }
 }
 

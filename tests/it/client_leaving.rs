@@ -3,7 +3,9 @@
 use crate::client_script::{
     Peer, Stage, VERSIONS, accepted, message, next, read, resumed, soon, text,
 };
-use rmqtt::client::{ClientError, Overflow, SubscriptionSettings, Taken, Unsubscribed};
+use rmqtt::client::{
+    Client, ClientError, Close, Event, Overflow, SubscriptionSettings, Taken, Unsubscribed,
+};
 use rmqtt::codec::{AckKind, Packet, ReasonCode, UnsubAck};
 use rmqtt::message::QoS;
 use std::time::Duration;
@@ -227,4 +229,23 @@ async fn a_drain_waits_for_its_own_messages_when_others_behind_them_are_dropped(
         peer.say_ack(AckKind::PubAck, id).await;
     }
     soon(drain).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_end_with_the_client() {
+    let stage = Stage::new("events-end", VERSIONS[0]).await;
+    let (client, _peer) = stage.pair(accepted()).await;
+    let mut events = client.events();
+    soon(client.close(Close::Abort)).await;
+    let last = soon(events.recv()).await;
+    assert!(matches!(
+        last,
+        Ok(Event::Disconnected { retry_in: None, .. })
+    ));
+    assert!(soon(events.recv()).await.is_err(), "that was the last");
+    assert!(soon(client.events().recv()).await.is_err());
+    let never_connected = Client::new(stage.options.clone());
+    let mut events = never_connected.events();
+    soon(never_connected.close(Close::Abort)).await;
+    assert!(soon(events.recv()).await.is_err());
 }

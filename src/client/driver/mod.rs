@@ -301,11 +301,11 @@ impl Driver {
         for drain in self.drains.drain(..) {
             drain.refuse(&error);
         }
-        self.queue.over();
         self.tell(Event::Disconnected {
             error,
             retry_in: None,
         });
+        self.queue.over();
     }
 
     /// Where the broker sends its clients is told, and not followed.
@@ -316,8 +316,7 @@ impl Driver {
     }
 
     fn tell(&self, event: Event) {
-        // Nobody listening is no failure.
-        let _ = self.queue.events.send(event);
+        self.queue.tell(event);
     }
 }
 
