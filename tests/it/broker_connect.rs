@@ -208,7 +208,7 @@ fn a_client_id_that_is_refused_is_told_so_and_the_connection_ends() {
     }
 }
 
-/// spec(5): MQTT-3.2.2-19, MQTT-3.2.2-20, MQTT-3.9.2-1, MQTT-3.9.2-2, MQTT-3.11.2-1, MQTT-3.11.2-2
+/// spec(5): MQTT-3.2.2-19, MQTT-3.2.2-20
 /// spec(5, server): MQTT-3.14.2-3, MQTT-3.14.2-4
 #[test]
 fn a_client_of_small_packets_is_spoken_to_in_small_packets() {
