@@ -40,7 +40,8 @@ class Client:
     client_id
         Names the session at the broker; `None`: a random one.
     version
-        ``"5.0"`` or ``"3.1.1"`` to speak only that; `None`: 5.0, and 3.1.1 where the broker refuses it.
+        ``"5.0"`` or ``"3.1.1"`` to speak only that; `None`: 5.0, and 3.1.1 where the broker refuses it, or at the very
+        first connection closes twice without a word.
     username, password
         Who we are. Both travel as they are: without TLS, anybody on the way can read them.
     clean_start

@@ -20,7 +20,7 @@ pub struct ClientOptions {
     pub client_id: Option<String>,
     /// What to ask for.
     pub version: ProtocolVersion,
-    /// Try 3.1.1 when a broker refuses MQTT 5.
+    /// Try 3.1.1 when a broker refuses MQTT 5, or at the very first connection closes on it twice without a word.
     pub fall_back: bool,
     /// User name.
     pub username: Option<String>,

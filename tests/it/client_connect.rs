@@ -213,6 +213,60 @@ async fn a_broker_without_mqtt_5_is_spoken_to_in_3_1_1() {
     ));
 }
 
+/// A broker of old may close on MQTT 5 without a word; so does whatever stands before a broker that is down.
+#[tokio::test(start_paused = true)]
+async fn a_first_connection_closed_twice_without_a_word_is_tried_in_3_1_1_once() {
+    let stage = Stage::new("wordless", V5).await;
+    let client = Client::new(stage.options.clone());
+    let (connected, _peer) = tokio::join!(soon(client.connect()), async {
+        for _ in 0..2 {
+            assert_eq!(stage.accept().await.connect.version, V5);
+        }
+        stage.welcome(accepted()).await
+    });
+    assert_eq!(connected.unwrap().version, ProtocolVersion::V3_1_1);
+    drop(client);
+
+    // Not accepted either: the failure is told, and the next try asks for MQTT 5 again.
+    let stage = Stage::new("down", V5).await;
+    let client = Client::new(stage.options.clone());
+    for _ in 0..2 {
+        let (refused, ()) = tokio::join!(soon(client.connect()), async {
+            for version in [V5, V5, ProtocolVersion::V3_1_1] {
+                assert_eq!(stage.accept().await.connect.version, version);
+            }
+        });
+        let error = refused.unwrap_err();
+        assert!(matches!(error, ClientError::ConnectionLost { .. }));
+    }
+    let (connected, _peer) = tokio::join!(soon(client.connect()), stage.welcome(accepted()));
+    assert_eq!(connected.unwrap().version, V5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_other_end_of_a_connection_makes_the_client_fall_back() {
+    // The version is pinned.
+    let mut stage = Stage::new("wordless-pinned", V5).await;
+    stage.options.fall_back = false;
+    let client = Client::new(stage.options.clone());
+    let (refused, _) = tokio::join!(soon(client.connect()), stage.accept());
+    assert!(refused.is_err());
+    // The broker has begun to speak.
+    let stage = Stage::new("half-word", V5).await;
+    let client = Client::new(stage.options.clone());
+    let (refused, ()) = tokio::join!(soon(client.connect()), async {
+        stage.accept().await.say_bytes(&[0x20]).await;
+    });
+    assert!(refused.is_err());
+    // MQTT 5 was accepted before.
+    let stage = Stage::new("wordless-later", V5).await;
+    let (_client, peer) = stage.pair(accepted()).await;
+    drop(peer);
+    for _ in 0..4 {
+        assert_eq!(stage.accept().await.connect.version, V5);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_heard_although_the_connect_was_not_read_to_its_end() {
     let address = Address::Memory {

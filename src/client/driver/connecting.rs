@@ -82,19 +82,47 @@ impl Driver {
     /// One connection, up to the broker's consent; a second one when it refuses MQTT 5 and we may fall back.
     async fn establish(&mut self) -> Result<(Stream, Negotiated), ClientError> {
         let limit = self.options.connect_timeout;
-        let attempt = async {
-            loop {
-                match self.handshake().await {
-                    Err(error) if self.protocol.fall_back(&error) => {}
-                    outcome => return outcome,
-                }
-            }
-        };
         let timed_out = ClientError::TimedOut {
             what: "connecting",
             seconds: limit.as_secs(),
         };
-        timeout(limit, attempt).await.unwrap_or(Err(timed_out))
+        let outcome = timeout(limit, self.attempt())
+            .await
+            .unwrap_or(Err(timed_out));
+        if outcome.is_err() {
+            self.protocol.rise_again();
+        }
+        outcome
+    }
+
+    /// Some brokers that know only 3.1.1 close on a CONNECT of MQTT 5 without a word, and so does whatever stands before a
+    /// broker that is down. So at the very first connection, and where it was closed in good order twice in a row before a
+    /// byte came, 3.1.1 is tried once; unless it is accepted, MQTT 5 is what is asked for next.
+    async fn attempt(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        let mut unheard = 0;
+        loop {
+            let heard_before = self.stats.bytes_received;
+            self.is_closed_by_broker = false;
+            let error = match self.handshake().await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => error,
+            };
+            if self.protocol.fall_back(&error) {
+                continue;
+            }
+            let is_unheard = self.is_closed_by_broker
+                && self.input.is_empty()
+                && self.stats.bytes_received == heard_before;
+            let may_go_on = match unheard {
+                0 => self.protocol.may_fall_back(),
+                1 => self.protocol.try_3_1_1(),
+                _ => false,
+            };
+            if !is_unheard || self.stats.connects > 0 || !may_go_on {
+                return Err(error);
+            }
+            unheard += 1;
+        }
     }
 
     async fn handshake(&mut self) -> Result<(Stream, Negotiated), ClientError> {

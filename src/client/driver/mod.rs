@@ -66,6 +66,8 @@ pub(super) struct Driver {
     early_until: Option<Instant>,
     close_by: Option<Instant>,
     is_running: bool,
+    /// Whether the connection ended in good order, by the broker.
+    is_closed_by_broker: bool,
 }
 
 impl Driver {
@@ -90,6 +92,7 @@ impl Driver {
             early_until: None,
             close_by: None,
             is_running: false,
+            is_closed_by_broker: false,
             options,
         }
     }
@@ -237,11 +240,14 @@ impl Driver {
             &self.queue.work,
             deadline,
         )
-        .await
-        .map_err(|error| ClientError::ConnectionLost {
-            cause: match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => "the broker closed it".to_owned(),
-                _ => error.to_string(),
+        .await;
+        self.is_closed_by_broker =
+            matches!(&came, Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof);
+        let came = came.map_err(|error| ClientError::ConnectionLost {
+            cause: if self.is_closed_by_broker {
+                "the broker closed it".to_owned()
+            } else {
+                error.to_string()
             },
         })?;
         self.stats.bytes_sent += came.written as u64;

@@ -187,11 +187,28 @@ impl Protocol {
                 ..
             }
         );
-        let falls = is_refused && self.options.fall_back && self.version == ProtocolVersion::V5;
+        is_refused && self.try_3_1_1()
+    }
+
+    /// Whether 3.1.1 could be tried.
+    pub fn may_fall_back(&self) -> bool {
+        self.options.fall_back && self.version == ProtocolVersion::V5
+    }
+
+    /// Speaks 3.1.1 from the next [`Protocol::connect`] on, if the options allow it.
+    pub fn try_3_1_1(&mut self) -> bool {
+        let falls = self.may_fall_back();
         if falls {
             self.version = ProtocolVersion::V3_1_1;
         }
         falls
+    }
+
+    /// Asks for the options' version again, where no broker has accepted us yet.
+    pub fn rise_again(&mut self) {
+        if !self.was_connected {
+            self.version = self.options.version;
+        }
     }
 
     /// Seconds between packets on this connection: the broker's wish goes before ours.
