@@ -31,9 +31,9 @@ Version: TypeAlias = Literal["5.0", "3.1.1"]
 Said: TypeAlias = "codec.Packet | bytes"
 
 #: How long a broker may take for what it does at once.
-BOUND = 5.0
+BOUND = 10.0
 #: How long for what it does when a time has come: mosquitto looks at keep alives every five seconds.
-PATIENCE = 12.0
+PATIENCE = 20.0
 
 CONNACK, PUBLISH, DISCONNECT, PINGRESP = 2, 3, 14, 13
 

@@ -179,10 +179,10 @@ def a_will_whose_client_comes_back(table: Table) -> None:
     """In time, and goes on with its session: no will. A later one of another client is the clock."""
     watcher = watched(table)
     client, clock = table.client("a"), table.client("clock")
-    client.connect(session_expiry_interval=100, will=WillMessage(topic="t", payload=b"never", delay_interval=1))
+    client.connect(session_expiry_interval=100, will=WillMessage(topic="t", payload=b"never", delay_interval=2))
     client.cut()
     client.connect(clean_start=False, session_expiry_interval=100)
-    clock.connect(session_expiry_interval=100, will=WillMessage(topic="t", payload=b"it is time", delay_interval=3))
+    clock.connect(session_expiry_interval=100, will=WillMessage(topic="t", payload=b"it is time", delay_interval=4))
     clock.cut()
     watcher.hear_clock()
 
