@@ -6,7 +6,7 @@
 //! | state | PUBACK | PUBREC below 0x80 | PUBREC at or above | PUBCOMP | again |
 //! |---|---|---|---|---|---|
 //! | QoS 1 sent | settled | | | | PUBLISH, DUP |
-//! | QoS 2 sent | | message dropped, PUBREL | settled | | PUBLISH, DUP |
+//! | QoS 2 sent | | message dropped, PUBREL | settled | | PUBLISH, DUP; PUBREL if it is withdrawn |
 //! | released | | PUBREL | PUBREL | settled | PUBREL |
 //! | not in flight | ignored | PUBREL 0x92 | PUBREL 0x92 | ignored | |
 //!
@@ -297,6 +297,22 @@ impl Outbound {
                 reason: ReasonCode::ProtocolError,
             }),
         }
+    }
+
+    /// The peer takes the PUBLISH no more that [`Outbound::next_again`] has just given: its exchange is ended with this
+    /// reason. The peer may know the id of a QoS 2 message since it was sent first, and would take the next message with it
+    /// for a repetition: that id is free only when both have released it, by the PUBREL that is to be sent.
+    // spec(5): MQTT-3.1.2-25
+    pub fn withdraw(&mut self, packet_id: PacketId, reason: ReasonCode) -> Step {
+        if let Some(Exchange::Message { state, .. }) = self.ids.get_mut(packet_id)
+            && let State::Sent(sent) = state
+            && sent.message.qos == QoS::ExactlyOnce
+        {
+            *state = State::Released(reason);
+            let pubrel = Ack::new(AckKind::PubRel, packet_id, ReasonCode::Success);
+            return Step::Send(pubrel);
+        }
+        self.settle(packet_id, reason)
     }
 
     /// Ends an exchange: its id is free, its place in the window too.

@@ -4,13 +4,15 @@
 
 use crate::broker_house::{House, PeerId};
 use crate::broker_packets::{
-    BOTH, V4, V5, ack, connect, disconnect, options, publish, resume, retain, subscribe,
+    BOTH, V4, V5, ack, connect, disconnect, id, options, publish, resume, retain, subscribe,
     unsubscribe, with_will,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
 use rmqtt::broker::Limits;
-use rmqtt::codec::{AckKind, Packet, Publish, ReasonCode, RetainHandling, SubscriptionOptions};
+use rmqtt::codec::{
+    Ack, AckKind, Packet, Publish, ReasonCode, RetainHandling, SubscriptionOptions,
+};
 use rmqtt::message::{Message, MessageProperties, QoS};
 use rmqtt::topic::TopicName;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -260,6 +262,31 @@ fn a_message_too_large_for_a_client_counts_as_delivered() {
         matches!(&heard[1], Packet::Publish(it) if it.message.payload == "last"),
         "{heard:?}"
     );
+}
+
+/// The client may have taken the message and know its id: what comes next with that id must not be a repetition to it.
+///
+/// spec(5, server): MQTT-3.1.2-25
+#[test]
+fn a_message_of_qos_2_that_has_become_too_large_is_released_at_both_ends() {
+    let mut house = House::new();
+    let peer = house.connect(resume(V5, "small"));
+    house.let_in(peer);
+    house.send(peer, &subscribe(&[("t", options(QoS::ExactlyOnce))]));
+    let publisher = house.connected(V4, "p");
+    house.send(
+        publisher,
+        &publish("t", &".".repeat(99), QoS::ExactlyOnce, 1),
+    );
+    house.heard(peer);
+    house.cut(peer);
+    let mut small = resume(V5, "small");
+    small.properties.maximum_packet_size = NonZeroU32::new(30);
+    let peer = house.connect(small);
+    let heard = house.heard(peer);
+    let pubrel = Ack::new(AckKind::PubRel, id(1), ReasonCode::Success);
+    assert_eq!(heard[1..], [Packet::Ack(pubrel)]);
+    assert_eq!(house.hub.stats().queued_messages, 0);
 }
 
 /// spec(4): MQTT-3.1.2-8, MQTT-3.1.2-10, MQTT-3.1.2-12, MQTT-3.14.4-3, MQTT-3.1.2-16

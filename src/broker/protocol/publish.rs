@@ -234,9 +234,13 @@ impl Protocol {
         }
         if self.write(&packet).is_err()
             && let Packet::Publish(publish) = packet
+            && let Some(packet_id) = publish.packet_id
         {
             // The client takes smaller packets than when this was sent first.
-            self.settle_unsent(&publish);
+            let outbound = &mut self.session.outbound;
+            if let Step::Send(pubrel) = outbound.withdraw(packet_id, ReasonCode::PacketTooLarge) {
+                self.write(&Packet::Ack(pubrel)).unwrap_or_default();
+            }
         }
     }
 
