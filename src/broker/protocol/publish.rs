@@ -238,8 +238,10 @@ impl Protocol {
         {
             // The client takes smaller packets than when this was sent first.
             let outbound = &mut self.session.outbound;
-            if let Step::Send(pubrel) = outbound.withdraw(packet_id, ReasonCode::PacketTooLarge) {
-                self.write(&Packet::Ack(pubrel)).unwrap_or_default();
+            match outbound.withdraw(packet_id, ReasonCode::PacketTooLarge) {
+                Step::Send(pubrel) => self.write(&Packet::Ack(pubrel)).unwrap_or_default(),
+                Step::Settled { token, .. } => self.note_settled(token),
+                Step::Ignored => {}
             }
         }
     }

@@ -42,6 +42,11 @@ impl Pipe {
         }
     }
 
+    /// How many bytes are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(|(_, piece)| piece.len()).sum()
+    }
+
     /// Whether nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()

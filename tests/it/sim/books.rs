@@ -1,207 +1,180 @@
-//! What the simulation knows of each message, and what must hold of it in the end.
+//! Every message that is published, from the one application to the others: what was promised, and what came of it.
 
 use bytes::Bytes;
+use rmqtt::codec::ReasonCode;
 use rmqtt::message::{Message, QoS};
-use rmqtt::topic::TopicName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A message: who published it, and its number there.
-pub(super) type Key = (usize, u64);
+pub(super) type Key = (u64, u64);
 
-/// How many topics are published to.
-pub(super) const TOPICS: usize = 3;
-
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Entry {
-    topic: usize,
     qos: QoS,
     /// The broker has routed it, this often.
     routed: usize,
     /// The publisher was told that the broker has it.
     is_acknowledged: bool,
-    /// The publisher's session was lost with it in flight: nobody knows.
+    /// The publisher's session was lost with it in flight or before it was sent: nobody knows.
     is_uncertain: bool,
-}
-
-/// One subscriber whose session lasts: what it has got.
-#[derive(Debug, Clone, Default)]
-struct Reader {
-    /// By topic: the granted QoS.
-    topics: BTreeMap<usize, QoS>,
-    /// Deliveries to the application, retained copies aside, in order.
-    arrived: Vec<Key>,
-    accepted: BTreeMap<Key, usize>,
+    /// It has no payload, and so nothing by which to know it again.
+    is_nameless: bool,
 }
 
 /// The books of one simulation.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     messages: BTreeMap<Key, Entry>,
-    readers: BTreeMap<usize, Reader>,
-    /// By topic: what was routed last with the retain flag.
-    pub(super) retained: BTreeMap<usize, Key>,
+    /// By publisher, topic and QoS: the number that was routed last for the first time.
+    last: BTreeMap<(u64, String, QoS), u64>,
+    /// By client: what the broker has begun to send with QoS 2, and the application has not got yet.
+    exactly_once: BTreeMap<(usize, Key), usize>,
+    /// By client: what the application has accepted.
+    accepted: BTreeSet<(usize, Key)>,
 }
 
-pub(super) fn topic(number: usize) -> TopicName {
-    TopicName::new(format!("sim/{number}")).expect("valid")
+/// The key in a payload, which a message that deletes a retained one has not.
+fn key(payload: &Bytes) -> Option<Key> {
+    let field = |at: usize| {
+        Some(u64::from_be_bytes(
+            payload.get(at..at + 8)?.try_into().ok()?,
+        ))
+    };
+    Some((field(0)?, field(8)?))
 }
 
-pub(super) fn key(payload: &Bytes) -> Key {
-    let field =
-        |at: usize| u64::from_be_bytes(payload[at..at + 8].try_into().expect("sixteen bytes"));
-    (usize::try_from(field(0)).expect("small"), field(8))
+/// A payload of about this size that names its message.
+pub(super) fn payload(key: Key, size: usize) -> Bytes {
+    let mut bytes = [key.0.to_be_bytes(), key.1.to_be_bytes()].concat();
+    bytes.resize(size.max(16), 0);
+    bytes.into()
 }
 
 impl Books {
-    /// A new message for the wire.
-    pub(super) fn publish(
-        &mut self,
-        publisher: usize,
-        at: usize,
-        qos: QoS,
-        retain: bool,
-    ) -> Message {
-        let number = 1 + self
+    /// The key of a client's next message.
+    pub(super) fn next(&mut self, publisher: usize, qos: QoS, is_nameless: bool) -> Key {
+        let publisher = publisher as u64;
+        let count = self
             .messages
             .range((publisher, 0)..(publisher + 1, 0))
-            .count() as u64;
+            .count();
+        let key = (publisher, 1 + count as u64);
         let entry = Entry {
-            topic: at,
             qos,
             routed: 0,
             is_acknowledged: false,
             is_uncertain: false,
+            is_nameless,
         };
-        self.messages.insert((publisher, number), entry);
-        let payload = [(publisher as u64).to_be_bytes(), number.to_be_bytes()].concat();
-        Message::new(topic(at), payload)
-            .with_qos(qos)
-            .with_retain(retain)
+        self.messages.insert(key, entry);
+        key
+    }
+
+    fn entry(&mut self, key: Key) -> &mut Entry {
+        self.messages.get_mut(&key).expect("it was published")
     }
 
     /// The broker has a message from a client.
     pub(super) fn routed(&mut self, message: &Message) {
-        let key = key(&message.payload);
-        let entry = self.messages.get_mut(&key).expect("it was published");
+        let Some(key) = key(&message.payload) else {
+            return;
+        };
+        let entry = self.entry(key);
+        assert_eq!(entry.qos, message.qos, "{key:?} was changed on the way");
         entry.routed += 1;
-        if message.retain {
-            self.retained.insert(entry.topic, key);
+        let times = entry.routed;
+        let may_repeat = message.qos == QoS::AtLeastOnce;
+        assert!(
+            times == 1 || may_repeat,
+            "{key:?}, {:?}, was routed {times} times",
+            message.qos
+        );
+        if times == 1 {
+            let class = (key.0, message.topic.to_string(), message.qos);
+            let before = self.last.insert(class, key.1).unwrap_or(0);
+            assert!(before < key.1, "{key:?} was routed after {before}");
         }
     }
 
     /// The publisher was told.
-    pub(super) fn acknowledged(&mut self, key: Key) {
-        let entry = self.messages.get_mut(&key).expect("it was published");
+    pub(super) fn acknowledged(&mut self, key: Key, reason: ReasonCode) {
+        let entry = self.entry(key);
+        assert!(!reason.is_error(), "{key:?} was refused: {reason:?}");
         assert!(
-            entry.routed > 0,
+            entry.routed > 0 || entry.is_nameless,
             "{key:?} is acknowledged, but was never routed"
         );
         assert!(!entry.is_acknowledged, "{key:?} is acknowledged twice");
         entry.is_acknowledged = true;
     }
 
-    /// The publisher's session was lost while the message was in flight or in its queue.
+    /// Nobody knows whether the broker has the message.
     pub(super) fn uncertain(&mut self, key: Key) {
-        self.messages
-            .get_mut(&key)
-            .expect("it was published")
-            .is_uncertain = true;
+        self.entry(key).is_uncertain = true;
     }
 
-    /// From now on this client, whose session lasts, gets a topic.
-    pub(super) fn subscribed(&mut self, reader: usize, topic: usize, qos: QoS) {
-        self.readers
-            .entry(reader)
-            .or_default()
-            .topics
-            .insert(topic, qos);
+    /// What a publisher has not been told of, and may not be if it forgets.
+    pub(super) fn unsettled(&self, publisher: u64) -> Vec<u64> {
+        let own = self.messages.range((publisher, 0)..(publisher + 1, 0));
+        own.filter(|(_, entry)| !entry.is_acknowledged)
+            .map(|(key, _)| key.1)
+            .collect()
     }
 
-    pub(super) fn arrived(&mut self, reader: usize, key: Key) {
-        if let Some(reader) = self.readers.get_mut(&reader) {
-            reader.arrived.push(key);
+    /// The broker has begun a new session for this client.
+    pub(super) fn session_begins(&mut self, client: usize) {
+        self.exactly_once.retain(|(whose, _), _| *whose != client);
+    }
+
+    /// The broker has sent a message for the first time.
+    pub(super) fn sent(&mut self, client: usize, message: &Message) {
+        if let Some(key) = key(&message.payload).filter(|_| message.qos == QoS::ExactlyOnce) {
+            *self.exactly_once.entry((client, key)).or_default() += 1;
         }
     }
 
-    pub(super) fn accepted(&mut self, reader: usize, key: Key) {
-        if let Some(reader) = self.readers.get_mut(&reader) {
-            *reader.accepted.entry(key).or_default() += 1;
+    /// The broker has sent a message, and cannot send it again, since the client takes only smaller ones now.
+    pub(super) fn withdrawn(&mut self, client: usize, message: &Message) {
+        if let Some(key) = key(&message.payload).filter(|_| message.qos == QoS::ExactlyOnce)
+            && let Some(owed) = self.exactly_once.get_mut(&(client, key))
+        {
+            *owed = owed.saturating_sub(1);
         }
     }
 
-    /// What must hold when everything has come to rest. Returns how many deliveries that were owed have not come.
-    pub(super) fn check(&self) -> u64 {
-        let mut missing = 0;
+    /// A client's machine has handed a message to its application.
+    pub(super) fn delivered(&mut self, client: usize, message: &Message) {
+        if let Some(key) = key(&message.payload).filter(|_| message.qos == QoS::ExactlyOnce) {
+            let owed = self.exactly_once.entry((client, key)).or_default();
+            assert!(*owed > 0, "client {client} got {key:?}, QoS 2, once more");
+            *owed -= 1;
+        }
+    }
+
+    /// A client's application has accepted a message.
+    pub(super) fn accepted(&mut self, client: usize, payload: &Bytes) {
+        self.accepted.extend(key(payload).map(|key| (client, key)));
+    }
+
+    /// The broker was told that a client has a message.
+    pub(super) fn answered(&mut self, client: usize, message: &Message) {
+        if let Some(key) = key(&message.payload) {
+            let is_accepted = self.accepted.contains(&(client, key));
+            assert!(is_accepted, "client {client} answers for {key:?} too early");
+        }
+    }
+
+    /// Everything has come to rest.
+    pub(super) fn check_rest(&self) {
         for (key, message) in &self.messages {
-            if message.qos == QoS::ExactlyOnce {
-                assert!(
-                    message.routed <= 1,
-                    "{key:?}, QoS 2, was routed {} times",
-                    message.routed
-                );
-            }
-            if message.qos != QoS::AtMostOnce && !message.is_uncertain {
-                assert!(message.is_acknowledged, "{key:?} was never acknowledged");
-            }
-            for (number, reader) in &self.readers {
-                let Some(granted) = reader.topics.get(&message.topic) else {
-                    continue;
-                };
-                let times = reader.accepted.get(key).copied().unwrap_or(0);
-                let qos = message.qos.min(*granted);
-                // A message of QoS 1 may have been routed, and so come, more than once.
-                let most = if qos == QoS::AtLeastOnce {
-                    usize::MAX
-                } else {
-                    message.routed
-                };
-                assert!(
-                    times <= most,
-                    "reader {number}: {key:?}, {qos:?}, routed {} times, came {times} times",
-                    message.routed
-                );
-                if qos != QoS::AtMostOnce {
-                    missing += message.routed.saturating_sub(times) as u64;
-                }
-            }
+            let is_due = message.qos != QoS::AtMostOnce && !message.is_uncertain;
+            assert!(
+                message.is_acknowledged || !is_due,
+                "{key:?} was never acknowledged"
+            );
         }
-        self.check_order();
-        missing
-    }
-
-    /// From one publisher on one topic, what needs an answer comes in order, and so does what needs none; what is
-    /// sent again may come behind what it was sent before.
-    fn check_order(&self) {
-        for (number, reader) in &self.readers {
-            let mut last: BTreeMap<(usize, usize, bool), u64> = BTreeMap::new();
-            let mut seen = BTreeSet::new();
-            for key in reader.arrived.iter().filter(|key| seen.insert(**key)) {
-                let message = &self.messages[key];
-                let granted = reader
-                    .topics
-                    .get(&message.topic)
-                    .copied()
-                    .unwrap_or_default();
-                // The publisher's own hop counts too: there QoS 0 may overtake what is sent again.
-                let class = (
-                    key.0,
-                    message.topic,
-                    message.qos.min(granted) != QoS::AtMostOnce,
-                );
-                if (message.qos == QoS::AtMostOnce) == (message.qos.min(granted) == QoS::AtMostOnce)
-                {
-                    let before = last.insert(class, key.1).unwrap_or(0);
-                    assert!(
-                        before < key.1,
-                        "reader {number}: {key:?} came after {before}"
-                    );
-                }
-            }
+        for ((client, key), owed) in &self.exactly_once {
+            assert_eq!(*owed, 0, "client {client} never got {key:?}, QoS 2");
         }
-    }
-
-    /// How many messages there were, for those who wonder whether anything happened at all.
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
     }
 }

@@ -1,174 +1,307 @@
-//! One client of the simulation.
+//! One client of the simulation: its machine, its end of the wire, and an application that takes its time.
 
-use super::books::{Books, Key, TOPICS, key, topic};
+use super::books::Books;
+use super::flow::{Answers, Flow};
+use super::machine::{Machine, Setup};
+use super::raw::Raw;
+use super::tap::{Tap, Trace, brief};
+use crate::pair::Pipe;
 use crate::seed::Seed;
-use bytes::BytesMut;
-use rmqtt::client::protocol::{Event, Protocol};
-use rmqtt::client::{ClientError, ClientOptions};
-use rmqtt::codec::{
-    PacketId, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions, Will,
-};
-use rmqtt::message::{Message, QoS};
-use rmqtt::topic::TopicName;
-use rmqtt::transport::Address;
+use bytes::{Bytes, BytesMut};
+use rmqtt::client::protocol::Event;
+use rmqtt::codec::{ConnAck, Packet, PacketId, ProtocolVersion, ReasonCode};
+use rmqtt::message::Message;
 use std::collections::VecDeque;
-use std::num::NonZeroU16;
 use std::time::Instant;
 
-/// One client: its machine, and an application that takes its time.
+/// A message that the application wants published.
+pub(super) struct Order {
+    pub(super) message: Message,
+    /// Its number among those of this client.
+    pub(super) token: u64,
+    /// Only the raw one is told; 0: none.
+    pub(super) alias: u16,
+}
+
+/// One client.
 pub(super) struct Client {
     pub(super) number: usize,
-    pub(super) protocol: Protocol,
+    pub(super) machine: Machine,
+    pub(super) setup: Setup,
     pub(super) input: BytesMut,
     /// Its connection, among the lines.
     pub(super) line: Option<usize>,
     /// Bytes that still pass before the connection is cut.
     pub(super) budget: usize,
-    pub(super) backlog: VecDeque<Message>,
-    /// Delivered and not yet accepted: id, delivery, message.
-    pub(super) pending: Vec<(PacketId, u64, Key)>,
-    wants: Vec<(usize, QoS)>,
-    lasts: bool,
-    has_asked: bool,
-    is_subscribed: bool,
+    /// How long the broker keeps the session at least, in seconds, and since when that counts.
+    expiry: u32,
+    lost_at: Option<Instant>,
+    /// It has asked for a new session, and does not know whether the broker has heard.
+    owes_clean: bool,
+    /// Neither reads nor writes.
+    pub(super) is_frozen: bool,
+    pub(super) backlog: VecDeque<Order>,
+    /// Delivered and not yet accepted.
+    pub(super) pending: Vec<(PacketId, u64, Bytes)>,
+    heard: Tap,
+    said: Tap,
+    flow: Flow,
+    answers: Answers,
 }
 
 impl Client {
-    pub(super) fn new(number: usize, seed: &mut Seed, now: Instant) -> Self {
-        let lasts = number.is_multiple_of(2);
-        let mut options = ClientOptions::new(Address::Memory {
-            name: "sim".to_owned(),
-        });
-        options.version = [ProtocolVersion::V3_1_1, ProtocolVersion::V5][seed.pick(0..2)];
-        options.clean_start = !lasts;
-        options.session_expiry = if lasts { u32::MAX } else { 0 };
-        options.receive_maximum =
-            NonZeroU16::new(u16::try_from(seed.pick(1..12)).expect("small")).expect("not 0");
-        options.will = (number % 3 == 1).then(|| Will {
-            message: Message::new(TopicName::new("sim/will").expect("valid"), "gone")
-                .with_qos(QoS::ExactlyOnce),
-            delay_interval: None,
-        });
-        let wants = (0..TOPICS).filter(|_| !seed.one_in(3)).collect::<Vec<_>>();
-        let granted =
-            |seed: &mut Seed| QoS::from_number(u8::try_from(seed.pick(0..3)).expect("small"));
-        let wants = wants
-            .into_iter()
-            .filter_map(|topic| Some((topic, granted(seed)?)))
-            .collect();
+    pub(super) fn new(number: usize, setup: Setup, is_real: bool, now: Instant) -> Self {
+        let client_id = client_id(number);
+        let machine = if is_real {
+            Machine::real(&client_id, &setup, now)
+        } else {
+            Machine::Raw(Box::new(Raw::new(&client_id, now)))
+        };
         Self {
             number,
-            protocol: Protocol::new(options, &format!("client-{number}"), now),
+            machine,
+            setup,
             input: BytesMut::new(),
             line: None,
             budget: usize::MAX,
+            expiry: u32::MAX,
+            lost_at: None,
+            owes_clean: false,
+            is_frozen: false,
             backlog: VecDeque::new(),
             pending: Vec::new(),
-            wants,
-            lasts,
-            has_asked: false,
-            is_subscribed: false,
+            heard: Tap::new(ProtocolVersion::V5),
+            said: Tap::new(ProtocolVersion::V5),
+            flow: Flow::default(),
+            answers: Answers::default(),
         }
     }
 
-    /// Lets the machine do all it can with what has arrived.
+    /// The connection is gone.
+    pub(super) fn lose_line(&mut self, now: Instant) -> Option<usize> {
+        self.lost_at = self.lost_at.or(Some(now));
+        self.input.clear();
+        self.machine.connection_lost();
+        self.line.take()
+    }
+
+    /// Forgets a session that the broker may have ended and begun anew, without our having heard of it.
+    fn forget_ended(&mut self, books: &mut Books, now: Instant) {
+        let away = self.lost_at.map_or(0, |since| (now - since).as_secs());
+        let is_ended = self.expiry > 0 && away + 1 >= self.expiry.into();
+        match &mut self.machine {
+            _ if !is_ended && self.expiry > 0 => {}
+            Machine::Real(_) => {
+                self.setup.clean_start = true;
+                self.restart(books, now);
+            }
+            Machine::Raw(raw) => {
+                // The broker may have noticed later than we, and still have it.
+                self.setup.clean_start |= is_ended;
+                let lost = raw.forget();
+                self.flow.begin(0);
+                self.lose(lost, books);
+            }
+        }
+    }
+
+    /// Begins a connection, on this line; what was heard of an older one is forgotten. The broker keeps no session for
+    /// longer than `expiry_max`.
+    pub(super) fn connect(
+        &mut self,
+        line: usize,
+        expiry_max: u32,
+        books: &mut Books,
+        now: Instant,
+    ) {
+        self.lose_line(now);
+        self.setup.clean_start |= self.owes_clean;
+        self.forget_ended(books, now);
+        self.owes_clean = self.setup.clean_start;
+        self.lost_at = None;
+        self.expiry = self.expiry.min(self.asked_expiry()).min(expiry_max);
+        self.line = Some(line);
+        self.input.clear();
+        self.budget = usize::MAX;
+        self.is_frozen = false;
+        self.heard = Tap::new(self.setup.version);
+        self.said = Tap::new(self.setup.version);
+        let lost = self.machine.connect(&self.setup, now);
+        if matches!(self.machine, Machine::Raw(_)) && self.setup.clean_start {
+            // It forgets at once, not when the broker has said that it does.
+            self.flow.begin(0);
+        }
+        self.lose(lost, books);
+    }
+
+    /// The process ends, and another begins in its place: what it knew is lost.
+    pub(super) fn restart(&mut self, books: &mut Books, now: Instant) {
+        let unsent: Vec<_> = self.backlog.drain(..).map(|order| order.token).collect();
+        self.lose(unsent, books);
+        let number = self.number as u64;
+        for token in books.unsettled(number) {
+            books.uncertain((number, token));
+        }
+        self.machine = Machine::real(&client_id(self.number), &self.setup, now);
+        self.flow.begin(0);
+    }
+
+    fn asked_expiry(&self) -> u32 {
+        match self.setup.version {
+            ProtocolVersion::V5 => self.setup.session_expiry,
+            _ if self.setup.clean_start => 0,
+            _ => u32::MAX,
+        }
+    }
+
+    /// Takes its leave; the real one cannot change the session's expiry.
+    pub(super) fn disconnect(&mut self, reason: ReasonCode, expiry: Option<u32>) {
+        // The broker may never hear that the session is to end at once.
+        self.expiry = self.expiry.min(expiry.unwrap_or(u32::MAX).max(1));
+        self.machine.disconnect(reason, expiry);
+    }
+
+    fn lose(&self, tokens: impl IntoIterator<Item = u64>, books: &mut Books) {
+        for token in tokens {
+            books.uncertain((self.number as u64, token));
+        }
+    }
+
+    /// What has arrived comes in.
+    pub(super) fn arrive(&mut self, pipe: &mut Pipe, now: Instant) {
+        let before = self.input.len();
+        pipe.arrive(&mut self.input, now, &mut self.budget);
+        self.heard.arrived(&self.input[before..]);
+    }
+
+    /// Lets the machine do all it can with what has arrived. `Err`: the broker has ended the connection.
     pub(super) fn run(
         &mut self,
         books: &mut Books,
-        wills_seen: &mut u64,
+        trace: &Trace,
+        seed: &mut Seed,
         now: Instant,
-    ) -> Result<(), ClientError> {
-        while let Some(event) = self.protocol.receive(&mut self.input, now)? {
-            match event {
-                Event::Connected { connack, lost } => {
-                    self.on_connected(connack.session_present, lost, books)?;
-                }
-                Event::Message { publish, delivery } => {
-                    let is_will = publish.message.topic.as_str() == "sim/will";
-                    let key = if is_will {
-                        (usize::MAX, 0)
-                    } else {
-                        key(&publish.message.payload)
-                    };
-                    *wills_seen += u64::from(is_will && self.number == 0);
-                    let is_live = !is_will && !publish.message.retain;
-                    if is_live {
-                        books.arrived(self.number, key);
-                    }
-                    match publish.packet_id {
-                        Some(id) if is_live => self.pending.push((id, delivery, key)),
-                        Some(id) => self.protocol.accepted(id, delivery, ReasonCode::Success),
-                        None if is_live => books.accepted(self.number, key),
-                        None => {}
-                    }
-                }
-                Event::Published { token, reason, .. } => {
-                    assert!(!reason.is_error(), "{reason:?}");
-                    books.acknowledged((self.number, token));
-                }
-                Event::Refused { error, .. } => panic!("{error}"),
-                Event::Subscribed { suback, .. } => {
-                    assert!(suback.reasons.iter().all(|reason| !reason.is_error()));
-                    self.is_subscribed = true;
-                    if self.lasts {
-                        for (topic, qos) in &self.wants {
-                            books.subscribed(self.number, *topic, *qos);
-                        }
-                    }
-                }
-                Event::Unsubscribed { .. } => panic!("nobody unsubscribes"),
+    ) -> Result<(), ()> {
+        loop {
+            let event = self.machine.receive(&mut self.input, now);
+            for packet in self.heard.dealt_with(self.input.len()) {
+                self.answers.heard(&packet);
+                self.flow.heard(&packet);
+            }
+            match event? {
+                Some(event) => self.on_event(event, books, seed),
+                None => break,
             }
         }
-        while let Some(message) = self.backlog.pop_front() {
-            if !self.protocol.can_publish(message.qos) {
-                self.backlog.push_front(message);
+        while let Some(order) = self.backlog.pop_front() {
+            if !self.machine.can_publish(order.message.qos) {
+                self.backlog.push_front(order);
                 break;
             }
-            let (_, number) = key(&message.payload);
-            self.protocol.publish(message, number)?;
+            self.publish(order);
         }
+        self.said_along(trace);
         Ok(())
     }
 
-    fn on_connected(
-        &mut self,
-        session_present: bool,
-        lost: Vec<(u64, Option<Message>)>,
-        books: &mut Books,
-    ) -> Result<(), ClientError> {
-        for (number, _) in lost {
-            assert!(!self.lasts, "{number} is lost with a session that lasts");
-            books.uncertain((self.number, number));
+    fn publish(&mut self, order: Order) {
+        let Order {
+            mut message,
+            token,
+            alias,
+        } = order;
+        if self.setup.version != ProtocolVersion::V5 {
+            message.properties = None;
         }
-        assert!(
-            session_present || !self.lasts || !self.is_subscribed,
-            "the broker forgot a session that lasts"
-        );
-        if !session_present {
+        self.machine.publish(message, token, alias);
+    }
+
+    fn on_event(&mut self, event: Event, books: &mut Books, seed: &mut Seed) {
+        match event {
+            Event::Connected { connack, lost } => {
+                self.on_connected(&connack);
+                self.lose(lost.into_iter().map(|(token, _)| token), books);
+            }
+            Event::Message { publish, delivery } => {
+                books.delivered(self.number, &publish.message);
+                if let Some(id) = publish.packet_id {
+                    let payload = publish.message.payload;
+                    self.pending.push((id, delivery, payload));
+                    if seed.one_in(2) {
+                        self.accept(self.pending.len() - 1, ReasonCode::Success, books);
+                    }
+                }
+            }
+            Event::Published { token, reason, .. } => {
+                books.acknowledged((self.number as u64, token), reason);
+            }
+            Event::Subscribed { suback, .. } => {
+                assert!(suback.reasons.iter().all(|reason| !reason.is_error()));
+            }
+            Event::Unsubscribed { .. } => {}
+            Event::Refused { error, .. } => panic!("the broker lacks nothing: {error}"),
+        }
+    }
+
+    fn on_connected(&mut self, connack: &ConnAck) {
+        let is_v5 = self.setup.version == ProtocolVersion::V5;
+        let receive_maximum = connack.properties.receive_maximum.filter(|_| is_v5);
+        // What clients of 3.1.1 have under way at once is for themselves to choose: both kinds here have chosen 20.
+        let window = receive_maximum.map_or(20, |most| usize::from(most.get()));
+        self.answers = Answers::default();
+        self.owes_clean = false;
+        let granted = connack.properties.session_expiry_interval;
+        self.expiry = granted.unwrap_or_else(|| self.asked_expiry());
+        if connack.session_present {
+            self.flow.resume(window, self.setup.version, None);
+        } else {
+            self.flow.begin(window);
             self.pending.clear();
         }
-        if !session_present || !self.is_subscribed {
-            self.subscribe()?;
-        }
-        Ok(())
     }
 
-    fn subscribe(&mut self) -> Result<(), ClientError> {
-        let filter = |filter: &str, qos| SubscribeFilter {
-            filter: filter.into(),
-            options: SubscriptionOptions {
-                qos,
-                ..SubscriptionOptions::default()
-            },
-        };
-        let wants = self
-            .wants
-            .iter()
-            .map(|(number, qos)| filter(topic(*number).as_str(), *qos));
-        let filters: Vec<_> = wants
-            .chain([filter("sim/will", QoS::ExactlyOnce)])
-            .collect();
-        self.has_asked = true;
-        self.protocol.subscribe(filters, None, &[], 0)
+    /// The application has dealt with what was delivered.
+    pub(super) fn accept(&mut self, at: usize, reason: ReasonCode, books: &mut Books) {
+        if at < self.pending.len() {
+            let (id, delivery, payload) = self.pending.remove(at);
+            books.accepted(self.number, &payload);
+            self.machine.accepted(id, delivery, reason);
+        }
     }
+
+    /// The raw one takes its time no more.
+    pub(super) fn be_quick(&mut self) {
+        if let Machine::Raw(raw) = &mut self.machine {
+            raw.is_slow_to_release = false;
+            raw.release();
+        }
+    }
+
+    /// Reads what is about to be written.
+    pub(super) fn said_along(&mut self, trace: &Trace) {
+        let number = self.number;
+        for packet in self.said.written(self.machine.outgoing(), 0) {
+            trace.say(|| format!("client {number} says {}", brief(&packet)));
+            if !matches!(packet, Packet::Connect(_)) {
+                self.flow.sent(&packet);
+                self.answers.sent(&packet);
+            }
+        }
+    }
+
+    /// Everything has come to rest.
+    pub(super) fn check_rest(&self) {
+        let number = self.number;
+        assert!(self.backlog.is_empty(), "client {number} has not sent all");
+        assert_eq!(self.flow.len(), 0, "client {number} has not settled all");
+        assert_eq!(
+            self.machine.in_flight(),
+            0,
+            "client {number} holds something"
+        );
+    }
+}
+
+pub(super) fn client_id(number: usize) -> String {
+    format!("client-{number}")
 }

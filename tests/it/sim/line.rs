@@ -3,52 +3,90 @@
 //! A line is looked at when bytes have arrived, its bell has rung or its time is up, and at no other time: a wake-up that
 //! is missing leaves it asleep, and its messages undelivered.
 
-use super::books::{Books, TOPICS, topic};
+use super::model::Model;
+use super::tap::{Tap, brief};
 use crate::pair::Pipe;
 use crate::seed::Seed;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use rmqtt::broker::ClientInfo;
 use rmqtt::broker::bell::Bell;
-use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome};
+use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
 use rmqtt::broker::outbox::Pressure;
-use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError};
+use rmqtt::broker::protocol::{
+    Accept, Delivered, Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_MAX,
+    SEND_BUFFER_TARGET,
+};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
-use rmqtt::codec::{Connect, PacketId, ReasonCode};
+use rmqtt::codec::{Connect, PacketId, ProtocolVersion, ReasonCode};
+use rmqtt::message::Message;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// So much is under way to a peer that does not read; the rest waits at the broker.
+const WINDOW_BYTES: usize = 20_000;
+
+/// A peer that takes nothing for so long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// The tie to a session.
+enum Link {
+    None,
+    Waiting(ConnectionId, Box<Connect>),
+    Attached(Attached),
+}
+
+/// What everybody around a line shares.
+pub(super) struct Around<'a> {
+    pub(super) hub: &'a Hub,
+    pub(super) model: &'a mut Model,
+    pub(super) seed: &'a mut Seed,
+    pub(super) now: Instant,
+}
 
 /// One connection at the broker.
 pub(super) struct Line {
+    number: usize,
+    client: usize,
     protocol: Protocol,
     pub(super) input: BytesMut,
     pub(super) from_client: Pipe,
     pub(super) to_client: Pipe,
+    /// What is read along, and how much of what waits to be written has been.
+    heard: Tap,
+    said: Tap,
+    seen: usize,
     bell: Arc<Bell>,
-    /// The session it waits for, or has.
-    waiting: Option<ConnectionId>,
-    attached: Option<Attached>,
+    link: Link,
+    batch: Batch,
     /// Routed, and not answered while a queue is full.
-    withheld: Vec<PacketId>,
+    withheld: Vec<(PacketId, ReasonCode)>,
     /// The queues that are, and what each asks of this publisher.
     full: Vec<(FullQueue, Pressure)>,
+    stalled_since: Option<Instant>,
     is_over: bool,
     /// The client has closed its end: no more comes behind what is under way.
     pub(super) ends_behind_the_rest: bool,
 }
 
 impl Line {
-    pub(super) fn new(hub: &Hub, now: Instant) -> Self {
+    pub(super) fn new(number: usize, client: usize, hub: &Hub, now: Instant) -> Self {
         Self {
+            number,
+            client,
             protocol: Protocol::new(Arc::clone(hub.limits()), now),
             input: BytesMut::new(),
             from_client: Pipe::default(),
             to_client: Pipe::default(),
+            heard: Tap::new(ProtocolVersion::V5),
+            said: Tap::new(ProtocolVersion::V5),
+            seen: 0,
             bell: Arc::new(Bell::default()),
-            waiting: None,
-            attached: None,
+            link: Link::None,
+            batch: Batch::default(),
             withheld: Vec::new(),
             full: Vec::new(),
+            stalled_since: None,
             is_over: false,
             ends_behind_the_rest: false,
         }
@@ -59,103 +97,180 @@ impl Line {
         self.is_over
     }
 
-    pub(super) fn has_rung(&self) -> bool {
-        !self.is_over && self.bell.answer(Waker::noop())
+    /// Whether there is a reason to look at the line although no time has passed.
+    pub(super) fn is_awake(&mut self) -> bool {
+        !self.is_over && (self.bell.answer(Waker::noop()) || self.can_write())
+    }
+
+    /// Whether the peer has made room for what waits to be written.
+    fn can_write(&mut self) -> bool {
+        !self.protocol.outgoing().is_empty() && self.has_room_to_write()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let patience = self
-            .protocol
-            .next_timeout()
-            .filter(|_| !self.is_held_back());
-        patience
-            .into_iter()
-            .chain(self.overdue_at())
-            .min()
-            .filter(|_| !self.is_over)
+        let patience = self.protocol.next_timeout();
+        let patience = patience.filter(|_| !self.is_held_back());
+        let stall = self.stalled_since.map(|since| since + WRITE_STALL);
+        let full = self.full.iter();
+        let full = full.filter_map(|(queue, _)| queue.gives_way_at());
+        let next = patience.into_iter().chain(self.overdue_at()).chain(stall);
+        let next = next.chain(full);
+        next.min().filter(|_| !self.is_over)
+    }
+
+    /// When the client's queue has been full for too long.
+    pub(super) fn overdue_at(&self) -> Option<Instant> {
+        match &self.link {
+            Link::Attached(attached) => attached.outbox.overdue_at(),
+            _ => None,
+        }
+    }
+
+    /// What has arrived until now comes in; says whether there is a reason to look at the line.
+    pub(super) fn arrive(&mut self, now: Instant, budget: &mut usize) -> bool {
+        let before = self.input.len();
+        self.from_client.arrive(&mut self.input, now, budget);
+        self.heard.arrived(&self.input[before..]);
+        let is_due = self.next_timeout().is_some_and(|due| due <= now);
+        !self.is_over && (self.input.len() > before || self.ends_behind_the_rest || is_due)
+    }
+
+    fn has_room_to_write(&self) -> bool {
+        self.to_client.len() < WINDOW_BYTES
     }
 
     /// All that can be done now.
-    pub(super) fn run(&mut self, hub: &Hub, books: &mut Books, now: Instant, seed: &mut Seed) {
+    pub(super) fn run(&mut self, around: &mut Around<'_>) {
         if self.is_over {
             return;
         }
-        if let Some(reason) = self.bell.told_to_go() {
-            self.protocol.close(reason);
-            self.end(hub, true, None, now);
+        let now = around.now;
+        if let Some(farewell) = self.bell.told_to_go() {
+            self.say_goodbye(farewell, around);
         } else if self.overdue_at().is_some_and(|due| due <= now) {
-            self.protocol.close(ReasonCode::QuotaExceeded);
-            self.end(hub, true, None, now);
-        } else if !self.is_held_back() && self.protocol.handle_timeout(now).is_err() {
-            self.end(hub, true, None, now);
+            self.say_goodbye(ReasonCode::QuotaExceeded.into(), around);
+        } else if self.is_given_up(now) {
+            self.end(true, None, around);
         } else {
-            self.ease(now);
-            let claimed = self.waiting.and_then(|connection| hub.claim(connection));
-            let result = claimed.map_or(Ok(()), |granted| self.accept(*granted, now));
-            match result.and_then(|()| self.receive(hub, books, now)) {
-                Ok(()) => self.deliver(hub, now),
-                Err(error) => {
-                    let is_expected =
-                        matches!(error, ProtocolError::Closed | ProtocolError::Refused(_));
-                    assert!(is_expected, "the broker complains: {error}");
-                    self.end(hub, true, None, now);
-                }
+            match self.work(around) {
+                Ok(()) => self.deliver(around),
+                Err(ProtocolError::Closed) => self.end(true, None, around),
+                Err(error) => panic!("the broker complains: {error}"),
             }
         }
-        self.to_client.write(self.protocol.outgoing(), now, seed);
+        self.write(around);
     }
 
-    fn receive(&mut self, hub: &Hub, books: &mut Books, now: Instant) -> Result<(), ProtocolError> {
-        let mut batch = Batch::default();
+    /// Whether the client has been silent for too long, or has taken nothing for too long.
+    fn is_given_up(&mut self, now: Instant) -> bool {
+        let is_stalled = |since: Instant| since + WRITE_STALL <= now;
+        self.stalled_since.is_some_and(is_stalled)
+            || !self.is_held_back() && self.protocol.handle_timeout(now).is_err()
+    }
+
+    fn work(&mut self, around: &mut Around<'_>) -> Result<(), ProtocolError> {
+        self.ease(around);
+        self.claim(around)?;
+        self.receive(around)?;
+        if self.ends_behind_the_rest
+            && self.from_client.is_empty()
+            && !self.is_held_back()
+            && !self.protocol.is_congested()
+        {
+            self.end(true, None, around);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, around: &mut Around<'_>) -> Result<(), ProtocolError> {
         loop {
             // What is held back may be let go again at once, by what was read before.
-            batch.finish();
-            self.ease(now);
-            if self.is_held_back() {
+            self.batch.finish();
+            self.ease(around);
+            if self.is_over || self.is_held_back() || self.protocol.is_congested() {
                 return Ok(());
             }
-            let Some(event) = self.protocol.receive(&mut self.input, now)? else {
+            let event = self.protocol.receive(&mut self.input, around.now);
+            self.read_along(around);
+            let Some(event) = event? else {
                 return Ok(());
             };
-            match event {
-                Event::ConnectRequested(connect) => self.connect(hub, *connect, now)?,
-                Event::Authenticate(step) => panic!("nobody names a method: {step:?}"),
-                Event::Publish { message, packet_id } => {
-                    books.routed(&message);
-                    let key = self.attached.as_ref().map(|attached| attached.key);
-                    let published = hub
-                        .publish(&message, key, &mut batch, now)
-                        .expect("there is room");
-                    let is_free = published.full.is_empty() && self.full.is_empty();
-                    match packet_id {
-                        Some(id) if is_free => self.protocol.accepted(id, ReasonCode::Success),
-                        Some(id) => {
-                            self.withheld.push(id);
-                            self.full.extend(published.full);
-                        }
-                        None => {}
-                    }
-                }
-                Event::Subscribe(request) => {
-                    if let Some(attached) = &self.attached {
-                        let reasons =
-                            hub.subscribe(attached, &request.filters, request.subscription_id);
-                        self.protocol.subscribed(request.packet_id, reasons)?;
-                    }
-                }
-                Event::Unsubscribe(request) => panic!("nobody unsubscribes: {request:?}"),
-                Event::Disconnected {
-                    publish_will,
-                    session_expiry_interval,
-                } => {
-                    self.end(hub, publish_will, session_expiry_interval, now);
-                    return Ok(());
-                }
+            self.on_event(event, around)?;
+            self.said_along(around);
+        }
+    }
+
+    fn on_event(&mut self, event: Event, around: &mut Around<'_>) -> Result<(), ProtocolError> {
+        match event {
+            Event::Authenticate(step) => panic!("nobody names a method: {step:?}"),
+            Event::ConnectRequested(connect) => self.connect(connect, around),
+            Event::Publish { message, packet_id } => {
+                self.publish(&message, packet_id, around);
+                Ok(())
+            }
+            Event::Subscribe(request) => {
+                let Link::Attached(attached) = &self.link else {
+                    panic!("not connected");
+                };
+                let id = request.subscription_id;
+                let reasons = around.hub.subscribe(attached, &request.filters, id);
+                let expected = around.model.subscribe(self.client, &request);
+                assert_eq!(reasons, expected, "SUBACK");
+                self.protocol.subscribed(request.packet_id, reasons)
+            }
+            Event::Unsubscribe(request) => {
+                let Link::Attached(attached) = &self.link else {
+                    panic!("not connected");
+                };
+                let reasons = around.hub.unsubscribe(attached, &request.filters);
+                let expected = around.model.unsubscribe(self.client, &request.filters);
+                assert_eq!(reasons, expected, "UNSUBACK");
+                self.protocol.unsubscribed(request.packet_id, reasons)
+            }
+            Event::Disconnected {
+                publish_will,
+                session_expiry_interval,
+            } => {
+                self.end(publish_will, session_expiry_interval, around);
+                Ok(())
             }
         }
     }
 
-    fn connect(&mut self, hub: &Hub, connect: Connect, now: Instant) -> Result<(), ProtocolError> {
+    fn publish(&mut self, message: &Message, id: Option<PacketId>, around: &mut Around<'_>) {
+        let Around {
+            hub, model, now, ..
+        } = around;
+        model.books.routed(message);
+        let key = match &self.link {
+            Link::Attached(attached) => Some(attached.key),
+            _ => None,
+        };
+        let published = hub.publish(message, key, &mut self.batch, *now);
+        let Published { matched, full } = published.expect("there is room");
+        let expected = model.route(message, Some(self.client), *now);
+        assert_eq!(matched, expected, "how many sessions it matched");
+        let Some(id) = id else { return };
+        let reason = match matched {
+            0 => ReasonCode::NoMatchingSubscribers,
+            _ => ReasonCode::Success,
+        };
+        if full.is_empty() && self.full.is_empty() {
+            self.protocol.accepted(id, reason);
+            return;
+        }
+        self.withheld.push((id, reason));
+        self.full.extend(full);
+    }
+
+    fn connect(
+        &mut self,
+        connect: Box<Connect>,
+        around: &mut Around<'_>,
+    ) -> Result<(), ProtocolError> {
+        let Around {
+            hub, model, now, ..
+        } = around;
         let info = ClientInfo {
             client_id: connect.client_id.to_string(),
             version: connect.version,
@@ -165,139 +280,215 @@ impl Line {
             keep_alive: connect.keep_alive,
         };
         let request = ConnectRequest {
-            client_id: connect.client_id,
+            client_id: connect.client_id.clone(),
             clean_start: connect.clean_start,
             session_expiry_interval: self.protocol.session_expiry_interval(),
-            will: connect.will,
+            will: connect.will.clone(),
             user: None,
         };
-        match hub.connect(
-            Arrival {
-                request,
-                info,
-                bell: Arc::clone(&self.bell),
-            },
-            now,
-        ) {
-            Outcome::Granted(granted) => self.accept(*granted, now),
+        let wish = model.wish(&connect);
+        assert_eq!(request.session_expiry_interval, wish.expiry);
+        let is_free = model.arrive(self.client, self.number, wish, *now);
+        let arrival = Arrival {
+            request,
+            info,
+            bell: Arc::clone(&self.bell),
+        };
+        match hub.connect(arrival, *now) {
+            Outcome::Granted(granted) => {
+                assert!(is_free, "somebody else has the session");
+                self.accept(*granted, &connect, around)
+            }
             Outcome::Wait(connection) => {
-                self.waiting = Some(connection);
+                assert!(!is_free, "nobody has the session");
+                self.link = Link::Waiting(connection, connect);
                 Ok(())
             }
-            Outcome::Refused(reason) => panic!("refused: {reason:?}"),
+            Outcome::Refused(farewell) => panic!("refused: {farewell:?}"),
         }
     }
 
-    fn accept(&mut self, granted: Granted, now: Instant) -> Result<(), ProtocolError> {
-        self.waiting = None;
-        self.attached = Some(granted.attached);
-        let Granted {
-            session,
-            session_present,
-            ..
-        } = Granted {
-            attached: self.attached.clone().expect("set"),
-            ..granted
+    fn claim(&mut self, around: &mut Around<'_>) -> Result<(), ProtocolError> {
+        let Link::Waiting(connection, _) = &self.link else {
+            return Ok(());
         };
-        self.protocol.accept(
-            Accept {
-                session,
-                session_present,
-                assigned_client_id: None,
-            },
-            now,
-        )
+        let Some(granted) = around.hub.claim(*connection) else {
+            return Ok(());
+        };
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Waiting(_, connect) => self.accept(*granted, &connect, around),
+            _ => Ok(()),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        granted: Granted,
+        connect: &Connect,
+        around: &mut Around<'_>,
+    ) -> Result<(), ProtocolError> {
+        let expected = around.model.begin(self.client, &granted.attached, connect);
+        assert_eq!(granted.session_present, expected, "session present");
+        self.link = Link::Attached(granted.attached);
+        let accept = Accept {
+            session: granted.session,
+            session_present: granted.session_present,
+            assigned_client_id: None,
+        };
+        self.said.version = connect.version;
+        self.protocol.accept(accept, around.now)?;
+        self.said_along(around);
+        Ok(())
     }
 
     /// Whether a queue is so full that nothing more is read from this publisher.
     fn is_held_back(&self) -> bool {
-        self.full
-            .iter()
-            .any(|(_, pressure)| *pressure == Pressure::Stop)
+        let mut all = self.full.iter();
+        all.any(|(_, pressure)| *pressure == Pressure::Stop)
     }
 
     /// Answers what was withheld, once the queues it went into have drained.
-    fn ease(&mut self, now: Instant) {
+    fn ease(&mut self, around: &mut Around<'_>) {
         let was_held_back = self.is_held_back();
         self.full
-            .retain(|(queue, _)| queue.holds_back(&self.bell, now));
+            .retain(|(queue, _)| queue.holds_back(&self.bell, around.now));
         if was_held_back && !self.is_held_back() {
-            self.protocol.touch(now);
+            self.protocol.touch(around.now);
         }
         if self.full.is_empty() {
-            for id in self.withheld.drain(..) {
-                self.protocol.accepted(id, ReasonCode::Success);
-            }
+            self.answer_withheld(around);
         }
     }
 
-    /// When the client's queue has been full for too long.
-    pub(super) fn overdue_at(&self) -> Option<Instant> {
-        self.attached.as_ref()?.outbox.overdue_at()
+    fn answer_withheld(&mut self, around: &mut Around<'_>) {
+        for (id, reason) in self.withheld.drain(..) {
+            self.protocol.accepted(id, reason);
+        }
+        self.said_along(around);
     }
 
-    fn deliver(&mut self, hub: &Hub, now: Instant) {
-        let Some(attached) = &self.attached else {
+    fn deliver(&mut self, around: &mut Around<'_>) {
+        let Link::Attached(attached) = &self.link else {
             return;
         };
-        while let Some(delivery) = hub.take(attached, self.protocol.room(), now) {
-            match self.protocol.deliver(delivery, now) {
-                Delivered::Sent => {}
-                other => panic!("{other:?}"),
+        let attached = attached.clone();
+        self.protocol.send_due();
+        self.said_along(around);
+        loop {
+            let room = self.protocol.room();
+            if room.at_most_once {
+                around.model.fetch(self.client, around.now);
+            }
+            let Some(delivery) = around.hub.take(&attached, room, around.now) else {
+                break;
+            };
+            let copy = delivery.clone();
+            match self.protocol.deliver(delivery, around.now) {
+                Delivered::Sent => self.said_along(around),
+                Delivered::Expired | Delivered::TooLarge => {
+                    around.hub.counters().messages_expired.add_one();
+                    around.model.skip(self.client, &copy, around.now);
+                }
+                Delivered::NoRoom(_) => panic!("there was room"),
             }
         }
-        attached.outbox.note_in_flight(self.protocol.in_flight());
-        hub.settle(attached, &self.protocol.take_settled());
+        let in_flight = self.protocol.in_flight();
+        attached.outbox.note_in_flight(in_flight);
+        let settled = self.protocol.take_settled();
+        around.hub.settle(&attached, &settled);
+    }
+
+    /// Moves what waits to be written, unless the peer does not take it.
+    fn write(&mut self, around: &mut Around<'_>) {
+        let waiting = self.protocol.outgoing().len();
+        assert!(
+            waiting < SEND_BUFFER_MAX + SEND_BUFFER_TARGET,
+            "{waiting} bytes wait to be written"
+        );
+        if waiting == 0 {
+            return;
+        }
+        if self.has_room_to_write() || self.is_over {
+            let out = self.protocol.outgoing();
+            around.model.trace.hash(out.chunk());
+            self.to_client.write(out, around.now, around.seed);
+            self.seen = 0;
+            self.stalled_since = None;
+            // Room was made: there may be more to write, and to read.
+            self.bell.ring();
+        } else {
+            self.stalled_since.get_or_insert(around.now);
+        }
+    }
+
+    /// Reads what the broker has just dealt with.
+    fn read_along(&mut self, around: &mut Around<'_>) {
+        for packet in self.heard.dealt_with(self.input.len()) {
+            let (line, client) = (self.number, self.client);
+            let trace = &around.model.trace;
+            trace.say(|| format!("line {line} <- client {client}: {}", brief(&packet)));
+            if matches!(self.link, Link::Attached(_)) {
+                around.model.heard(client, &packet);
+            }
+        }
+        self.said_along(around);
+    }
+
+    /// Reads what the broker has just said.
+    fn said_along(&mut self, around: &mut Around<'_>) {
+        let out = self.protocol.outgoing();
+        let packets = self.said.written(out, self.seen);
+        self.seen = out.len();
+        for packet in packets {
+            let (line, client) = (self.number, self.client);
+            let trace = &around.model.trace;
+            trace.say(|| format!("line {line} -> client {client}: {}", brief(&packet)));
+            if matches!(self.link, Link::Attached(_)) {
+                around.model.sent(client, &packet, around.now);
+            }
+        }
+    }
+
+    fn say_goodbye(&mut self, farewell: Farewell, around: &mut Around<'_>) {
+        self.answer_withheld(around);
+        if matches!(self.link, Link::Waiting(..)) {
+            self.protocol.refuse(ReasonCode::ServerBusy);
+        }
+        self.protocol.close(farewell);
+        self.said_along(around);
+        self.end(true, None, around);
     }
 
     /// The connection is over: the session is let go, with all that is routed answered for.
-    fn end(
-        &mut self,
-        hub: &Hub,
-        publish_will: bool,
-        session_expiry_interval: Option<u32>,
-        now: Instant,
-    ) {
+    pub(super) fn end(&mut self, will: bool, expiry: Option<u32>, around: &mut Around<'_>) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
-        if let Some(connection) = self.waiting.take() {
-            hub.give_up(connection, now);
-        }
-        if let Some(attached) = self.attached.take() {
-            for id in self.withheld.drain(..) {
-                self.protocol.accepted(id, ReasonCode::Success);
+        self.batch.finish();
+        self.answer_withheld(around);
+        let Around {
+            hub, model, now, ..
+        } = around;
+        let (line, client) = (self.number, self.client);
+        model
+            .trace
+            .say(|| format!("line {line} ends, will: {will}"));
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => {}
+            Link::Waiting(connection, _) => {
+                model.give_up(client, line, *now);
+                hub.give_up(connection, *now);
             }
-            hub.settle(&attached, &self.protocol.take_settled());
-            let session = self.protocol.take_session();
-            hub.detach(
-                &attached,
-                Leave {
-                    session,
-                    publish_will,
-                    session_expiry_interval,
-                },
-                now,
-            );
+            Link::Attached(attached) => {
+                model.leave(client, will, expiry, *now);
+                hub.settle(&attached, &self.protocol.take_settled());
+                let leave = Leave {
+                    session: self.protocol.take_session(),
+                    publish_will: will,
+                    session_expiry_interval: expiry,
+                };
+                hub.detach(&attached, leave, *now);
+            }
         }
     }
-
-    /// The pipe breaks, and the broker hears of it.
-    pub(super) fn break_off(&mut self, hub: &Hub, now: Instant) {
-        self.end(hub, true, None, now);
-    }
-}
-
-/// The topics whose retained message is not the one that was routed last.
-pub(super) fn wrong_retained(hub: &Hub, books: &Books, now: Instant) -> Vec<usize> {
-    let retained = hub.retained(now);
-    let kept = |number: usize| {
-        let found = retained
-            .iter()
-            .find(|message| message.topic == topic(number));
-        found.map(|message| super::books::key(&message.payload))
-    };
-    (0..TOPICS)
-        .filter(|number| kept(*number) != books.retained.get(number).copied())
-        .collect()
 }

@@ -1,0 +1,479 @@
+//! The broker as it should be, done the simple way: every question is answered by looking at everything.
+//!
+//! Whatever a line does to the hub it tells the model too. The model then knows, message by message and in order, what each
+//! session is owed; what is seen on the wire has to be just that.
+
+use super::books::Books;
+use super::flow::{Answers, Flow};
+use super::queue::{Owed, Queue};
+use super::retained::{Retained, matches};
+use super::tap::{Trace, brief_payload};
+use super::wills::{Life, Wish};
+use rmqtt::broker::Limits;
+use rmqtt::broker::hub::{Attached, Hub};
+use rmqtt::broker::protocol::{Delivery, FilterRequest, SubscribeRequest};
+use rmqtt::codec::{
+    Connect, Packet, ProtocolVersion, ReasonCode, RetainHandling, SubscriptionOptions,
+};
+use rmqtt::message::{Message, QoS};
+use rmqtt::topic::TopicFilter;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Retained messages are fetched while less than this waits.
+const RETAINED_LOW: usize = 64;
+
+#[derive(Debug, Clone, Copy)]
+struct Subscription {
+    options: SubscriptionOptions,
+    id: Option<NonZeroU32>,
+}
+
+/// Retained messages that a subscription has coming.
+#[derive(Debug)]
+struct Coming {
+    filter: String,
+    qos: QoS,
+    id: Option<NonZeroU32>,
+}
+
+/// What is known of the connection that has the session.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    version: ProtocolVersion,
+    size_max: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Session {
+    /// Its number at the broker: where two things are due at once, the lower number comes first.
+    key: usize,
+    life: Life,
+    /// Which line has it.
+    line: Option<usize>,
+    /// Whether that line has begun to serve it.
+    is_here: bool,
+    is_present: bool,
+    successor: Option<(usize, Wish)>,
+    subscriptions: BTreeMap<String, Subscription>,
+    coming: VecDeque<Coming>,
+    queue: Queue,
+    flow: Flow,
+    answers: Answers,
+    peer: Peer,
+}
+
+/// What the broker should have counted.
+#[derive(Debug, Default)]
+struct Counts {
+    wills: u64,
+    qos0: u64,
+    queue_full: u64,
+    expired: u64,
+}
+
+/// The broker as it should be.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) books: Books,
+    pub(super) retained: Retained,
+    pub(super) trace: Trace,
+    sessions: BTreeMap<usize, Session>,
+    counts: Counts,
+    limits: Arc<Limits>,
+}
+
+impl Model {
+    pub(super) fn new(limits: Arc<Limits>, trace: Trace) -> Self {
+        Self {
+            books: Books::default(),
+            retained: Retained::default(),
+            trace,
+            sessions: BTreeMap::new(),
+            counts: Counts::default(),
+            limits,
+        }
+    }
+
+    /// What a CONNECT asks, by its version.
+    pub(super) fn wish(&self, connect: &Connect) -> Wish {
+        let expiry = match connect.version {
+            ProtocolVersion::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => u32::MAX,
+        };
+        Wish {
+            clean_start: connect.clean_start,
+            expiry: expiry.min(self.limits.session_expiry_max),
+            will: connect.will.clone(),
+        }
+    }
+
+    /// A client wants a session. `false`: another line has it, and has to let go first.
+    pub(super) fn arrive(&mut self, client: usize, line: usize, wish: Wish, now: Instant) -> bool {
+        if let Some(session) = self.sessions.get_mut(&client)
+            && session.line.is_some()
+        {
+            session.successor = Some((line, wish));
+            return false;
+        }
+        let wills = self.hand_over(client, line, &wish);
+        self.speak(wills, now);
+        true
+    }
+
+    fn hand_over(&mut self, client: usize, line: usize, wish: &Wish) -> Vec<Message> {
+        if let Some(session) = self.sessions.get_mut(&client)
+            && session.life.goes_on(wish)
+        {
+            session.life.go_on(wish);
+            session.line = Some(line);
+            session.is_present = true;
+            return Vec::new();
+        }
+        let wills = self.end(client);
+        let session = Session {
+            key: 0,
+            life: Life::begin(wish),
+            line: Some(line),
+            is_here: false,
+            is_present: false,
+            successor: None,
+            subscriptions: BTreeMap::new(),
+            coming: VecDeque::new(),
+            queue: Queue::new(&self.limits),
+            flow: Flow::default(),
+            answers: Answers::default(),
+            peer: Peer {
+                version: ProtocolVersion::V5,
+                size_max: None,
+            },
+        };
+        self.books.session_begins(client);
+        self.sessions.insert(client, session);
+        wills
+    }
+
+    /// The session is over. Returns what it has left to be said.
+    fn end(&mut self, client: usize) -> Vec<Message> {
+        let ended = self.sessions.remove(&client);
+        ended
+            .and_then(|mut session| session.life.speak())
+            .into_iter()
+            .collect()
+    }
+
+    fn speak(&mut self, wills: Vec<Message>, now: Instant) {
+        for will in wills {
+            self.counts.wills += 1;
+            self.trace
+                .say(|| format!("will {}", brief_payload(&will.payload)));
+            self.route(&will, None, now);
+        }
+    }
+
+    /// The line begins to serve the session. Returns whether it was there before.
+    pub(super) fn begin(&mut self, client: usize, attached: &Attached, connect: &Connect) -> bool {
+        let is_v5 = connect.version == ProtocolVersion::V5;
+        let asked = connect.properties.receive_maximum.filter(|_| is_v5);
+        let window = asked.map_or(u16::MAX, NonZeroU16::get);
+        let window = usize::from(window.min(self.limits.in_flight_max));
+        let session = self.sessions.get_mut(&client).expect("it was granted");
+        session.key = attached.key.0;
+        session.is_here = true;
+        session.answers = Answers::default();
+        session.peer = Peer {
+            version: connect.version,
+            size_max: connect.properties.maximum_packet_size.map(NonZeroU32::get),
+        };
+        if session.is_present {
+            let Peer { version, size_max } = session.peer;
+            for message in session.flow.resume(window, version, size_max) {
+                self.books.withdrawn(client, &message);
+            }
+        } else {
+            session.flow.begin(window);
+        }
+        session.is_present
+    }
+
+    /// A line lets go of the session.
+    pub(super) fn leave(
+        &mut self,
+        client: usize,
+        publish_will: bool,
+        expiry: Option<u32>,
+        now: Instant,
+    ) {
+        let session = self.sessions.get_mut(&client).expect("it was held");
+        self.counts.qos0 += session.queue.forget_qos0();
+        session.line = None;
+        session.is_here = false;
+        session.life.leave(!publish_will, expiry, now);
+        let due = session.life.will_due();
+        let ends = session.life.ends_at().is_some_and(|at| at <= now);
+        let successor = session.successor.take();
+        let is_due = due.is_some_and(|at| at <= now);
+        let mut wills: Vec<_> = session.life.speak_if(is_due).into_iter().collect();
+        if let Some((line, wish)) = successor {
+            wills.extend(self.hand_over(client, line, &wish));
+        } else if ends {
+            wills.extend(self.end(client));
+        }
+        self.speak(wills, now);
+    }
+
+    /// A line that waited, or was granted the session and did not begin, is gone.
+    pub(super) fn give_up(&mut self, client: usize, line: usize, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        if session.line == Some(line) {
+            return self.leave(client, false, None, now);
+        }
+        session.successor.take_if(|(waiting, _)| *waiting == line);
+    }
+
+    /// Wills that are due are published, sessions end, retained messages are forgotten.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        self.counts.expired += self.retained.expire(now);
+        let mut due: Vec<_> = self
+            .sessions
+            .iter()
+            .flat_map(|(client, session)| {
+                let will = session
+                    .life
+                    .will_due()
+                    .map(|at| (at, session.key, 0, *client));
+                let end = session
+                    .life
+                    .ends_at()
+                    .map(|at| (at, session.key, 1, *client));
+                will.into_iter().chain(end)
+            })
+            .filter(|(at, ..)| *at <= now)
+            .collect();
+        due.sort_unstable();
+        let mut wills = Vec::new();
+        for (_, _, what, client) in due {
+            if what == 0 {
+                let session = self.sessions.get_mut(&client);
+                wills.extend(session.and_then(|session| session.life.speak_if(true)));
+            } else {
+                wills.extend(self.end(client));
+            }
+        }
+        self.speak(wills, now);
+    }
+
+    /// Somebody publishes. Returns how many sessions get it.
+    pub(super) fn route(
+        &mut self,
+        message: &Message,
+        publisher: Option<usize>,
+        now: Instant,
+    ) -> usize {
+        let expiry = message.properties().message_expiry_interval;
+        let expires_at = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
+        if message.retain {
+            self.retained.set(message, expires_at);
+        }
+        let mut matched = 0;
+        for (client, session) in &mut self.sessions {
+            let found: Vec<_> = session
+                .subscriptions
+                .iter()
+                .filter(|(filter, _)| matches(filter, message.topic.as_str()))
+                .map(|(_, subscription)| *subscription)
+                .filter(|found| !found.options.no_local || publisher != Some(*client))
+                .collect();
+            let Some(best) = found.iter().map(|found| found.options.qos).max() else {
+                continue;
+            };
+            matched += 1;
+            let mut ids: Vec<_> = found.iter().filter_map(|found| found.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let keeps = found.iter().any(|found| found.options.retain_as_published);
+            let copy = message.clone().with_qos(message.qos.min(best));
+            let copy = copy.with_retain(message.retain && keeps);
+            let dropped = session
+                .queue
+                .push(Owed::new(copy, ids, expires_at), session.is_here);
+            self.counts.qos0 += dropped.of_qos0;
+            self.counts.queue_full += dropped.queue_full;
+        }
+        matched
+    }
+
+    /// Returns the codes that SUBACK has to say.
+    pub(super) fn subscribe(
+        &mut self,
+        client: usize,
+        request: &SubscribeRequest,
+    ) -> Vec<ReasonCode> {
+        let id = request.subscription_id;
+        let has_retained = !self.retained.is_empty();
+        let session = self.sessions.get_mut(&client).expect("it is connected");
+        let mut subscribe = |line: &FilterRequest| {
+            let filter = line.filter.as_ref().expect("they are valid").as_str();
+            let options = line.options;
+            let subscription = Subscription { options, id };
+            let old = session
+                .subscriptions
+                .insert(filter.to_owned(), subscription);
+            let wants_retained = match options.retain_handling {
+                RetainHandling::Always => true,
+                RetainHandling::IfNew => old.is_none(),
+                RetainHandling::Never => false,
+            };
+            if wants_retained && has_retained {
+                session.coming.retain(|coming| coming.filter != filter);
+                session.coming.push_back(Coming {
+                    filter: filter.to_owned(),
+                    qos: options.qos,
+                    id,
+                });
+            }
+            ReasonCode::granted(options.qos)
+        };
+        request.filters.iter().map(&mut subscribe).collect()
+    }
+
+    /// Returns the codes that UNSUBACK has to say.
+    pub(super) fn unsubscribe(
+        &mut self,
+        client: usize,
+        filters: &[Result<TopicFilter, ReasonCode>],
+    ) -> Vec<ReasonCode> {
+        let session = self.sessions.get_mut(&client).expect("it is connected");
+        let mut unsubscribe = |filter: &Result<TopicFilter, ReasonCode>| {
+            let filter = filter.as_ref().expect("they are valid").as_str();
+            session.coming.retain(|coming| coming.filter != filter);
+            match session.subscriptions.remove(filter) {
+                Some(_) => ReasonCode::Success,
+                None => ReasonCode::NoSubscriptionExisted,
+            }
+        };
+        filters.iter().map(&mut unsubscribe).collect()
+    }
+
+    /// The session's connection has room for more: retained messages that it has coming are fetched.
+    pub(super) fn fetch(&mut self, client: usize, now: Instant) {
+        let session = self.sessions.get_mut(&client).expect("it is connected");
+        while session.queue.len() < RETAINED_LOW
+            && let Some(coming) = session.coming.pop_front()
+        {
+            for (message, expires_at) in self.retained.matching(&coming.filter, now) {
+                let qos = message.qos.min(coming.qos);
+                let copy = message.with_qos(qos).with_retain(true);
+                let ids = coming.id.into_iter().collect();
+                session.queue.append(Owed::new(copy, ids, expires_at));
+            }
+        }
+    }
+
+    /// The broker has not sent what was next, because it is too old or too large.
+    pub(super) fn skip(&mut self, client: usize, delivery: &Delivery, now: Instant) {
+        let session = self.sessions.get_mut(&client).expect("it is connected");
+        let Peer { version, size_max } = session.peer;
+        session
+            .queue
+            .skip(&delivery.message, version, size_max, now);
+        self.counts.expired += 1;
+    }
+
+    /// The broker has sent a packet to the client.
+    pub(super) fn sent(&mut self, client: usize, packet: &Packet, now: Instant) {
+        let session = self.sessions.get_mut(&client).expect("it is connected");
+        if let Packet::ConnAck(connack) = packet {
+            assert_eq!(
+                connack.session_present, session.is_present,
+                "client {client}"
+            );
+        }
+        if let Packet::Publish(publish) = packet
+            && !publish.dup
+        {
+            let (version, has_room) = (session.peer.version, session.flow.has_room());
+            session.queue.sent(publish, version, has_room, now);
+            self.books.sent(client, &publish.message);
+        }
+        session.flow.sent(packet);
+        session.answers.sent(packet);
+    }
+
+    /// The broker has dealt with a packet of the client.
+    pub(super) fn heard(&mut self, client: usize, packet: &Packet) {
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        session.answers.heard(packet);
+        if let Some(publish) = session.flow.heard(packet) {
+            self.books.answered(client, &publish.message);
+        }
+    }
+
+    /// Compares what both count, and what both keep.
+    pub(super) fn check(&self, hub: &Hub, now: Instant) {
+        let (counters, counts) = (hub.counters(), &self.counts);
+        let theirs = [
+            counters.wills_published.get(),
+            counters.messages_dropped_qos0.get(),
+            counters.messages_dropped_queue_full.get(),
+            counters.messages_expired.get(),
+        ];
+        let mine = [counts.wills, counts.qos0, counts.queue_full, counts.expired];
+        assert_eq!(
+            theirs, mine,
+            "wills, dropped of QoS 0, dropped since full, expired: the broker's, the model's"
+        );
+        let stats = hub.stats();
+        let sessions = self.sessions.values();
+        let theirs = [
+            stats.sessions,
+            stats.connections,
+            stats.subscriptions,
+            stats.queued_messages,
+        ];
+        let mine = [
+            self.sessions.len(),
+            sessions
+                .clone()
+                .filter(|session| session.line.is_some())
+                .count(),
+            sessions
+                .clone()
+                .map(|session| session.subscriptions.len())
+                .sum(),
+            sessions.clone().map(|session| session.queue.len()).sum(),
+        ];
+        assert_eq!(
+            theirs, mine,
+            "sessions, connections, subscriptions, queued: the broker's, the model's"
+        );
+        self.retained.check(&hub.retained(now), now);
+        // Twice the bound, or as much more as publishers may have under way; and some retained messages.
+        let bound = self.limits.queue_messages_max;
+        let stop = bound + bound.max(self.limits.receive_maximum.into());
+        for (client, session) in &self.sessions {
+            let waiting = session.queue.len();
+            assert!(
+                waiting < stop + 200,
+                "client {client}: {waiting} are queued"
+            );
+        }
+    }
+
+    /// Everything has come to rest with everybody connected: nothing is owed any more.
+    pub(super) fn check_rest(&self) {
+        for (client, session) in &self.sessions {
+            let (queue, flow) = (&session.queue, &session.flow);
+            assert!(queue.is_empty(), "client {client} is still owed {queue:?}");
+            assert_eq!(flow.len(), 0, "client {client} has not settled {flow:?}");
+        }
+        self.books.check_rest();
+    }
+}
