@@ -377,7 +377,9 @@ impl Queue {
     pub(super) fn tell(&self, event: Event) {
         let events = self.state.lock().events.clone();
         // Nobody listening is no failure.
-        let _ = events.map(|events| events.send(event));
+        if let Some(events) = events {
+            let _ = events.send(event);
+        }
     }
 
     /// See [`super::Client::events`].
