@@ -303,7 +303,8 @@ impl Group {
         }
         let member = &mut state.members[at];
         taken.is_more = member.count() > 0;
-        member.is_ready &= taken.is_more;
+        // With no room for what is in its hand, its connection sleeps: the next it is dealt has to wake it.
+        member.is_ready = taken.is_more && taken.message.is_some();
         taken
     }
 

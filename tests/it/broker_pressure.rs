@@ -418,3 +418,29 @@ fn a_group_that_catches_up_releases_its_publishers() {
         broker.stop(Duration::from_secs(1)).await;
     });
 }
+
+#[test]
+fn a_member_with_a_full_window_still_gets_qos_0() {
+    run(async {
+        let began = Instant::now();
+        let broker = running(Limits::default()).await;
+        let mut peer = Peer::shared(&broker, "peer", 1).await;
+        let mut publisher = Peer::connected(&broker, V5, "p", 100).await;
+        for number in 1..=2 {
+            publisher.publish(number).await;
+            publisher.exchange(0, 1).await;
+        }
+        assert!(matches!(peer.hear().await, Packet::Publish(_)));
+        // The second waits for the window, and the connection sleeps.
+        peer.say(&Packet::PingReq).await;
+        assert_eq!(peer.hear().await, Packet::PingResp);
+        let message = Message::new(TopicName::new("t").unwrap(), "now");
+        publisher.say(&Packet::Publish(Publish::new(message))).await;
+        let Packet::Publish(publish) = peer.hear().await else {
+            panic!("no message")
+        };
+        assert_eq!(publish.message.payload, "now");
+        assert!(began.elapsed() < Duration::from_secs(1));
+        broker.stop(Duration::from_secs(1)).await;
+    });
+}
