@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rmqtt._explain import Explanation, explain
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._types import (
+        AuthHandler,
         BrokerStats,
         ClientInfo,
         ClientStats,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         QoS,
         ReasonCode,
         Reconnect,
+        ScramSha256,
         ServerRedirect,
         SessionForgotten,
         SessionInfo,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         encode,
     )
     from rmqtt.exceptions import (
+        AuthenticationFailed,
         BindError,
         BrokerError,
         Closed,
@@ -89,6 +92,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Auth",
+    "AuthHandler",
+    "AuthenticationFailed",
     "BindError",
     "Broker",
     "BrokerError",
@@ -136,6 +141,7 @@ __all__ = [
     "QueueFull",
     "ReasonCode",
     "Reconnect",
+    "ScramSha256",
     "ServerDisconnected",
     "ServerRedirect",
     "SessionForgotten",
@@ -166,6 +172,7 @@ _HOMES = {
     "_explain": ("Explanation", "explain"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_types": (
+        "AuthHandler",
         "BrokerStats",
         "ClientInfo",
         "ClientStats",
@@ -180,6 +187,7 @@ _HOMES = {
         "QoS",
         "ReasonCode",
         "Reconnect",
+        "ScramSha256",
         "ServerRedirect",
         "SessionForgotten",
         "SessionInfo",

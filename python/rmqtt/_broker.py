@@ -50,7 +50,12 @@ class Broker:
         last time; ``"hash"``, the same for the same topic, where only the topics that must move do so when members come
         and go; ``"least_in_flight"``, the one with the least on its way and waiting.
     allow_anonymous
-        Listen on other addresses than loopback although nobody is asked who they are.
+        Listen on other addresses than loopback although nobody is asked who they are. With ``auth`` it is not needed.
+    auth
+        The users, as names and passwords. Then everybody has to prove to be one, clients in this process too: by
+        SCRAM-SHA-256 (MQTT 5), or by CONNECT's user name and password. A session belongs to its user: nobody else gets
+        it by its client id. The passwords are not kept, only what they can be checked against. Making that takes some
+        milliseconds for each. `None`: nobody is asked.
 
     Raises
     ------
@@ -76,6 +81,7 @@ class Broker:
         validate_payloads: bool = True,
         shared_strategy: SharedStrategy = "round_robin",
         allow_anonymous: bool | None = None,
+        auth: Mapping[str, str] | None = None,
     ) -> None:
         self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
         terms = {
@@ -84,7 +90,8 @@ class Broker:
             "validate_payloads": validate_payloads,
             "shared_strategy": shared_strategy,
         }
-        self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits, terms)
+        users = None if auth is None else list(auth.items())
+        self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits, terms, users)
 
     async def serve(self) -> None:
         """Start, and run until cancelled; then stop, giving what is on its way out a second.

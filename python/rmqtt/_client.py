@@ -7,8 +7,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt import _types
+from rmqtt._auth import Runner
 from rmqtt._rmqtt import NativeClient
-from rmqtt._types import ClientStats, Negotiated, Outbox, QoS, Reconnect
+from rmqtt._types import ClientStats, Negotiated, Outbox, QoS, Reconnect, ScramSha256
 from rmqtt.exceptions import Closed, MqttError, MqttTimeout
 
 if TYPE_CHECKING:
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._rmqtt import Message, NativeSubscription, PublishResult, Reader
-    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties, Will
+    from rmqtt._types import (
+        AckMode,
+        AuthHandler,
+        Event,
+        Overflow,
+        Payload,
+        QoSLike,
+        UnsubscribeResult,
+        UserProperties,
+        Will,
+    )
 
 __all__ = ["Client", "Subscription"]
 
@@ -44,6 +55,9 @@ class Client:
         first connection closes twice without a word.
     username, password
         Who we are. Both travel as they are: without TLS, anybody on the way can read them.
+    auth
+        Enhanced authentication (MQTT 5 only): `ScramSha256`, or a mechanism of your own (`AuthHandler`). There is no
+        falling back to 3.1.1 then.
     clean_start
         Begin with no session. Otherwise the broker resumes the one of this client id, if it has it.
     session_expiry
@@ -101,6 +115,7 @@ class Client:
         version: Literal["5.0", "3.1.1"] | None = None,
         username: str | None = None,
         password: str | bytes | None = None,
+        auth: ScramSha256 | AuthHandler | None = None,
         clean_start: bool = True,
         session_expiry: float = 0,
         keep_alive: float = 60,
@@ -123,6 +138,7 @@ class Client:
                 "version": version,
                 "username": username,
                 "password": password,
+                "auth": auth if auth is None or isinstance(auth, ScramSha256) else (auth.method, Runner(auth)),
                 "clean_start": clean_start,
                 "session_expiry": session_expiry,
                 "keep_alive": keep_alive,
@@ -168,6 +184,8 @@ class Client:
             The broker could not be reached.
         ConnectRefused
             The broker refused us; ``reason_code`` says why.
+        AuthenticationFailed
+            The broker has not proven who it is; what a handler given as ``auth`` raises comes as it is.
         MqttTimeout
             It took longer than ``connect_timeout``.
         RuntimeError
@@ -227,6 +245,34 @@ class Client:
             "user_properties": list(user_properties),
         }
         return self._native.close(timeout, farewell)
+
+    def reauthenticate(self) -> Coroutine[Any, Any, None]:
+        """Prove once more who we are, while messages flow: for credentials that expire. Needs ``auth``.
+
+        Who fails loses the connection; the next one authenticates anew in any case. Cancelling the wait does not stop
+        what has begun.
+
+        Raises
+        ------
+        ConnectRefused
+            The broker refused; ``reason_code`` says why.
+        AuthenticationFailed
+            The broker has not proven who it is; what a handler given as ``auth`` raises comes as it is.
+        ConnectionLost
+            The connection was lost meanwhile.
+        MqttTimeout
+            It took longer than ``connect_timeout``.
+        ValueError
+            The client has no ``auth``, or is authenticating already.
+
+        Examples
+        --------
+        >>> async def main():
+        ...     async with rmqtt.Broker("mem://reauthenticate", auth={"alice": "secret"}) as broker:
+        ...         async with rmqtt.Client(broker.url, auth=rmqtt.ScramSha256("alice", "secret")) as client:
+        ...             await client.reauthenticate()
+        """
+        return self._native.reauthenticate()
 
     def abort(self) -> Coroutine[Any, Any, None]:
         """End the client at once and without a goodbye, as a crash would: the broker publishes the will.

@@ -5,6 +5,7 @@
     MqttError(Exception)
     ├── ConnectFailed(ConnectionError)          the way there: name resolution, TCP, no listener
     ├── ConnectRefused(ConnectionRefusedError)  the broker said no in CONNACK
+    ├── AuthenticationFailed(ConnectionError)   enhanced authentication failed on our side
     ├── ConnectionLost(ConnectionError)         an operation needed the link and may not wait for the next one
     │   └── ServerDisconnected                  the broker ended the connection with DISCONNECT
     ├── PublishRefused                          the broker refused a message
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from rmqtt._types import ReasonCode
 
 __all__ = [
+    "AuthenticationFailed",
     "BindError",
     "BrokerError",
     "Closed",
@@ -147,6 +149,13 @@ class ConnectRefused(MqttError, ConnectionRefusedError):
         super().__init__(message, reason_code=reason_code, reason_string=reason_string, user_properties=user_properties)
         self.terminal = terminal
         self.server_reference = server_reference
+
+
+class AuthenticationFailed(MqttError, ConnectionError):
+    """Enhanced authentication failed on our side: the broker has not proven who it is, or asks too much.
+
+    A broker that says no is `ConnectRefused`; what a handler of your own raises comes as it is.
+    """
 
 
 class ConnectionLost(MqttError, ConnectionError):

@@ -45,7 +45,7 @@ impl Users {
             let prepared = scram::prepare(name)
                 .ok_or_else(|| BrokerError::Options(format!("{name:?} cannot be a user's name")))?;
             let password = scram::prepare(password.as_ref()).ok_or_else(|| {
-                BrokerError::Options(format!("the password of {name:?} cannot be one"))
+                BrokerError::Options(format!("the password of user {name:?} cannot be one"))
             })?;
             let mut salt = [0; 16];
             random(&mut salt)?;

@@ -1,5 +1,6 @@
 //! What can go wrong for a client, by whose fault it is.
 
+use super::auth::AuthFailure;
 use crate::codec::{AckProperties, Disconnect, ReasonCode};
 use crate::message::UserProperty;
 use bytestring::ByteString;
@@ -28,6 +29,9 @@ pub enum ClientError {
         /// Its names and values.
         user_properties: Vec<UserProperty>,
     },
+    /// Enhanced authentication failed on our side: the mechanism cannot go on, or does not believe the broker.
+    #[error("could not authenticate: {0}")]
+    Authentication(AuthFailure),
     /// Something took longer than it may.
     #[error("{what} took longer than {seconds} s")]
     TimedOut {
@@ -138,6 +142,7 @@ impl ClientError {
                 disconnect.reason,
                 ReasonCode::SessionTakenOver | ReasonCode::ServerMoved
             ),
+            Self::Authentication(failure) => failure.is_final,
             Self::Misuse(_) | Self::Closed => true,
             _ => false,
         }

@@ -3,6 +3,7 @@
 //! [`Client`] is the handle. Its state machine without sockets or clock is `protocol`; which subscription gets a message
 //! is `dispatch`; a subscription's bounded queue is [`Inbox`]; the task that moves bytes is `driver`.
 
+pub mod auth;
 mod commands;
 mod dispatch;
 mod driver;
@@ -353,6 +354,18 @@ impl Client {
         let asked_version = self.shared.options.version;
         let version = self.negotiated().map_or(asked_version, |it| it.version);
         farewell.check(version, self.shared.options.session_expiry)
+    }
+
+    /// Proves once more who we are, by the options' mechanism and beside the traffic; for credentials that expire. Dropping
+    /// the future does not stop what has begun.
+    ///
+    /// # Errors
+    /// The client has no mechanism or does so already; the mechanism or the broker refuses, and then the connection ends.
+    pub async fn reauthenticate(&self) -> Result<(), ClientError> {
+        let (done, answer) = waiter();
+        let command = Command::Reauthenticate(Reply::new(Some(done)));
+        self.shared.queue.command(command);
+        answer.await.unwrap_or(Err(ClientError::Closed))
     }
 
     /// What the broker granted; `None` before the first connection.

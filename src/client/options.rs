@@ -1,10 +1,12 @@
 //! What can be asked of a client. Every field has a default that is safe.
 
+use super::auth::Authenticator;
 use crate::codec::{ProtocolVersion, Will};
 use crate::message::UserProperty;
 use crate::transport::Address;
 use bytes::Bytes;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How to connect and how to behave.
@@ -26,6 +28,8 @@ pub struct ClientOptions {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Bytes>,
+    /// How to prove who we are beyond that (MQTT 5); then there is no falling back to 3.1.1.
+    pub auth: Option<Arc<dyn Authenticator>>,
     /// Begin with no session. Reconnects of this client resume where the broker allows.
     pub clean_start: bool,
     /// How long the broker keeps the session after the connection, in seconds; `u32::MAX`: for ever.
@@ -69,6 +73,7 @@ impl ClientOptions {
             fall_back: true,
             username: None,
             password: None,
+            auth: None,
             clean_start: true,
             session_expiry: 0,
             keep_alive: 60,

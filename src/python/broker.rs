@@ -8,12 +8,14 @@ use super::options::{self, LimitsArguments, PropertyArguments, TermsArguments};
 use super::outcome::Outcome;
 use super::payload;
 use crate::broker::Broker;
+use crate::broker::auth::Users;
 use crate::message::Message;
 use crate::topic::TopicName;
 use crate::transport::Address;
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The native half of a broker.
@@ -34,8 +36,17 @@ impl NativeBroker {
         allow_anonymous: bool,
         limits: LimitsArguments,
         terms: TermsArguments,
+        users: Option<Vec<(String, String)>>,
+        py: Python<'_>,
     ) -> PyResult<Self> {
-        let options = options::broker(&listeners, allow_anonymous, &limits, terms)?;
+        let mut options = options::broker(&listeners, allow_anonymous, &limits, terms)?;
+        if let Some(users) = users {
+            // Hashing each password takes a while.
+            let users = py
+                .detach(|| Users::new(users))
+                .map_err(|error| Failure::from(error).to_py(py))?;
+            options.auth = Some(Arc::new(users));
+        }
         Ok(Self {
             broker: ForkSafe::new(Broker::new(options)),
         })
@@ -179,6 +190,7 @@ impl NativeBroker {
                 let peer = client.peer_address.map(|address| address.to_string());
                 fields.set_item("peer_address", peer)?;
                 fields.set_item("username", client.username)?;
+                fields.set_item("user", client.user)?;
                 fields.set_item("keep_alive", client.keep_alive)?;
                 Ok(fields)
             })

@@ -5,7 +5,7 @@
 
 use super::backlog::Backlog;
 use super::bridge::{
-    Finished, ForkSafe, LoopPort, Op, Remote, rest_of, running_port, runtime, within,
+    Asker, Finished, ForkSafe, LoopPort, Op, Remote, rest_of, running_port, runtime, within,
 };
 use super::errors::Failure;
 use super::negotiated::negotiated_fields;
@@ -59,6 +59,8 @@ pub(crate) struct NativeClient {
     status: Arc<Status>,
     backlog: Arc<Backlog>,
     port: Mutex<Option<Py<LoopPort>>>,
+    /// Where the mechanism to authenticate is written in Python.
+    asker: Option<Arc<Asker>>,
     /// What a publish with QoS 0 returns, every time.
     finished: Py<Finished>,
 }
@@ -67,7 +69,7 @@ pub(crate) struct NativeClient {
 impl NativeClient {
     #[new]
     fn new(py: Python<'_>, url: &str, arguments: ClientArguments<'_>) -> PyResult<Self> {
-        let options = options::client(url, arguments)?;
+        let (options, asker) = options::client(url, arguments, py)?;
         let speaks_v5 = options.version == ProtocolVersion::V5;
         Ok(Self {
             client: ForkSafe::new(Client::new(options)),
@@ -77,6 +79,7 @@ impl NativeClient {
             }),
             backlog: Arc::default(),
             port: Mutex::default(),
+            asker,
             finished: Py::new(py, Finished::new(PublishResult::success(py)?))?,
         })
     }
@@ -94,6 +97,9 @@ impl NativeClient {
             Ok(_) => {}
             Err(CLOSED) => return Err(Failure::Closed.to_py(py)),
             Err(_) => return Err(PyRuntimeError::new_err("this client is connected already")),
+        }
+        if let Some(asker) = &self.asker {
+            asker.bind(port.get().shared());
         }
         let connecting = Connecting(Arc::clone(&self.status));
         let previous = self.port.lock().replace(port.clone_ref(py));
@@ -230,6 +236,16 @@ impl NativeClient {
         })
     }
 
+    fn reauthenticate(&self, py: Python<'_>) -> PyResult<Py<Op>> {
+        let client = self.client.get()?.clone();
+        let port = self.open_port(py)?;
+        Op::spawn_to_the_end(
+            py,
+            port,
+            async move { client.reauthenticate().await.into() },
+        )
+    }
+
     fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.client
             .get()?
@@ -268,7 +284,16 @@ impl NativeClient {
         {
             visit.call(port)?;
         }
-        Ok(())
+        match &self.asker {
+            Some(asker) => asker.traverse(&visit),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Some(asker) = &self.asker {
+            asker.let_go();
+        }
     }
 }
 
@@ -399,6 +424,9 @@ fn timed_out(what: &'static str, limit: Duration) -> Outcome {
 impl Drop for NativeClient {
     /// A client that nobody closed is cut, so that nothing of it goes on; the broker publishes its will.
     fn drop(&mut self) {
+        if let Some(asker) = &self.asker {
+            asker.let_go();
+        }
         let state = self.status.state.load(Ordering::Acquire);
         let Some(client) = self.client.if_ours() else {
             return;

@@ -3,8 +3,10 @@
 //! On the network's side an error is a [`Failure`], plain data; it becomes an exception on a thread that is attached. The
 //! tree of exceptions is drawn in `python/rmqtt/exceptions.py`.
 
+use super::bridge::Raised;
 use crate::broker::BrokerError;
 use crate::client::ClientError;
+use crate::client::auth::AuthFailure;
 use crate::codec::{AckProperties, DecodeError, ReasonCode};
 use crate::message::{QoS, UserProperty};
 use crate::topic::TopicError;
@@ -136,6 +138,10 @@ fn client_error<'py>(
             fields.set_item("server_reference", server_reference.as_deref())?;
             "ConnectRefused"
         }
+        ClientError::Authentication(failure) => match raised(py, failure) {
+            Some(error) => return Ok(error),
+            None => "AuthenticationFailed",
+        },
         ClientError::TimedOut { .. } => "MqttTimeout",
         ClientError::ConnectionLost { .. } => "ConnectionLost",
         ClientError::ServerDisconnected(packet) => {
@@ -174,12 +180,7 @@ fn client_error<'py>(
         ClientError::QueueFull => "QueueFull",
         ClientError::PacketTooLarge { .. } => "PacketTooLarge",
         ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
-        ClientError::Misuse(text) => {
-            return Ok(PyValueError::new_err(text.clone())
-                .into_value(py)
-                .into_bound(py)
-                .into_any());
-        }
+        ClientError::Misuse(text) => return Ok(misuse(py, text)),
         ClientError::NotConnected => {
             message =
                 format!("{error}: use `async with client`, or `await client.connect()` first");
@@ -188,6 +189,20 @@ fn client_error<'py>(
         ClientError::Closed => "Closed",
     };
     exception(py, name, &message, fields)
+}
+
+/// The caller asked for what cannot be.
+fn misuse<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyAny> {
+    PyValueError::new_err(text.to_owned())
+        .into_value(py)
+        .into_bound(py)
+        .into_any()
+}
+
+/// What a mechanism written in Python raised.
+fn raised<'py>(py: Python<'py>, failure: &AuthFailure) -> Option<Bound<'py, PyAny>> {
+    let raised: &Raised = failure.cause.as_ref()?.downcast_ref()?;
+    Some(raised.exception(py)?.into_bound(py))
 }
 
 fn broker_error<'py>(
@@ -204,12 +219,7 @@ fn broker_error<'py>(
             fields.set_item("address", address)?;
             "BindError"
         }
-        BrokerError::Options(text) => {
-            return Ok(PyValueError::new_err(text.clone())
-                .into_value(py)
-                .into_bound(py)
-                .into_any());
-        }
+        BrokerError::Options(text) => return Ok(misuse(py, text)),
         BrokerError::AlreadyRunning | BrokerError::NotRunning | BrokerError::RetainUnavailable => {
             "BrokerError"
         }

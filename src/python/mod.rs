@@ -5,6 +5,7 @@
 //! [`errors`] turns our errors into exceptions; [`outcome`] is what an operation can come to; the others bind one class
 //! each.
 
+mod auth;
 mod backlog;
 mod bridge;
 mod broker;
@@ -64,6 +65,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<payload::HasPayload>()?;
     module.add_class::<message::PyMessage>()?;
     module.add_class::<outcome::PublishResult>()?;
+    module.add_class::<bridge::Answer>()?;
     module.add_class::<bridge::Op>()?;
     module.add_class::<bridge::Finished>()?;
     module.add_class::<client::NativeClient>()?;

@@ -7,6 +7,8 @@ mod subscription;
 pub(crate) use broker::{LimitsArguments, TermsArguments, broker, farewell, to_server};
 pub(crate) use subscription::{SubscribeArguments, subscription};
 
+use super::auth::AuthArgument;
+use super::bridge::Asker;
 use super::errors::{Failure, address_error};
 use super::payload;
 use crate::client::{ClientOptions, Farewell, Reconnect, Resubscribe};
@@ -30,6 +32,7 @@ pub(crate) struct ClientArguments<'py> {
     version: Option<String>,
     username: Option<String>,
     password: Option<Bound<'py, PyAny>>,
+    auth: Option<AuthArgument>,
     clean_start: bool,
     session_expiry: f64,
     keep_alive: f64,
@@ -85,7 +88,11 @@ struct OutboxArguments {
 ///
 /// # Errors
 /// `ValueError` naming the argument and its range, `TypeError`, `TopicError`.
-pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<ClientOptions> {
+pub(crate) fn client(
+    url: &str,
+    arguments: ClientArguments<'_>,
+    py: Python<'_>,
+) -> PyResult<(ClientOptions, Option<Arc<Asker>>)> {
     let mut options = ClientOptions::new(address(url)?);
     if matches!(options.address, Address::Tcp { port: 0, .. }) {
         return Err(out_of_range("port", "1 to 65535"));
@@ -109,6 +116,17 @@ pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<Clie
         .transpose()?;
     check_length("username", options.username.as_ref().map(String::len))?;
     check_length("password", options.password.as_ref().map(Bytes::len))?;
+    let mut asker = None;
+    if let Some(auth) = arguments.auth {
+        if options.version != ProtocolVersion::V5 {
+            return Err(PyValueError::new_err("auth needs MQTT 5"));
+        }
+        let read = auth
+            .read()
+            .map_err(|error| Failure::from(error).to_py(py))?;
+        options.auth = Some(read.0);
+        asker = read.1;
+    }
     options.clean_start = arguments.clean_start;
     options.session_expiry = seconds_u32("session_expiry", arguments.session_expiry)?;
     options.keep_alive = seconds_u16("keep_alive", arguments.keep_alive)?;
@@ -142,7 +160,7 @@ pub(crate) fn client(url: &str, arguments: ClientArguments<'_>) -> PyResult<Clie
     options.queue_messages_max = arguments.outbox.max_messages;
     options.queue_bytes_max = arguments.outbox.max_bytes;
     options.keep_qos0 = arguments.outbox.keep_qos0;
-    Ok(options)
+    Ok((options, asker))
 }
 
 /// Reads an address.

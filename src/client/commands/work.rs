@@ -63,6 +63,7 @@ pub(in crate::client) enum Command {
     /// What this subscription owes will never be processed.
     Abandoned(Key),
     Drain(Reply<()>),
+    Reauthenticate(Reply<()>),
 }
 
 /// What the task took over, in the order it was put in.
@@ -79,7 +80,7 @@ impl Command {
         match self {
             Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
             Self::Unsubscribe { reply, .. } => reply.send(Err(error.clone())),
-            Self::Drain(reply) => reply.send(Err(error.clone())),
+            Self::Drain(reply) | Self::Reauthenticate(reply) => reply.send(Err(error.clone())),
             Self::Dropped(_) | Self::Abandoned(_) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! From nothing to a connection that the broker has accepted: the first one, and every one after a cut.
 
+use super::authenticating::Handshake;
 use super::{Driver, EARLY, LAST_WORDS, now, pipe, random_share};
 use crate::client::commands::Queue;
 use crate::client::protocol::Event as Heard;
@@ -126,6 +127,8 @@ impl Driver {
     }
 
     async fn handshake(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        // Before the broker waits for us: a mechanism may have to ask somebody else first.
+        let (mut handshake, first) = Handshake::begin(&self.options).await?;
         let address = self.options.address.clone();
         let mut stream =
             Stream::connect(&address)
@@ -137,13 +140,13 @@ impl Driver {
         self.input = BytesMut::new();
         self.queue.take(&mut self.work, &self.stats);
         self.leave_without_connection();
-        self.protocol.connect(now())?;
+        self.protocol.connect_as(first, now())?;
         loop {
             let came = self.exchange_bytes(&mut stream, None).await;
             if matches!(came, Ok(came) if came.read == 0) {
                 continue;
             }
-            match self.protocol.receive(&mut self.input, now()) {
+            match self.hear_answer(&mut handshake).await {
                 Ok(Some(Heard::Connected { connack, lost })) => {
                     let negotiated = self.on_connected(*connack, lost);
                     return Ok((stream, negotiated));
@@ -154,6 +157,23 @@ impl Driver {
                     pipe::finish(&mut stream, self.protocol.outgoing(), LAST_WORDS).await;
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// What the broker says to CONNECT, as far as it has come.
+    async fn hear_answer(
+        &mut self,
+        handshake: &mut Handshake,
+    ) -> Result<Option<Heard>, ClientError> {
+        loop {
+            match self.protocol.receive(&mut self.input, now())? {
+                Some(Heard::Authenticate(said)) => {
+                    if let Some(event) = self.shake(handshake, said).await? {
+                        return Ok(Some(event));
+                    }
+                }
+                other => return Ok(other),
             }
         }
     }

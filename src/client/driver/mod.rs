@@ -3,9 +3,10 @@
 //! Owns the clock, the socket and the randomness of the client, and decides nothing about the protocol. One loop: take
 //! what the handles put in (`commands`), let the protocol make bytes of it, then wait once for bytes in, room for bytes out,
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
-//! one write. How a connection is made is in `connecting`, with the delays in `backoff`; what belongs to messages is in
+//! one write. How a connection is made is in `connecting`, with the delays in `backoff` and a mechanism's steps in `authenticating`; what belongs to messages is in
 //! `publishing`, to subscriptions in `subscribing` and `leaving`.
 
+mod authenticating;
 mod backoff;
 mod connecting;
 mod leaving;
@@ -20,6 +21,7 @@ use super::protocol::{Event as Heard, Protocol};
 use super::{ClientError, ClientOptions, ClientStats, Close, Event};
 use crate::codec::{Disconnect, ReasonCode};
 use crate::transport::Stream;
+use authenticating::Authenticating;
 use backoff::Backoff;
 use bytes::{Buf, BytesMut};
 use publishing::{Drain, Exchanges, Settled};
@@ -55,6 +57,7 @@ pub(super) struct Driver {
     /// Messages of a lost session, to be sent as new before all others.
     again: VecDeque<Outgoing>,
     drains: Vec<Drain>,
+    authenticating: Option<Authenticating>,
     settled: Settled,
     aftermath: Aftermath,
     stats: ClientStats,
@@ -82,6 +85,7 @@ impl Driver {
             work: Work::default(),
             again: VecDeque::new(),
             drains: Vec::new(),
+            authenticating: None,
             settled: Settled::default(),
             aftermath: Aftermath::default(),
             stats: ClientStats::default(),
@@ -111,6 +115,7 @@ impl Driver {
                 Ending::Lost(error) => error,
             };
             drop(stream);
+            self.fail_authentication(&error);
             self.connection_lost();
             self.backoff
                 .connection_lasted(now().saturating_duration_since(began));
@@ -128,7 +133,8 @@ impl Driver {
     async fn serve(&mut self, stream: &mut Stream) -> Ending {
         loop {
             let now = now();
-            if let Err(error) = self.hear(now) {
+            let heard = self.hear(now);
+            if let Err(error) = heard.and_then(|()| self.go_on_authenticating()) {
                 pipe::finish(stream, self.protocol.outgoing(), LAST_WORDS).await;
                 return Ending::Lost(error);
             }
@@ -139,6 +145,7 @@ impl Driver {
             match self.exchange_bytes(stream, deadline).await {
                 Ok(came) if came.deadline => {
                     if let Err(error) = self.on_deadline() {
+                        pipe::finish(stream, self.protocol.outgoing(), LAST_WORDS).await;
                         return Ending::Lost(error);
                     }
                 }
@@ -181,6 +188,7 @@ impl Driver {
             Heard::Refused { token, error } => self.on_refused(token, error),
             Heard::Subscribed { token, suback } => self.on_subscribed(token, &suback),
             Heard::Unsubscribed { token, unsuback } => self.on_unsubscribed(token, &unsuback),
+            Heard::Authenticate(said) => self.on_said(said),
             // Only the answer to CONNECT, which is not read here.
             Heard::Connected { .. } => {}
         }
@@ -212,6 +220,7 @@ impl Driver {
             self.protocol.next_timeout(),
             self.early_until,
             self.close_by,
+            self.authentication_by(),
         ]
         .into_iter()
         .flatten()
@@ -223,6 +232,7 @@ impl Driver {
         if self.early_until.is_some_and(|until| until <= now) {
             self.drop_early();
         }
+        self.limit_authentication(now)?;
         self.protocol.handle_timeout(now)
     }
 
@@ -293,6 +303,7 @@ impl Driver {
         self.is_running = false;
         self.settle();
         let work = self.queue.end(error.clone());
+        self.fail_authentication(&error);
         self.end_subscriptions(&error);
         let waiting = self.again.drain(..).chain(self.work.publishes.drain(..));
         for outgoing in waiting.chain(work.publishes) {

@@ -40,6 +40,7 @@ impl Protocol {
         for packet_id in std::mem::take(&mut self.unsubscribing).into_keys() {
             self.session.outbound.free_packet_id(packet_id);
         }
+        self.begin_authentication();
         let connect = self.connect_packet()?;
         self.encode(&Packet::Connect(Box::new(connect)))?;
         self.last_received = now;
@@ -58,7 +59,8 @@ impl Protocol {
         }
     }
 
-    fn connect_packet(&self) -> Result<Connect, ClientError> {
+    fn connect_packet(&mut self) -> Result<Connect, ClientError> {
+        let first_word = self.first_word.take();
         let options = &self.options;
         let clean_start = self.is_clean();
         let is_v5 = self.version == ProtocolVersion::V5;
@@ -70,6 +72,11 @@ impl Protocol {
         if !is_v5 && self.client_id.is_empty() && !clean_start {
             return Err(ClientError::Misuse(
                 "MQTT 3.1.1 needs a client id where the session is kept".to_owned(),
+            ));
+        }
+        if !is_v5 && options.auth.is_some() {
+            return Err(ClientError::Misuse(
+                "MQTT 3.1.1 has no enhanced authentication".to_owned(),
             ));
         }
         let properties = if is_v5 {
@@ -84,8 +91,9 @@ impl Protocol {
                 request_response_information: options.request_response_information.then_some(true),
                 request_problem_information: (!options.request_problem_information)
                     .then_some(false),
+                authentication_method: self.method(),
+                authentication_data: first_word,
                 user_properties: options.user_properties.clone(),
-                ..ConnectProperties::default()
             }
         } else {
             ConnectProperties::default()
@@ -108,6 +116,7 @@ impl Protocol {
     pub(super) fn on_first(&mut self, packet: Packet, now: Instant) -> Result<Event, ClientError> {
         match packet {
             Packet::ConnAck(connack) => self.on_connack(connack, now),
+            Packet::Auth(auth) => self.on_auth(auth),
             other => Err(self.violated(
                 format!("{:?} before CONNACK", other.packet_type()),
                 "MQTT-3.2.0-1",
@@ -120,6 +129,18 @@ impl Protocol {
         if connack.reason.is_error() {
             return Err(self.on_refusal(*connack));
         }
+        if self.method().is_some() {
+            return self.prove(connack);
+        }
+        self.on_consent(connack, now)
+    }
+
+    /// The broker lets us in, and is believed.
+    pub(super) fn on_consent(
+        &mut self,
+        connack: Box<ConnAck>,
+        now: Instant,
+    ) -> Result<Event, ClientError> {
         // Who asked for a new session and is told of an old one shares no state with that broker. Who did not ask for a
         // new one vouches for the state, even when an earlier process had it.
         // spec(5): MQTT-3.2.2-4
@@ -192,7 +213,8 @@ impl Protocol {
 
     /// Whether 3.1.1 could be tried.
     pub fn may_fall_back(&self) -> bool {
-        self.options.fall_back && self.version == ProtocolVersion::V5
+        // Who wants proof must not be talked out of it.
+        self.options.fall_back && self.options.auth.is_none() && self.version == ProtocolVersion::V5
     }
 
     /// Speaks 3.1.1 from the next [`Protocol::connect`] on, if the options allow it.

@@ -56,12 +56,7 @@ impl Protocol {
                 self.state = State::Ended;
                 Err(ClientError::ServerDisconnected(Box::new(disconnect)))
             }
-            // spec(5): MQTT-4.12.0-7
-            Packet::Auth(_) => Err(self.violated(
-                "AUTH without an authentication method in CONNECT",
-                "4.12",
-                ReasonCode::ProtocolError,
-            )),
+            Packet::Auth(auth) => self.on_auth(auth).map(Some),
             other => Err(self.violated(
                 format!("{:?} from a broker", other.packet_type()),
                 "2.1.2",

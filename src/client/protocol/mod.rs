@@ -12,6 +12,7 @@
 //! | `Connected` | all but CONNACK | `disconnect`, DISCONNECT, or an error |
 //! | `Ended` | nothing; nothing more is sent | `connect` |
 
+mod authenticate;
 mod connect;
 mod granted;
 mod incoming;
@@ -19,6 +20,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
+pub use authenticate::{AUTH_ROUNDS_MAX, Said};
 pub use granted::Granted;
 
 use super::{ClientError, ClientOptions};
@@ -29,7 +31,8 @@ use crate::codec::{
 use crate::message::{Message, QoS};
 use crate::session::{Beat, KeepAlive, OutboundAliases, Session, Step, Token, Violation};
 use crate::topic::TopicName;
-use bytes::BytesMut;
+use authenticate::Exchange;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -40,6 +43,8 @@ const AGAIN_BYTES_MAX: usize = 64 << 10;
 /// What the broker did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// It says something in an exchange. While what it said to CONNECT is not answered, nothing more is read.
+    Authenticate(Said),
     /// It accepted the connection.
     Connected {
         /// Its answer, with all limits.
@@ -124,6 +129,9 @@ pub struct Protocol {
     keep_alive: KeepAlive,
     keep_alive_interval: Duration,
     last_received: Instant,
+    /// What CONNECT says for the mechanism.
+    first_word: Option<Bytes>,
+    exchange: Option<Exchange>,
     /// Refusals decided here, while sending again what the new connection does not take.
     refused: Vec<(Token, ClientError)>,
 }
@@ -153,6 +161,8 @@ impl Protocol {
             keep_alive: KeepAlive::new(Duration::ZERO, now),
             keep_alive_interval: Duration::ZERO,
             last_received: now,
+            first_word: None,
+            exchange: None,
             refused: Vec::new(),
             options,
         }
@@ -173,6 +183,9 @@ impl Protocol {
                 return Ok(Some(Event::Refused { token, error }));
             }
             if matches!(self.state, State::Idle | State::Ended) {
+                return Ok(None);
+            }
+            if self.state == State::Connecting && self.is_proving() {
                 return Ok(None);
             }
             let Some(packet) = self.decode(input)? else {
@@ -356,6 +369,7 @@ impl Protocol {
     pub fn connection_lost(&mut self) {
         self.state = State::Idle;
         self.out.clear();
+        self.exchange = None;
         self.aliases.clear();
         self.given.begin(0, 0);
     }

@@ -7,8 +7,10 @@
 //! descriptor makes that loop come and fetch.
 //!
 //! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
-//! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription that waits. Nothing here knows MQTT.
+//! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription
+//! that waits; [`asker`] questions the other way. Nothing here knows MQTT.
 
+mod asker;
 mod finished;
 mod op;
 mod port;
@@ -16,6 +18,7 @@ mod runtime;
 mod stream;
 mod wake;
 
+pub(crate) use asker::{Answer, Answered, Asker, Raised};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};

@@ -4,6 +4,7 @@
 //! by watching its descriptor; when the loop closes, it goes, and what tokio still pushes rests in the shared part until
 //! the last operation on the other side is over.
 
+use super::asker::Asker;
 use super::op::Op;
 use super::runtime::generation;
 use super::stream::Waiters;
@@ -30,14 +31,16 @@ pub(super) enum Work {
     Op(Py<Op>),
     /// Tell those who wait for a message to look again.
     Stream(Arc<Waiters>),
+    /// Ask what the network's side wants to know.
+    Ask(Arc<Asker>),
 }
 
 impl Work {
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Op(op) => visit.call(op),
-            // Its subscription owns it, and shows what is in it.
-            Self::Stream(_) => Ok(()),
+            // Its subscription, or its client, owns it, and shows what is in it.
+            Self::Stream(_) | Self::Ask(_) => Ok(()),
         }
     }
 }
@@ -108,7 +111,7 @@ impl Drop for PortShared {
         let Pushed { work, graves } = mem::take(self.pushed.get_mut());
         let ops = work.into_iter().filter_map(|work| match work {
             Work::Op(op) => Some(op.into_any()),
-            Work::Stream(_) => None,
+            Work::Stream(_) | Work::Ask(_) => None,
         });
         if self.generation != generation() {
             // In a forked child the lock below may be held by a thread that is not here.
@@ -156,6 +159,7 @@ impl LoopPort {
             match work {
                 Work::Op(op) => op.get().run_callbacks(op.bind(py))?,
                 Work::Stream(waiters) => waiters.resume(py)?,
+                Work::Ask(asker) => asker.run(py)?,
             }
             if count % 64 == 0 && now() - started > DRAIN_TIME_MAX {
                 break;

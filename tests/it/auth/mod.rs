@@ -4,6 +4,7 @@
 //! played against it.
 
 mod broker;
+mod client;
 mod exchange;
 mod password;
 mod scram;

@@ -239,6 +239,7 @@ impl Client {
                 assert!(suback.reasons.iter().all(|reason| !reason.is_error()));
             }
             Event::Unsubscribed { .. } => {}
+            Event::Authenticate(said) => panic!("nobody names a method: {said:?}"),
             Event::Refused { error, .. } => panic!("the broker lacks nothing: {error}"),
         }
     }
