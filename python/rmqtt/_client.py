@@ -197,7 +197,10 @@ class Client:
         >>> await client.connect()
         >>> await client.close()
         """
-        return self._native.connect()
+        connecting = self._native.connect()
+        # Nobody else may hold this client until it is known how connecting ended.
+        connecting.add_done_callback(lambda _: self)
+        return connecting
 
     def close(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import contextlib
 import random
 import time
@@ -212,6 +213,17 @@ async def test_a_timeout_around_a_connect_leaves_no_connection() -> None:
             async with asyncio.timeout(0.01), rmqtt.Client(broker.url):
                 pass
         await broker.saw(lambda broker: broker.disconnected == broker.accepted)
+
+
+@on_every_loop
+async def test_connecting_a_client_that_nobody_holds_fails_for_its_own_reason() -> None:
+    with HeldBroker(hold=(CONNECT,)) as broker:
+        task = asyncio.ensure_future(rmqtt.Client(broker.url, version="3.1.1").connect())
+        await broker.saw(lambda broker: broker.held == 1)
+        gc.collect()
+        broker.cut()
+        with pytest.raises(rmqtt.ConnectionLost):
+            await task
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
