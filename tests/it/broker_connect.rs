@@ -8,7 +8,7 @@ use crate::seed::epoch;
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use rmqtt::broker::Limits;
-use rmqtt::broker::protocol::{Event, Protocol};
+use rmqtt::broker::protocol::{Accept, Event, Protocol};
 use rmqtt::codec::{AckKind, ConnAck, Connect, Disconnect, Packet, ReasonCode, Will};
 use rmqtt::message::QoS;
 use std::collections::BTreeSet;
@@ -206,6 +206,31 @@ fn a_client_id_that_is_refused_is_told_so_and_the_connection_ends() {
         assert!(protocol.receive(&mut input, epoch()).is_err());
         assert!(!protocol.is_connected() && !protocol.outgoing().has_remaining());
     }
+}
+
+/// spec(5, server): MQTT-3.14.4-1
+#[test]
+fn an_answer_that_was_held_back_does_not_follow_the_disconnect() {
+    let mut protocol = Protocol::new(Arc::new(Limits::default()), epoch());
+    let mut input = BytesMut::from(
+        &b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01c\x32\x06\0\x01a\0\x07\0\xF7\0"[..],
+    );
+    let asked = protocol.receive(&mut input, epoch());
+    assert!(matches!(asked, Ok(Some(Event::ConnectRequested(_)))));
+    protocol.accept(Accept::default(), epoch()).unwrap();
+    let published = protocol.receive(&mut input, epoch());
+    let Ok(Some(Event::Publish {
+        packet_id: Some(id),
+        ..
+    })) = published
+    else {
+        panic!("not a message: {published:?}");
+    };
+    assert!(protocol.receive(&mut input, epoch()).is_err());
+    let told = protocol.outgoing().len();
+    // The broker has the message by now, but it is too late to say so.
+    protocol.accepted(id, ReasonCode::Success);
+    assert_eq!(protocol.outgoing().len(), told);
 }
 
 /// spec(5): MQTT-3.2.2-19, MQTT-3.2.2-20

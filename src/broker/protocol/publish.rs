@@ -208,15 +208,20 @@ impl Protocol {
         Ok(())
     }
 
-    /// Writes what the session owes: answers, and after a resumption what has to be sent again.
+    /// Writes what the session owes: answers, and after a resumption what has to be sent again. Behind the end nothing is
+    /// written: what is accepted then is remembered by the session alone.
+    // spec(5): MQTT-3.14.4-1
     pub fn send_due(&mut self) {
         while let Some(mut ack) = self.session.inbound.next_ack() {
+            if !self.is_connected() {
+                continue;
+            }
             if ack.reason.is_error() && self.may_explain() {
                 ack.properties = farewell::in_answer(farewell::of_ack(ack.reason));
             }
             self.write_if_it_fits(Packet::Ack(ack)).unwrap_or_default();
         }
-        while self.out.len() < SEND_BUFFER_TARGET {
+        while self.is_connected() && self.out.len() < SEND_BUFFER_TARGET {
             match self.session.outbound.next_again() {
                 Some(packet) => self.send_again(packet),
                 None => break,
