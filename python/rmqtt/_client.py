@@ -213,12 +213,13 @@ class Client:
     ) -> Coroutine[Any, Any, None]:
         """Send what is queued, say goodbye, and end the client. The will is not published. A second call does nothing.
 
-        Every operation that still waits ends with `Closed`; every subscription ends.
+        Every operation that still waits ends with `Closed`; every subscription ends. Without a connection nothing can
+        be said: the broker keeps the session for as long as it was asked for when connecting.
 
         Parameters
         ----------
         timeout
-            Seconds to wait for what is queued to be sent and acknowledged.
+            Seconds to wait for what is queued to be sent and acknowledged; 0 or more.
         reason_code
             Say this instead of 0x00; with any other code the broker publishes the will (MQTT 5).
         session_expiry
@@ -431,6 +432,12 @@ class Client:
             No filter, or a value out of its range.
         Closed
             The client is closed, or was never connected.
+        SubscribeRefused
+            When entered or awaited: the broker refused filters; ``results`` says which and why. None is in force then.
+        NotSupportedByBroker
+            When entered or awaited: the broker lacks wildcards, or shared subscriptions.
+        PacketTooLarge
+            When entered or awaited: the broker takes no packet so large.
 
         Notes
         -----

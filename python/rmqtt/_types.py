@@ -484,7 +484,8 @@ class SessionForgotten:
 class ServerRedirect:
     """The broker sends its clients elsewhere. It is not followed: `Disconnected` or the error comes next."""
 
-    #: Whether it has moved for good. Then the client ends; else it comes back after the longest delay of `Reconnect`.
+    #: Whether it has moved for good. Then the client ends; else it comes back after the longest delay of `Reconnect`,
+    #: or, with jitter, after half of it at least.
     permanent: bool
     #: Where to, if the broker says so: one or several hosts, parted by spaces, each with a port or without.
     server_reference: str | None

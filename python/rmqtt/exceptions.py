@@ -223,7 +223,7 @@ class QueueFull(MqttError):
 
 
 class PacketTooLarge(MqttError, ValueError):
-    """The packet is larger than the broker takes; nothing was sent."""
+    """The packet is larger than the broker takes; nothing was sent, at least not on this connection."""
 
 
 class TopicError(MqttError, ValueError):
@@ -231,7 +231,7 @@ class TopicError(MqttError, ValueError):
 
 
 class NotSupportedByBroker(MqttError):
-    """The broker has said in CONNACK that it lacks this; nothing was sent."""
+    """The broker has said in CONNACK that it lacks this; nothing was sent, at least not on this connection."""
 
 
 class MqttTimeout(MqttError, TimeoutError):

@@ -18,7 +18,11 @@ pub enum ClientError {
         cause: String,
     },
     /// The broker said no in CONNACK.
-    #[error("the broker refused the connection: {reason:?}")]
+    #[error(
+        "the broker refused the connection: {reason:?}{}{}",
+        said(.reason_string.as_ref()),
+        named(.server_reference.as_ref())
+    )]
     ConnectRefused {
         /// Its code; return codes of 3.1.1 are translated.
         reason: ReasonCode,
@@ -47,7 +51,12 @@ pub enum ClientError {
         cause: String,
     },
     /// The broker sent DISCONNECT.
-    #[error("the broker ended the connection: {:?}", .0.reason)]
+    #[error(
+        "the broker ended the connection: {:?}{}{}",
+        .0.reason,
+        said(.0.reason_string.as_ref()),
+        named(.0.server_reference.as_ref())
+    )]
     ServerDisconnected(Box<Disconnect>),
     /// The broker broke the protocol.
     #[error("the broker broke the protocol: {what} [{clause}]")]
@@ -60,7 +69,7 @@ pub enum ClientError {
         reason: ReasonCode,
     },
     /// The broker refused a message.
-    #[error("the broker refused the message: {reason:?}")]
+    #[error("the broker refused the message: {reason:?}{}", added(.properties.as_deref()))]
     PublishRefused {
         /// Its code.
         reason: ReasonCode,
@@ -68,7 +77,7 @@ pub enum ClientError {
         properties: Option<Box<AckProperties>>,
     },
     /// The broker refused filters of a SUBSCRIBE; none of it is in force.
-    #[error("the broker refused a subscription: {results:?}")]
+    #[error("the broker refused to subscribe: {}{}", each(.results), added(.properties.as_deref()))]
     SubscribeRefused {
         /// The filters that were refused.
         results: Vec<(String, ReasonCode)>,
@@ -76,7 +85,7 @@ pub enum ClientError {
         properties: Option<Box<AckProperties>>,
     },
     /// The broker refused filters of an UNSUBSCRIBE.
-    #[error("the broker refused to unsubscribe: {results:?}")]
+    #[error("the broker refused to unsubscribe: {}{}", each(.results), added(.properties.as_deref()))]
     UnsubscribeRefused {
         /// The filters that were refused.
         results: Vec<(String, ReasonCode)>,
@@ -171,4 +180,27 @@ impl ClientError {
             server_reference: server_reference.clone(),
         })
     }
+}
+
+/// The broker's words behind its code, quoted: they may be anything.
+fn said(words: Option<&ByteString>) -> String {
+    words.map_or_else(String::new, |words| format!(", {words:?}"))
+}
+
+fn added(properties: Option<&AckProperties>) -> String {
+    said(properties.and_then(|it| it.reason_string.as_ref()))
+}
+
+/// Where it says to go instead.
+fn named(server: Option<&ByteString>) -> String {
+    server.map_or_else(String::new, |server| format!("; it names {server:?}"))
+}
+
+/// The filters that it refused.
+fn each(results: &[(String, ReasonCode)]) -> String {
+    let each: Vec<String> = results
+        .iter()
+        .map(|(filter, reason)| format!("{filter:?} ({reason:?})"))
+        .collect();
+    each.join(", ")
 }

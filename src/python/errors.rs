@@ -167,14 +167,14 @@ fn client_error<'py>(
             results,
             properties,
         } => {
-            message = set_results(fields, "subscribe", results, properties.as_deref())?;
+            set_results(fields, results, properties.as_deref())?;
             "SubscribeRefused"
         }
         ClientError::UnsubscribeRefused {
             results,
             properties,
         } => {
-            message = set_results(fields, "unsubscribe", results, properties.as_deref())?;
+            set_results(fields, results, properties.as_deref())?;
             "UnsubscribeRefused"
         }
         ClientError::QueueFull => "QueueFull",
@@ -260,13 +260,12 @@ pub(crate) fn set_answer(
     fields.set_item("user_properties", pairs(fields.py(), own)?)
 }
 
-/// Puts every refused filter into `results`, the first one's code into `reason_code`, and all into the message.
+/// Puts every refused filter into `results`, and the first one's code into `reason_code`.
 fn set_results(
     fields: &Bound<'_, PyDict>,
-    what: &str,
     refused: &[(String, ReasonCode)],
     properties: Option<&AckProperties>,
-) -> PyResult<String> {
+) -> PyResult<()> {
     let py = fields.py();
     set_answer(fields, properties)?;
     let results = PyDict::new(py);
@@ -276,12 +275,7 @@ fn set_results(
     if let Some((_, first)) = refused.first() {
         fields.set_item("reason_code", reason_code(py, *first)?)?;
     }
-    fields.set_item("results", results)?;
-    let each: Vec<String> = refused
-        .iter()
-        .map(|(filter, reason)| format!("{filter:?} ({reason:?})"))
-        .collect();
-    Ok(format!("the broker refused to {what}: {}", each.join(", ")))
+    fields.set_item("results", results)
 }
 
 /// A name of `rmqtt._types`.

@@ -315,6 +315,14 @@ impl Outbound {
         self.settle(packet_id, reason)
     }
 
+    /// Whose exchange has this id.
+    pub fn token(&self, packet_id: PacketId) -> Option<Token> {
+        match self.ids.get(packet_id) {
+            Some(Exchange::Message { token, .. }) => Some(*token),
+            _ => None,
+        }
+    }
+
     /// Ends an exchange: its id is free, its place in the window too.
     fn settle(&mut self, id: PacketId, reason: ReasonCode) -> Step {
         let Some(Exchange::Message {

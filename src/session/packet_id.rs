@@ -80,6 +80,14 @@ impl<T> PacketIds<T> {
     }
 
     /// What this id is in use for.
+    pub(super) fn get(&self, id: PacketId) -> Option<&T> {
+        match self.ring.get(place_of(id, self.first)) {
+            Some(Some(value)) => Some(value),
+            _ => self.strays.get(&id).map(|(_, value)| value),
+        }
+    }
+
+    /// The same, to change it.
     pub(super) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
         match self.ring.get_mut(place_of(id, self.first)) {
             Some(Some(value)) => Some(value),

@@ -10,8 +10,8 @@ use crate::client_script::{
 };
 use rmqtt::client::{Client, ClientError, Subscription, SubscriptionSettings, Taken};
 use rmqtt::codec::{
-    AckProperties, ConnAckProperties, Packet, ProtocolVersion::V5, Publish, ReasonCode, SubAck,
-    UnsubAck,
+    AckKind, AckProperties, ConnAckProperties, Packet, ProtocolVersion::V5, Publish, ReasonCode,
+    SubAck, UnsubAck,
 };
 use rmqtt::message::{Message, MessageProperties, QoS};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -33,6 +33,7 @@ async fn refused_after_the_cut(
     let mut stage = Stage::new(name, V5).await;
     stage.keep_session();
     let (client, mut peer) = stage.pair(accepted()).await;
+    let is_twofold = kept.qos == QoS::ExactlyOnce;
     let publishing = {
         let client = client.clone();
         tokio::spawn(async move { client.publish(kept).await })
@@ -42,8 +43,13 @@ async fn refused_after_the_cut(
     let mut connack = resumed();
     lacks(&mut connack.properties);
     let mut peer = stage.welcome(connack).await;
+    if is_twofold {
+        // The broker may know the id, and would take the next message with it for a repetition.
+        assert_eq!(peer.heard_ack().await, (AckKind::PubRel, 1));
+        peer.say_ack(AckKind::PubComp, 1).await;
+    }
     let refused = soon(publishing).await.unwrap().unwrap_err();
-    // Nothing of it was sent, its id is free, and the connection goes on.
+    // Nothing else of it was sent, its id is free, and the connection goes on.
     soon(client.publish(message("t", "", QoS::AtMostOnce)))
         .await
         .unwrap();
@@ -77,6 +83,43 @@ async fn what_a_resumed_connection_lacks_ends_a_waiting_publish_with_a_local_err
         error.await,
         ClientError::NotSupportedByBroker("retained messages")
     );
+}
+
+/// spec(5, client): MQTT-4.3.3-5, MQTT-4.3.3-6
+#[tokio::test(start_paused = true)]
+async fn a_message_given_up_stays_refused_over_further_cuts_also_when_the_session_is_lost() {
+    for session_lives in [true, false] {
+        let mut stage = Stage::new(&format!("given-up-{session_lives}"), V5).await;
+        stage.keep_session();
+        let (client, mut peer) = stage.pair(accepted()).await;
+        let publishing = {
+            let client = client.clone();
+            let kept = message("t", "kept", QoS::ExactlyOnce);
+            tokio::spawn(async move { client.publish(kept).await })
+        };
+        peer.heard_publish().await;
+        drop(peer);
+        let mut connack = resumed();
+        connack.properties.maximum_qos = Some(QoS::AtLeastOnce);
+        let mut peer = stage.welcome(connack).await;
+        assert_eq!(peer.heard_ack().await, (AckKind::PubRel, 1));
+        drop(peer);
+        let mut peer = if session_lives {
+            let mut peer = stage.welcome(resumed()).await;
+            assert_eq!(peer.heard_ack().await, (AckKind::PubRel, 1));
+            peer.say_ack(AckKind::PubComp, 1).await;
+            peer
+        } else {
+            stage.welcome(accepted()).await
+        };
+        assert_eq!(
+            soon(publishing).await.unwrap(),
+            Err(ClientError::NotSupportedByBroker("QoS 2"))
+        );
+        let next = message("t", "next", QoS::AtMostOnce);
+        soon(client.publish(next)).await.unwrap();
+        assert_eq!(peer.heard_publish().await.message.payload, "next");
+    }
 }
 
 /// spec(5): MQTT-3.2.2-15

@@ -3,8 +3,8 @@
 //! Owns the clock, the socket and the randomness of the client, and decides nothing about the protocol. One loop: take
 //! what the handles put in (`commands`), let the protocol make bytes of it, then wait once for bytes in, room for bytes out,
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
-//! one write. How a connection is made is in `connecting`, with the delays in `backoff` and a mechanism's steps in `authenticating`; what belongs to messages is in
-//! `publishing`, to subscriptions in `subscribing` and `leaving`.
+//! one write. How a connection is made is in `connecting`, with the delays in `backoff` and a mechanism's steps in
+//! `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing` and `leaving`.
 
 mod authenticating;
 mod backoff;

@@ -49,14 +49,10 @@ impl Protocol {
     }
 
     fn is_clean(&self) -> bool {
-        let ends_with_connection = self.options.session_expiry == 0;
-        if self.version == ProtocolVersion::V5 && self.was_connected {
-            self.options.clean_start && ends_with_connection
-        } else if self.version == ProtocolVersion::V5 {
-            self.options.clean_start
-        } else {
-            self.options.clean_start && ends_with_connection
+        if self.version == ProtocolVersion::V5 && !self.was_connected {
+            return self.options.clean_start;
         }
+        self.options.clean_start && self.options.session_expiry == 0
     }
 
     fn connect_packet(&mut self) -> Result<Connect, ClientError> {
@@ -160,7 +156,7 @@ impl Protocol {
         let lost = if connack.session_present {
             Vec::new()
         } else {
-            self.session.outbound.reset()
+            self.forget_session()
         };
         let window = match self.version {
             ProtocolVersion::V5 => connack

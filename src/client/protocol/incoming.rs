@@ -142,10 +142,13 @@ impl Protocol {
             // spec(4): MQTT-4.6.0-4
             // spec(5): MQTT-4.6.0-4
             Ok(Step::Send(next)) => self.put(&Packet::Ack(next)).map(|()| None),
-            Ok(Step::Settled { token, reason }) => Ok(Some(Event::Published {
-                token,
-                reason,
-                properties: ack.properties,
+            Ok(Step::Settled { token, reason }) => Ok(Some(match self.given_up.remove(&token) {
+                Some(error) => Event::Refused { token, error },
+                None => Event::Published {
+                    token,
+                    reason,
+                    properties: ack.properties,
+                },
             })),
             Ok(Step::Ignored) => Ok(None),
             Err(violation) => Err(self.broken(&violation)),

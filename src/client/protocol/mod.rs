@@ -2,8 +2,8 @@
 //!
 //! [`Protocol`] outlives its connections: it keeps the [`Session`] and begins a connection with [`Protocol::connect`].
 //! Bytes come in through [`Protocol::receive`], one [`Event`] at a time, and go out through [`Protocol::outgoing`]. What
-//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`, SUBSCRIBE and UNSUBSCRIBE in `subscribe`. It
-//! queues nothing: a message that has no room now is the caller's to keep. Next: `driver`, which moves the bytes.
+//! a CONNECT says and what a CONNACK grants is in `connect` and `granted`, SUBSCRIBE and UNSUBSCRIBE in `subscribe`, what
+//! a resumed session owes the broker in `again`. It queues nothing: a message that has no room now is the caller's to keep. Next: `driver`, which moves the bytes.
 //!
 //! | state | taken from the broker | left by |
 //! |---|---|---|
@@ -12,6 +12,7 @@
 //! | `Connected` | all but CONNACK | `disconnect`, DISCONNECT, or an error |
 //! | `Ended` | nothing; nothing more is sent | `connect` |
 
+mod again;
 mod authenticate;
 mod connect;
 mod granted;
@@ -34,11 +35,8 @@ use crate::topic::TopicName;
 use authenticate::Exchange;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
-
-/// Messages of a resumed session are sent again in portions of so many bytes, whenever the last portion has left.
-const AGAIN_BYTES_MAX: usize = 64 << 10;
 
 /// What the broker did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +130,10 @@ pub struct Protocol {
     /// What CONNECT says for the mechanism.
     first_word: Option<Bytes>,
     exchange: Option<Exchange>,
-    /// Refusals decided here, while sending again what the new connection does not take.
-    refused: Vec<(Token, ClientError)>,
+    /// Refusals decided here, oldest first: what a connection does not take of what was to be sent again.
+    refused: VecDeque<(Token, ClientError)>,
+    /// Those of QoS 2, which are over when the broker has released the id.
+    given_up: BTreeMap<Token, ClientError>,
 }
 
 impl Protocol {
@@ -163,7 +163,8 @@ impl Protocol {
             last_received: now,
             first_word: None,
             exchange: None,
-            refused: Vec::new(),
+            refused: VecDeque::new(),
+            given_up: BTreeMap::new(),
             options,
         }
     }
@@ -179,7 +180,9 @@ impl Protocol {
         now: Instant,
     ) -> Result<Option<Event>, ClientError> {
         loop {
-            if let Some((token, error)) = self.refused.pop() {
+            if self.state != State::Connecting
+                && let Some((token, error)) = self.refused.pop_front()
+            {
                 return Ok(Some(Event::Refused { token, error }));
             }
             if matches!(self.state, State::Idle | State::Ended) {
@@ -397,37 +400,6 @@ impl Protocol {
     /// What survives the connection.
     pub fn session(&self) -> &Session {
         &self.session
-    }
-
-    /// Acknowledgements due, and what a resumed session owes the broker.
-    fn answer(&mut self) {
-        if self.state != State::Connected {
-            return;
-        }
-        while let Some(ack) = self.session.inbound.next_ack() {
-            // It always encodes; a broker that takes packets smaller than this gets none.
-            let _ = self.put(&Packet::Ack(ack));
-        }
-        while self.out.len() < AGAIN_BYTES_MAX
-            && let Some(packet) = self.session.outbound.next_again()
-        {
-            self.send_again(&packet);
-        }
-    }
-
-    /// A message of the session that the new connection does not take is given up here: the broker would only end the
-    /// connection over it, each time anew.
-    fn send_again(&mut self, packet: &Packet) {
-        if let Packet::Publish(publish) = packet
-            && let Err(error) = self.granted.check_publish(&publish.message)
-        {
-            if let Some(token) = self.settle_unsent(publish) {
-                self.refused.push((token, error));
-            }
-            return;
-        }
-        // It was encoded before; under another version it can only have become shorter.
-        let _ = self.encode(packet);
     }
 
     /// Writes a packet unless it is larger than the broker takes.
