@@ -29,8 +29,10 @@ pub(super) struct Books {
     last: BTreeMap<(u64, String, QoS), u64>,
     /// By client: what the broker has begun to send with QoS 2, and the application has not got yet.
     exactly_once: BTreeMap<(usize, Key), usize>,
-    /// By client: what the application has accepted.
+    /// By client: what the application has accepted or refused.
     accepted: BTreeSet<(usize, Key)>,
+    /// By client: what it has refused, which may come again: the broker may not have heard it.
+    refused: BTreeSet<(usize, Key)>,
 }
 
 /// The key in a payload, which a message that deletes a retained one has not.
@@ -146,14 +148,17 @@ impl Books {
     pub(super) fn delivered(&mut self, client: usize, message: &Message) {
         if let Some(key) = key(&message.payload).filter(|_| message.qos == QoS::ExactlyOnce) {
             let owed = self.exactly_once.entry((client, key)).or_default();
-            assert!(*owed > 0, "client {client} got {key:?}, QoS 2, once more");
-            *owed -= 1;
+            let may_come = *owed > 0 || self.refused.contains(&(client, key));
+            assert!(may_come, "client {client} got {key:?}, QoS 2, once more");
+            *owed = owed.saturating_sub(1);
         }
     }
 
-    /// A client's application has accepted a message.
-    pub(super) fn accepted(&mut self, client: usize, payload: &Bytes) {
-        self.accepted.extend(key(payload).map(|key| (client, key)));
+    /// A client's application has accepted a message, or refused it.
+    pub(super) fn accepted(&mut self, client: usize, payload: &Bytes, reason: ReasonCode) {
+        let key = key(payload).map(|key| (client, key));
+        self.accepted.extend(key);
+        self.refused.extend(key.filter(|_| reason.is_error()));
     }
 
     /// The broker was told that a client has a message.

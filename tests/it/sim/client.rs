@@ -265,7 +265,7 @@ impl Client {
     pub(super) fn accept(&mut self, at: usize, reason: ReasonCode, books: &mut Books) {
         if at < self.pending.len() {
             let (id, delivery, payload) = self.pending.remove(at);
-            books.accepted(self.number, &payload);
+            books.accepted(self.number, &payload, reason);
             self.machine.accepted(id, delivery, reason);
         }
     }

@@ -480,7 +480,7 @@ impl Line {
                 hub.give_up(connection, *now);
             }
             Link::Attached(attached) => {
-                model.leave(client, will, expiry, *now);
+                model.leave(client, *now);
                 hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
                     session: self.protocol.take_session(),

@@ -63,6 +63,8 @@ struct Session {
     flow: Flow,
     answers: Answers,
     peer: Peer,
+    /// The DISCONNECT of this connection: whether it takes the will back, and the new session expiry.
+    goodbye: Option<(bool, Option<u32>)>,
 }
 
 /// What the broker should have counted.
@@ -150,6 +152,7 @@ impl Model {
                 version: ProtocolVersion::V5,
                 size_max: None,
             },
+            goodbye: None,
         };
         self.books.session_begins(client);
         self.sessions.insert(client, session);
@@ -199,19 +202,21 @@ impl Model {
         session.is_present
     }
 
-    /// A line lets go of the session.
-    pub(super) fn leave(
-        &mut self,
-        client: usize,
-        publish_will: bool,
-        expiry: Option<u32>,
-        now: Instant,
-    ) {
+    /// A line lets go of the session. How it ended is what the client has said, whatever the line says.
+    pub(super) fn leave(&mut self, client: usize, now: Instant) {
+        let session = self.sessions.get_mut(&client);
+        let goodbye = session.and_then(|session| session.goodbye.take());
+        let (is_clean, expiry) = goodbye.unwrap_or((false, None));
+        let expiry = expiry.map(|expiry| expiry.min(self.limits.session_expiry_max));
+        self.let_go(client, is_clean, expiry, now);
+    }
+
+    fn let_go(&mut self, client: usize, is_clean: bool, expiry: Option<u32>, now: Instant) {
         let session = self.sessions.get_mut(&client).expect("it was held");
         self.counts.qos0 += session.queue.forget_qos0();
         session.line = None;
         session.is_here = false;
-        session.life.leave(!publish_will, expiry, now);
+        session.life.leave(is_clean, expiry, now);
         let due = session.life.will_due();
         let ends = session.life.ends_at().is_some_and(|at| at <= now);
         let successor = session.successor.take();
@@ -231,7 +236,7 @@ impl Model {
             return;
         };
         if session.line == Some(line) {
-            return self.leave(client, false, None, now);
+            return self.let_go(client, true, None, now);
         }
         session.successor.take_if(|(waiting, _)| *waiting == line);
     }
@@ -411,6 +416,10 @@ impl Model {
             return;
         };
         session.answers.heard(packet);
+        if let Packet::Disconnect(goodbye) = packet {
+            let is_clean = goodbye.reason == ReasonCode::Success;
+            session.goodbye = Some((is_clean, goodbye.session_expiry_interval));
+        }
         if let Some(publish) = session.flow.heard(packet) {
             self.books.answered(client, &publish.message);
         }
