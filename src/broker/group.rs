@@ -7,11 +7,15 @@
 //!
 //! A message is dealt to the *hand* of a member as soon as one that is connected has room in it, and waits for the group
 //! in common as long as none has. Hands are small, so that a slow member cannot sit on what others would have done,
-//! except where the strategy ties messages to members. Whenever members come or go all hands are laid down and dealt
-//! anew, oldest first. What was taken out of a hand is on its way to that member: QoS 1 comes back by
-//! [`Group::give_back`] if its session ends first, QoS 2 never does.
+//! except where the strategy ties messages to members. When a member goes, its hand is dealt to the others. When one
+//! comes, all hands are laid down and dealt anew, oldest first, if they are small or as many messages have been pushed
+//! and taken since the last time: who joins and leaves without end would have everything moved for one small packet.
+//! What was taken out of a hand is on its way to that member: QoS 1 comes back by [`Group::give_back`] if its session
+//! ends first, QoS 2 never does.
 //!
 //! # What happens when a group's queue is full
+//!
+//! By the QoS of the message, or the highest that a member was granted if that is lower:
 //!
 //! | | no member connected | members connected |
 //! |---|---|---|
@@ -19,26 +23,27 @@
 //! | QoS 1 and 2, below the bound | queued | queued |
 //! | QoS 1 and 2, at the bound | the newest is dropped, counted | queued, and the **publisher is held back** |
 //!
-//! Publishers are held back as by the queue of a session (see `outbox`), and not for longer than [`GRACE`] either: if the
+//! Publishers are held back as by the queue of a session (see `outbox`), and not for longer than its grace either: if the
 //! queue has not drained to three quarters by then, members that have taken nothing in all that time lose their
 //! connections, so that others get what they sat on, and with no such member what is new is dropped, counted, until the
 //! queue has drained.
 
 mod choice;
 mod member;
+mod state;
 
 pub use member::{MemberId, Parcel};
 
 use crate::broker::bell::Bell;
-use crate::broker::outbox::{GRACE, Letter, Outbox, Pressure};
+use crate::broker::outbox::{Letter, Outbox, Pressure};
 use crate::broker::protocol::{Delivery, Room};
 use crate::broker::router::SessionKey;
 use crate::broker::subscriptions::Subscription;
 use crate::broker::{Limits, SharedStrategy};
 use crate::message::QoS;
-use choice::Choice;
 use member::{Member, Share};
 use parking_lot::Mutex;
+use state::State;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -76,6 +81,8 @@ pub struct After {
 pub struct Shared {
     /// Whether it was dropped.
     pub is_dropped: bool,
+    /// With what QoS any member could have got it at best.
+    pub qos: QoS,
     /// What the publisher has to do.
     pub pressure: Pressure,
     /// What else follows.
@@ -93,25 +100,6 @@ pub struct Taken {
     pub after: After,
 }
 
-#[derive(Debug)]
-struct State {
-    /// Sorted by number.
-    members: Vec<Member>,
-    joined: u64,
-    online: usize,
-    /// Whether nobody is connected, and what waits has been seen to for that.
-    is_for_long: bool,
-    choice: Choice,
-    /// What waits for any member, by number.
-    waiting: BTreeMap<u64, Parcel>,
-    numbers: u64,
-    /// In common and in all hands.
-    count: usize,
-    bytes: usize,
-    full_since: Option<Instant>,
-    publishers_waiting: Vec<Arc<Bell>>,
-}
-
 /// The members and the queue of one `$share/name/filter`.
 #[derive(Debug)]
 pub struct Group {
@@ -125,21 +113,8 @@ pub struct Group {
 impl Group {
     /// A group without members.
     pub fn new(limits: &Limits, sharing: Sharing) -> Self {
-        let state = State {
-            members: Vec::new(),
-            joined: 0,
-            online: 0,
-            is_for_long: true,
-            choice: Choice::new(sharing.strategy, sharing.seed),
-            waiting: BTreeMap::new(),
-            numbers: 0,
-            count: 0,
-            bytes: 0,
-            full_since: None,
-            publishers_waiting: Vec::new(),
-        };
         Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(sharing)),
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
             messages_stop: limits
@@ -155,9 +130,16 @@ impl Group {
         outbox: &Arc<Outbox>,
         subscription: Subscription,
     ) -> After {
-        let mut state = self.state.lock();
-        if let Some(member) = state.member(outbox) {
-            member.subscription = subscription;
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if let Some(at) = state.find(outbox) {
+            let member = &mut state.members[at];
+            let old = std::mem::replace(&mut member.subscription, subscription);
+            if old.options.qos == subscription.options.qos {
+                return After::default();
+            }
+            // What is in its hand is sorted by QoS.
+            member.lay_down(&mut state.waiting);
         } else {
             state.joined += 1;
             state.online += 1;
@@ -174,27 +156,31 @@ impl Group {
                 bytes: 0,
             };
             state.members.push(member);
+            state.lay_down_if_paid();
         }
-        self.deal_anew(&mut state)
+        self.follow(state)
     }
 
     /// A member unsubscribes, or its session has ended: what it has not taken goes to others.
     pub fn leave(&self, outbox: &Arc<Outbox>) -> After {
-        let mut state = self.state.lock();
-        state.lay_down();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         if let Some(at) = state.find(outbox) {
-            let member = state.members.remove(at);
+            let mut member = state.members.remove(at);
             state.online -= usize::from(member.is_online);
+            member.lay_down(&mut state.waiting);
         }
-        self.deal_anew(&mut state)
+        self.follow(state)
     }
 
     /// A member's connection has come, or gone: what it has not taken goes to others.
     pub fn set_online(&self, outbox: &Arc<Outbox>, is_online: bool) -> After {
-        let mut state = self.state.lock();
-        let Some(member) = state.member(outbox) else {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(at) = state.find(outbox) else {
             return After::default();
         };
+        let member = &mut state.members[at];
         if member.is_online == is_online {
             return After::default();
         }
@@ -203,10 +189,12 @@ impl Group {
         member.has_taken = true;
         if is_online {
             state.online += 1;
+            state.lay_down_if_paid();
         } else {
             state.online -= 1;
+            member.lay_down(&mut state.waiting);
         }
-        self.deal_anew(&mut state)
+        self.follow(state)
     }
 
     /// Queues a message or drops it: see the table on top. `publisher` is the session it came from, if from one.
@@ -217,13 +205,15 @@ impl Group {
         now: Instant,
     ) -> Shared {
         let mut state = self.state.lock();
+        let qos = letter.qos().min(state.granted);
         let mut shared = Shared {
             is_dropped: false,
+            qos,
             pressure: Pressure::None,
             after: After::default(),
         };
         let quarters = self.quarters(&state);
-        let is_best_effort = letter.qos() == QoS::AtMostOnce;
+        let is_best_effort = qos == QoS::AtMostOnce;
         let has_given_up = state.grace_ends().is_some_and(|at| at <= now);
         shared.is_dropped = match (is_best_effort, state.online > 0) {
             (true, true) => quarters >= 3,
@@ -234,7 +224,7 @@ impl Group {
                 shared.after.stuck.is_empty()
             }
             (false, true) => false,
-            (false, false) => quarters >= 4 || !state.keeps(letter.qos()),
+            (false, false) => quarters >= 4,
         };
         if shared.is_dropped {
             return shared;
@@ -246,6 +236,7 @@ impl Group {
             expires_at,
         };
         state.numbers += 1;
+        state.paid += 1;
         let number = state.numbers;
         state.enter(number, parcel);
         self.deal(&mut state, &mut shared.after);
@@ -266,10 +257,12 @@ impl Group {
     /// Takes back what was on its way to a member whose session has ended before it was settled.
     pub fn give_back(&self, parcels: impl Iterator<Item = (u64, Parcel)>) -> After {
         let mut state = self.state.lock();
-        for (number, parcel) in parcels {
+        for (number, mut parcel) in parcels {
+            // Nobody knows for how long now.
+            parcel.message = parcel.message.compact();
             state.enter(number, parcel);
         }
-        self.deal_anew(&mut state)
+        self.follow(&mut state)
     }
 
     /// Takes the next message of a member that there is room for. When its hand is empty, the next one it is dealt makes
@@ -297,6 +290,7 @@ impl Group {
             let cost = parcel.cost();
             state.count -= 1;
             state.bytes -= cost;
+            state.paid += 1;
             taken.message = Some((delivery, number, parcel));
             self.deal(&mut state, &mut taken.after);
             self.release(&mut state, &mut taken.after);
@@ -341,10 +335,11 @@ impl Group {
         state.member(outbox).map_or(0, |member| member.count())
     }
 
-    /// Lays all hands down and deals again, oldest first; with nobody connected, keeps what is to be kept.
-    fn deal_anew(&self, state: &mut State) -> After {
+    /// Members have come, gone or changed: deals what waits, oldest first; with nobody connected, keeps what is to be
+    /// kept.
+    fn follow(&self, state: &mut State) -> After {
         let mut after = After::default();
-        state.lay_down();
+        state.note_granted();
         if state.online > 0 {
             state.is_for_long = false;
             self.deal(state, &mut after);
@@ -387,10 +382,12 @@ impl Group {
     fn share(&self, state: &State) -> Share {
         let members = state.online.max(1);
         let messages = (self.messages_max / members).max(1);
-        let is_tied = matches!(
-            state.choice.strategy(),
-            SharedStrategy::Sticky | SharedStrategy::Hash
-        );
+        // With one member connected there is nobody to be tied to but it.
+        let is_tied = members > 1
+            && matches!(
+                state.choice.strategy(),
+                SharedStrategy::Sticky | SharedStrategy::Hash
+            );
         Share {
             messages: if is_tied {
                 messages
@@ -418,73 +415,5 @@ impl Group {
         let messages = state.count.saturating_mul(4) / self.messages_max.max(1);
         let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
         messages.max(bytes)
-    }
-}
-
-impl State {
-    fn find(&self, outbox: &Arc<Outbox>) -> Option<usize> {
-        self.members
-            .iter()
-            .position(|member| Arc::ptr_eq(&member.outbox, outbox))
-    }
-
-    fn member(&mut self, outbox: &Arc<Outbox>) -> Option<&mut Member> {
-        self.find(outbox).map(|at| &mut self.members[at])
-    }
-
-    fn enter(&mut self, number: u64, parcel: Parcel) {
-        self.count += 1;
-        self.bytes += parcel.cost();
-        self.waiting.insert(number, parcel);
-    }
-
-    /// All hands go back to what waits in common.
-    fn lay_down(&mut self) {
-        for member in &mut self.members {
-            self.waiting.extend(std::mem::take(&mut member.best_effort));
-            self.waiting
-                .extend(std::mem::take(&mut member.acknowledged));
-            member.bytes = 0;
-        }
-    }
-
-    /// Whether a message waits for absent members: not if all of them would get it with QoS 0.
-    fn keeps(&self, qos: QoS) -> bool {
-        let is_acknowledged = |member: &Member| member.subscription.options.qos > QoS::AtMostOnce;
-        qos > QoS::AtMostOnce
-            && (self.members.is_empty() || self.members.iter().any(is_acknowledged))
-    }
-
-    /// Nobody is connected: what nobody waits for goes, the rest is copied out of the read buffers. Says how many went.
-    fn keep_for_long(&mut self) -> usize {
-        let mut dropped = 0;
-        for (number, mut parcel) in std::mem::take(&mut self.waiting) {
-            if self.keeps(parcel.message.qos) {
-                parcel.message = parcel.message.compact();
-                self.waiting.insert(number, parcel);
-            } else {
-                self.count -= 1;
-                self.bytes -= parcel.cost();
-                dropped += 1;
-            }
-        }
-        dropped
-    }
-
-    /// When publishers that are held back are let go on whatever has become of the queue.
-    fn grace_ends(&self) -> Option<Instant> {
-        self.full_since.and_then(|since| since.checked_add(GRACE))
-    }
-
-    /// The members that have sat on messages since the queue was full, once.
-    fn take_stuck(&mut self) -> Vec<Arc<Outbox>> {
-        let mut stuck = Vec::new();
-        for member in &mut self.members {
-            let has_taken = std::mem::replace(&mut member.has_taken, true);
-            if member.is_online && !has_taken && member.count() > 0 {
-                stuck.push(Arc::clone(&member.outbox));
-            }
-        }
-        stuck
     }
 }

@@ -271,7 +271,7 @@ impl Hub {
         }
         for group in batch.groups.drain(..) {
             let shared = group.push(&mut letter, publisher, now);
-            self.count_dropped(shared.is_dropped, message.qos);
+            self.count_dropped(shared.is_dropped, shared.qos);
             self.follow_group(&group, shared.after, Some(&mut batch.to_wake));
             if shared.pressure > Pressure::None {
                 published
@@ -363,6 +363,7 @@ impl Hub {
         for group in left {
             let after = group.leave(&attached.outbox);
             self.follow_group(&group, after, None);
+            attached.outbox.forget_hand(&group);
         }
         for filter in filters.iter().flatten() {
             attached.outbox.drop_cursor(filter.as_str());

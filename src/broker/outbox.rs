@@ -31,6 +31,7 @@ pub use shares::{Ready, Sent};
 
 use crate::broker::Limits;
 use crate::broker::bell::{Bell, ring_all};
+use crate::broker::group::Group;
 use crate::broker::protocol::{Delivery, Room};
 use crate::broker::router::{RetainedCursor, Route};
 use crate::codec::ReasonCode;
@@ -321,6 +322,11 @@ impl Outbox {
         let mut state = self.state.lock();
         state.shares.add(ready);
         state.wake()
+    }
+
+    /// The session has left a group: no hand of its own is there any more.
+    pub fn forget_hand(&self, group: &Arc<Group>) {
+        self.state.lock().shares.remove(&Arc::downgrade(group));
     }
 
     /// A message of a group is on its way: `sent` is what to remember of it until it is settled by the token that comes

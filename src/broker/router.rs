@@ -1,7 +1,8 @@
 //! A message in, a list of deliveries out: pure, and the same every time.
 //!
 //! Owns the meeting of [`Subscriptions`] and [`Retained`] with one message: which sessions get it, with which QoS, retain
-//! flag and subscription identifiers, and which groups of shared subscriptions; the member is chosen in `group`. It delivers nothing: that is `hub` with the outboxes.
+//! flag and subscription identifiers, and which groups of shared subscriptions; the member is chosen in `group`. It
+//! delivers nothing: that is `hub` with the outboxes.
 
 use crate::broker::BrokerError;
 use crate::broker::Limits;

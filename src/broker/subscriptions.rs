@@ -1,8 +1,9 @@
 //! Who subscribed to what: exact filters by hash, filters with wildcards in a tree of levels.
 //!
 //! Owns the subscriptions of all sessions, which of them share a group, and the walk that finds those a topic matches;
-//! what they are worth to one message is decided in `router`, which member of a group gets it in `group`. The tree lies in a slab with parent numbers instead of boxes in boxes: a filter of
-//! 65 535 levels costs memory, never stack, and an unsubscribed one gives its nodes back.
+//! what they are worth to one message is decided in `router`, which member of a group gets it in `group`. The tree lies in
+//! a slab with parent numbers instead of boxes in boxes: a filter of 65 535 levels costs memory, never stack, and an
+//! unsubscribed one gives its nodes back.
 
 use crate::broker::router::{GroupKey, SessionKey};
 use crate::codec::SubscriptionOptions;
@@ -267,11 +268,20 @@ impl Subscriptions {
 
     /// The groups a session is in, with their texts.
     pub fn groups_of(&self, session: SessionKey) -> impl Iterator<Item = (&str, GroupKey)> {
+        self.shared_of(session)
+            .filter_map(|text| Some((text, self.group(text)?)))
+    }
+
+    /// How many groups a session is in. Counted without looking them up: it is asked for each filter of a SUBSCRIBE.
+    pub fn count_shared_of(&self, session: SessionKey) -> usize {
+        self.shared_of(session).count()
+    }
+
+    fn shared_of(&self, session: SessionKey) -> impl Iterator<Item = &str> {
         let own = self.by_session.get(&session).into_iter();
         own.flat_map(|own| own.range::<str, _>((Bound::Included(SHARE), Bound::Unbounded)))
             .map(|(text, _)| text as &str)
             .take_while(|text| text.starts_with(SHARE))
-            .filter_map(|text| Some((text, self.group(text)?)))
     }
 
     /// A session's filters with the QoS granted, by filter.

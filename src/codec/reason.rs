@@ -224,25 +224,9 @@ impl ReasonCode {
 
     /// Whether a client may send DISCONNECT with it: other codes are the server's to say.
     pub fn is_clients_farewell(self) -> bool {
-        let is_servers = matches!(
-            self,
-            Self::NotAuthorized
-                | Self::ServerBusy
-                | Self::ServerShuttingDown
-                | Self::BadAuthenticationMethod
-                | Self::KeepAliveTimeout
-                | Self::SessionTakenOver
-                | Self::TopicFilterInvalid
-                | Self::RetainNotSupported
-                | Self::QoSNotSupported
-                | Self::UseAnotherServer
-                | Self::ServerMoved
-                | Self::SharedSubscriptionsNotSupported
-                | Self::ConnectionRateExceeded
-                | Self::MaximumConnectTime
-                | Self::SubscriptionIdentifiersNotSupported
-                | Self::WildcardSubscriptionsNotSupported
-        );
+        // Two more that a server lets pass: one stands for it in no table, the other speaks of the client's own limit.
+        let is_servers = self.is_of_servers()
+            || matches!(self, Self::BadAuthenticationMethod | Self::QoSNotSupported);
         self.is_allowed_in(PacketType::Disconnect) && !is_servers
     }
 
@@ -293,9 +277,7 @@ impl ReasonCode {
             | Self::WildcardSubscriptionsNotSupported => SUBACK | DISCONNECT,
         }
     }
-}
 
-impl ReasonCode {
     /// Whether only a server says this with DISCONNECT. 0x9B is the client's too: it has words for a QoS above its own limit.
     // spec(5): RMQTT-3.14.2-5
     pub fn is_of_servers(self) -> bool {

@@ -91,6 +91,13 @@ impl Member {
         };
     }
 
+    /// Its hand goes back to what waits in common.
+    pub(super) fn lay_down(&mut self, waiting: &mut BTreeMap<u64, Parcel>) {
+        waiting.extend(std::mem::take(&mut self.best_effort));
+        waiting.extend(std::mem::take(&mut self.acknowledged));
+        self.bytes = 0;
+    }
+
     /// The oldest in its hand that there is room for.
     pub(super) fn pop(&mut self, room: Room) -> Option<(u64, Parcel)> {
         let first = |hand: &BTreeMap<u64, Parcel>, has_room: bool| {

@@ -273,8 +273,7 @@ impl Core {
         subscriptions.contains(key, filter.as_str())
             || (subscriptions.count_of(key) < self.limits.subscriptions_max
                 && !(is_shared
-                    && subscriptions.groups_of(key).count()
-                        >= self.limits.shared_subscriptions_max))
+                    && subscriptions.count_shared_of(key) >= self.limits.shared_subscriptions_max))
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

@@ -48,6 +48,12 @@ impl Shares {
         }
     }
 
+    /// It has no hand in this group any more.
+    pub(super) fn remove(&mut self, group: &Weak<Group>) {
+        self.ready
+            .retain(|ready| !Weak::ptr_eq(&ready.group, group));
+    }
+
     /// The next hand to take from, if it is its turn or nothing else has one.
     pub(super) fn next(&mut self, is_only: bool) -> Option<Ready> {
         if self.ready.is_empty() {

@@ -1,8 +1,8 @@
 //! The server side of one connection, without socket and clock: bytes and time in, bytes and events out.
 //!
 //! Owns every decision about what a client may send and when, and what it is answered: CONNECT and CONNACK (`connect`),
-//! AUTH (`authenticate`), messages both ways (`publish`), subscriptions (`subscribe`). It owns no message that waits and knows no other
-//! client: that is the hub's. The caller asks [`Protocol::receive`] until it says `None`, answers each [`Event`] through
+//! AUTH (`authenticate`), messages both ways (`publish`), subscriptions (`subscribe`). It owns no message that waits and
+//! knows no other client: that is the hub's. The caller asks [`Protocol::receive`] until it says `None`, answers each [`Event`] through
 //! the method named there, and writes [`Protocol::outgoing`]. After an error it writes what is left and closes.
 
 mod authenticate;
@@ -305,7 +305,11 @@ impl Protocol {
     /// refused.
     pub fn close(&mut self, farewell: impl Into<Farewell>) {
         let farewell = farewell.into();
-        if let Phase::Asked(_) = self.phase {
+        let is_before_connack = matches!(
+            self.phase,
+            Phase::Authenticating(_) | Phase::Ready(_) | Phase::Asked(_)
+        );
+        if is_before_connack {
             // CONNACK has other words for it.
             self.refuse(match farewell.reason {
                 ReasonCode::SessionTakenOver => ReasonCode::ServerBusy.into(),

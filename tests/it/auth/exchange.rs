@@ -261,3 +261,15 @@ fn an_answer_nobody_asked_for_is_refused() {
     assert!(script.server.authenticated(None, now).is_err());
     assert!(script.said().is_empty());
 }
+
+/// spec(5): MQTT-4.12.0-4, MQTT-3.14.0-1
+#[test]
+fn who_still_authenticates_when_the_broker_stops_is_refused() {
+    let mut script = Script::begun();
+    script.server.close(ReasonCode::ServerShuttingDown);
+    let said = script.said();
+    let [Packet::ConnAck(connack)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!(connack.reason, ReasonCode::ServerUnavailable);
+}

@@ -3,6 +3,7 @@
 
 mod first_packet;
 mod greed;
+mod groups;
 mod leave;
 mod malformed;
 mod noise;

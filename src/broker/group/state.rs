@@ -1,0 +1,131 @@
+//! What the lock of a group guards: its members, what waits, and how much of it may be moved. Plain data.
+
+use super::choice::Choice;
+use super::member::{Member, Parcel};
+use super::{HAND_MAX, Sharing};
+use crate::broker::bell::Bell;
+use crate::broker::outbox::{GRACE, Outbox};
+use crate::message::QoS;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// Sorted by number.
+    pub(super) members: Vec<Member>,
+    pub(super) joined: u64,
+    pub(super) online: usize,
+    /// The highest QoS that any member was granted.
+    pub(super) granted: QoS,
+    /// Pushed and taken since all hands were laid down: so many may be moved again.
+    pub(super) paid: usize,
+    /// Whether nobody is connected, and what waits has been seen to for that.
+    pub(super) is_for_long: bool,
+    pub(super) choice: Choice,
+    /// What waits for any member, by number.
+    pub(super) waiting: BTreeMap<u64, Parcel>,
+    pub(super) numbers: u64,
+    /// In common and in all hands.
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+    pub(super) full_since: Option<Instant>,
+    pub(super) publishers_waiting: Vec<Arc<Bell>>,
+}
+
+impl State {
+    pub(super) fn new(sharing: Sharing) -> Self {
+        Self {
+            members: Vec::new(),
+            joined: 0,
+            online: 0,
+            granted: QoS::ExactlyOnce,
+            paid: 0,
+            is_for_long: true,
+            choice: Choice::new(sharing.strategy, sharing.seed),
+            waiting: BTreeMap::new(),
+            numbers: 0,
+            count: 0,
+            bytes: 0,
+            full_since: None,
+            publishers_waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn find(&self, outbox: &Arc<Outbox>) -> Option<usize> {
+        self.members
+            .iter()
+            .position(|member| Arc::ptr_eq(&member.outbox, outbox))
+    }
+
+    pub(super) fn member(&mut self, outbox: &Arc<Outbox>) -> Option<&mut Member> {
+        self.find(outbox).map(|at| &mut self.members[at])
+    }
+
+    pub(super) fn enter(&mut self, number: u64, parcel: Parcel) {
+        self.count += 1;
+        self.bytes += parcel.cost();
+        self.waiting.insert(number, parcel);
+    }
+
+    /// All hands go back to what waits in common, if they are small, or that much has been done since the last time.
+    pub(super) fn lay_down_if_paid(&mut self) {
+        let in_hands = self.count - self.waiting.len();
+        if in_hands > HAND_MAX {
+            if in_hands > self.paid {
+                return;
+            }
+            self.paid = 0;
+        }
+        for member in &mut self.members {
+            member.lay_down(&mut self.waiting);
+        }
+    }
+
+    /// Members have come, gone or changed.
+    pub(super) fn note_granted(&mut self) {
+        let granted = self
+            .members
+            .iter()
+            .map(|member| member.subscription.options.qos);
+        self.granted = granted.max().unwrap_or(QoS::ExactlyOnce);
+    }
+
+    /// Whether a message waits for absent members: not if all of them would get it with QoS 0.
+    pub(super) fn keeps(&self, qos: QoS) -> bool {
+        qos.min(self.granted) > QoS::AtMostOnce
+    }
+
+    /// Nobody is connected: what nobody waits for goes, the rest is copied out of the read buffers. Says how many went.
+    pub(super) fn keep_for_long(&mut self) -> usize {
+        let mut dropped = 0;
+        for (number, mut parcel) in std::mem::take(&mut self.waiting) {
+            if self.keeps(parcel.message.qos) {
+                parcel.message = parcel.message.compact();
+                self.waiting.insert(number, parcel);
+            } else {
+                self.count -= 1;
+                self.bytes -= parcel.cost();
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    /// When publishers that are held back are let go on whatever has become of the queue.
+    pub(super) fn grace_ends(&self) -> Option<Instant> {
+        self.full_since.and_then(|since| since.checked_add(GRACE))
+    }
+
+    /// The members that have sat on messages since the queue was full, once.
+    pub(super) fn take_stuck(&mut self) -> Vec<Arc<Outbox>> {
+        let mut stuck = Vec::new();
+        for member in &mut self.members {
+            let has_taken = std::mem::replace(&mut member.has_taken, true);
+            if member.is_online && !has_taken && member.count() > 0 {
+                stuck.push(Arc::clone(&member.outbox));
+            }
+        }
+        stuck
+    }
+}
