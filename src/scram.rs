@@ -41,6 +41,9 @@ pub const ITERATIONS_MAX: u32 = 1_000_000;
 /// How many bytes of chance are in a nonce.
 pub const NONCE_BYTES: usize = 18;
 
+/// No nonce of a peer is longer, in bytes: it is kept, and repeated in each message that follows.
+pub const NONCE_LENGTH_MAX: usize = 1024;
+
 /// How many are in a salt.
 pub const SALT_BYTES: usize = 16;
 
@@ -200,12 +203,12 @@ fn take<'a>(rest: &mut &'a str, name: &'static str) -> Result<&'a str, ScramErro
     Ok(value)
 }
 
-/// Printable, without a comma, and not empty.
+/// Printable, without a comma, not empty, and not so long that it would only be a burden.
 fn check_nonce(nonce: &str) -> Result<&str, ScramError> {
     let is_good = nonce
         .bytes()
         .all(|byte| (0x21..=0x7E).contains(&byte) && byte != b',');
-    if nonce.is_empty() || !is_good {
+    if nonce.is_empty() || nonce.len() > NONCE_LENGTH_MAX || !is_good {
         return Err(ScramError::Malformed("a nonce that is none"));
     }
     Ok(nonce)

@@ -29,6 +29,8 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
 
     def ask(self, what: Literal["start", "step", "finish"], data: bytes | None, answer: Answer) -> None:
+        # Who asks again has given up what he asked before, though the word of it may still be under way.
+        self.cancel()
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._answer(what, data, answer), context=self._context)
 

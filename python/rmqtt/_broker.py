@@ -60,7 +60,8 @@ class Broker:
     Raises
     ------
     ValueError
-        A listener is no address, a limit or feature is out of its range, or there is no such strategy.
+        A listener is no address, a limit or feature is out of its range, there is no such strategy, or a name or
+        password cannot be a user's.
 
     Examples
     --------

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmqtt._broker import Broker
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _broker(options)
-    except (BrokerError, ValueError) as error:
+    except (BrokerError, OSError, ValueError) as error:
         print(f"rmqtt: {error}", file=sys.stderr)
         return 1
 
@@ -78,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="listen at other addresses than loopback too, although nobody is asked who they are",
     )
+    broker.add_argument(
+        "--users",
+        metavar="FILE",
+        type=Path,
+        help="let in nobody but these: a line NAME:PASSWORD for each. On a command line everybody could read them",
+    )
     limits = broker.add_argument_group("limits", "Reaching one costs the one who reached it.")
     defaults = Limits()
     for field in fields(Limits):
@@ -104,6 +111,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _users(file: Path) -> dict[str, str]:
+    users: dict[str, str] = {}
+    for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
+        name, colon, password = line.removesuffix("\r").partition(":")
+        if not name and not colon:
+            continue
+        # The line itself is not shown: half of it is a password.
+        if not (name and password):
+            raise ValueError(f"line {number} of {file} is not NAME:PASSWORD")
+        if name in users:
+            raise ValueError(f"line {number} of {file}: the user {name!r} is there twice")
+        users[name] = password
+    return users
+
+
 def _broker(options: argparse.Namespace) -> int:
     limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
     features = Features(maximum_qos=options.maximum_qos, **{name: getattr(options, name) for name in _SWITCHES})
@@ -115,6 +137,7 @@ def _broker(options: argparse.Namespace) -> int:
         response_information=options.response_information,
         validate_payloads=options.validate_payloads,
         allow_anonymous=options.allow_anonymous,
+        auth=None if options.users is None else _users(options.users),
     )
     asked_to_stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

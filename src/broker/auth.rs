@@ -75,11 +75,16 @@ impl Users {
         })
     }
 
+    /// For a name that nobody has; of the prepared name, since that of a known one does not change with its spelling either.
+    fn made_up(&self, name: &str) -> Verifier {
+        Verifier::made_up(&self.secret, name)
+    }
+
     /// Who this name and password prove to be. Slow on purpose, and as slow for a name that nobody has.
     pub fn check(&self, name: &str, password: &[u8]) -> Option<String> {
         let prepared = scram::prepare(name);
         let text = std::str::from_utf8(password).ok().and_then(scram::prepare);
-        let made_up = Verifier::made_up(&self.secret, name);
+        let made_up = self.made_up(prepared.as_deref().unwrap_or(name));
         let known = prepared
             .as_deref()
             .and_then(|name| self.verifiers.get(name));
@@ -155,8 +160,10 @@ impl Exchange {
 
     fn first(&mut self, data: &[u8]) -> Result<Answer, ScramError> {
         let server = Server::new(data)?;
-        let made_up = Verifier::made_up(&self.users.secret, server.username());
-        let user = scram::prepare(server.username())
+        let prepared = scram::prepare(server.username());
+        let named = prepared.as_deref().unwrap_or(server.username());
+        let made_up = self.users.made_up(named);
+        let user = prepared
             .filter(|name| self.users.verifiers.contains_key(name.as_ref()))
             .map(Cow::into_owned);
         let known = user

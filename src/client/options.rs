@@ -1,16 +1,17 @@
 //! What can be asked of a client. Every field has a default that is safe.
 
 use super::auth::Authenticator;
-use crate::codec::{ProtocolVersion, Will};
+use crate::codec::{Hidden, ProtocolVersion, Will};
 use crate::message::UserProperty;
 use crate::transport::Address;
 use bytes::Bytes;
+use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How to connect and how to behave.
-#[derive(Debug, Clone)]
+/// How to connect and how to behave. `Debug` shows how long the password is, and not what.
+#[derive(Clone)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a choice of its own, as CONNECT and the standard have them"
@@ -90,6 +91,60 @@ impl ClientOptions {
             queue_bytes_max: 64 << 20,
             keep_qos0: false,
         }
+    }
+}
+
+/// Taken apart without `..`: a field that is added has to be thought about.
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            client_id,
+            version,
+            fall_back,
+            username,
+            password,
+            auth,
+            clean_start,
+            session_expiry,
+            keep_alive,
+            connect_timeout,
+            receive_maximum,
+            packet_size_max,
+            topic_alias_max,
+            request_response_information,
+            request_problem_information,
+            will,
+            user_properties,
+            reconnect,
+            queue_messages_max,
+            queue_bytes_max,
+            keep_qos0,
+        } = self;
+        f.debug_struct("ClientOptions")
+            .field("address", address)
+            .field("client_id", client_id)
+            .field("version", version)
+            .field("fall_back", fall_back)
+            .field("username", username)
+            .field("password", &Hidden(password))
+            .field("auth", auth)
+            .field("clean_start", clean_start)
+            .field("session_expiry", session_expiry)
+            .field("keep_alive", keep_alive)
+            .field("connect_timeout", connect_timeout)
+            .field("receive_maximum", receive_maximum)
+            .field("packet_size_max", packet_size_max)
+            .field("topic_alias_max", topic_alias_max)
+            .field("request_response_information", request_response_information)
+            .field("request_problem_information", request_problem_information)
+            .field("will", will)
+            .field("user_properties", user_properties)
+            .field("reconnect", reconnect)
+            .field("queue_messages_max", queue_messages_max)
+            .field("queue_bytes_max", queue_bytes_max)
+            .field("keep_qos0", keep_qos0)
+            .finish()
     }
 }
 

@@ -11,6 +11,7 @@ mod control;
 mod error;
 mod explain;
 mod header;
+mod hidden;
 mod packet;
 mod properties;
 mod publish;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use error::{DecodeError, EncodeError};
 pub use explain::{Explanation, Fault, PARTS_MAX, Part, explain};
+pub use hidden::Hidden;
 pub use packet::{
     Ack, AckKind, AckProperties, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties,
     Disconnect, Packet, PacketId, PacketType, Publish, RetainHandling, SubAck, Subscribe,

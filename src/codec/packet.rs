@@ -153,8 +153,8 @@ impl Packet {
     }
 }
 
-/// CONNECT.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// CONNECT. `Debug` shows how long the password is, and not what.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
     /// What it speaks; encoded by this, whatever `encode` is told.
     pub version: ProtocolVersion,
@@ -175,7 +175,8 @@ pub struct Connect {
 }
 
 /// Properties of a CONNECT. `None` is absent; the meaning of absence is the standard's.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// `Debug` shows how long the authentication data are, and not what.
+#[derive(Clone, PartialEq, Eq, Default)]
 #[allow(missing_docs, reason = "each is the property of its name")]
 pub struct ConnectProperties {
     pub session_expiry_interval: Option<u32>,
@@ -433,8 +434,8 @@ impl Disconnect {
     }
 }
 
-/// AUTH (MQTT 5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// AUTH (MQTT 5). `Debug` shows how long the data are, and not what.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Auth {
     /// Success, continue, or authenticate again.
     pub reason: ReasonCode,

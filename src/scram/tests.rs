@@ -109,6 +109,21 @@ fn a_made_up_verifier_is_the_same_again_and_fits_nothing() {
     assert!(!one.fits(""));
 }
 
+#[test]
+fn a_nonce_has_its_length() {
+    let long = "x".repeat(super::NONCE_LENGTH_MAX + 1);
+    let first = format!("n,,n=user,r={long}");
+    assert!(Server::new(&first.as_bytes()[..first.len() - 1]).is_ok());
+    let error = Server::new(first.as_bytes()).err();
+    assert!(matches!(error, Some(ScramError::Malformed(_))));
+    let asks = |nonce: &str| challenged(&CHALLENGE.replace(SERVER_NONCE, nonce)).map(drop);
+    assert_eq!(asks(&long[NONCE.len() + 1..]), Ok(()));
+    assert!(matches!(
+        asks(&long[NONCE.len()..]),
+        Err(ScramError::Malformed(_))
+    ));
+}
+
 /// The examples of RFC 4013.
 #[test]
 fn names_and_passwords_are_prepared() {

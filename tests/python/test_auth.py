@@ -17,6 +17,7 @@ import pytest
 import rmqtt
 from held_broker import GUARD
 from loops import on_every_loop
+from rmqtt._auth import Runner
 from rmqtt.codec import Auth, Codec, ConnAck, Connect, Disconnect, Packet
 
 if TYPE_CHECKING:
@@ -343,6 +344,73 @@ async def test_a_handler_has_no_longer_than_connecting() -> None:
     async with scripted(asks_once) as url:
         with pytest.raises(rmqtt.MqttTimeout):
             await tried(rmqtt.Client(url, auth=Handler(answer=forever), connect_timeout=0.1))
+
+
+async def test_a_cut_gives_up_the_question_of_the_old_connection_and_not_of_the_new() -> None:
+    ended = asyncio.Event()
+    came_back = asyncio.Event()
+    connections = 0
+
+    async def forever() -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return b""
+
+    async def cuts(broker: ScriptedBroker) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 2:
+            came_back.set()
+        connect = await broker.heard()
+        assert isinstance(connect, Connect)
+        broker.say(ConnAck(authentication_method=connect.authentication_method))
+        if connections == 1:
+            await began.wait()
+        else:
+            await broker.heard()
+
+    began = asyncio.Event()
+    async with scripted(cuts) as url:
+        handler = Handler()
+        async with rmqtt.Client(url, auth=handler, reconnect=AT_ONCE) as client:
+
+            def starts() -> Awaitable[bytes]:
+                began.set()
+                del handler.start
+                return forever()
+
+            handler.start = starts  # type: ignore[assignment, method-assign]
+            with pytest.raises(rmqtt.MqttError):
+                await client.reauthenticate()
+            await ended.wait()
+            await came_back.wait()
+
+
+async def test_who_asks_again_gives_up_the_first_question() -> None:
+    class Word:
+        def __init__(self) -> None:
+            self.said: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+        def give(self, data: bytes | None) -> None:
+            self.said.set_result(data)
+
+        def fail(self, error: BaseException) -> None:
+            self.said.set_exception(error)
+
+    async def slowly(data: bytes) -> bytes:
+        return data if data == b"second" else await asyncio.Event().wait() and b""
+
+    runner = Runner(Handler(answer=slowly))
+    first, second = Word(), Word()
+    runner.ask("step", b"first", first)  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    runner.ask("step", b"second", second)  # type: ignore[arg-type]
+    with pytest.raises(rmqtt.AuthenticationFailed, match="cancelled"):
+        await first.said
+    assert await second.said == b"second"
+    runner.cancel()
 
 
 async def test_a_handler_that_owns_its_client_is_collected() -> None:

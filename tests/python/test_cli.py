@@ -141,3 +141,46 @@ def test_a_broker_may_do_without() -> None:
     assert (negotiated.maximum_qos, negotiated.retain_available) == (1, False)
     assert negotiated.wildcard_subscription_available
     assert run_command("broker", "--maximum-qos", "3").code == 2
+
+
+def test_a_broker_with_users_asks_who_is_there(tmp_path: Path) -> None:
+    async def tries(url: str) -> None:
+        async with rmqtt.Client(url, auth=rmqtt.ScramSha256("alice", "se:cret ")):
+            pass
+        async with rmqtt.Client(url, username="bob", password="other"):
+            pass
+        with pytest.raises(rmqtt.ConnectRefused):
+            await rmqtt.Client(url, reconnect=None).connect()
+
+    file = tmp_path / "users"
+    file.write_bytes(b"alice:se:cret \n\nbob:other\r\n")
+    # With users, strangers may reach it.
+    with rmqtt_command("broker", "--host", "0.0.0.0", "--port", "0", "--users", str(file)) as program:
+        port = printed_url(program).rpartition(":")[2]
+        run(tries(f"mqtt://127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"alice:secret\nsecret\n", "line 2"),
+        (b"alice:\n", "line 1"),
+        (b":secret\n", "line 1"),
+        (b"alice:secret\nalice:secret\n", "twice"),
+        (b"alice:sec\x07ret\n", '"alice"'),
+        (b"\n", "no users"),
+        (b"\xffsecret", "utf-8"),
+        (None, "No such file"),
+    ],
+)
+def test_a_file_that_is_none_of_users_is_refused_without_showing_it(
+    tmp_path: Path, text: bytes | None, said: str
+) -> None:
+    file = tmp_path / "users"
+    if text is not None:
+        file.write_bytes(text)
+    ended = run_command("broker", "--port", "0", "--users", str(file))
+    assert ended.code == 1
+    assert said in ended.stderr
+    assert "sec" not in ended.stderr
+    assert "Traceback" not in ended.stderr

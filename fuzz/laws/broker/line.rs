@@ -259,7 +259,7 @@ impl Line {
         self.full
             .retain(|(queue, _)| queue.holds_back(&self.bell, now));
         if was_held_back && !self.is_held_back() {
-            self.protocol.touch(now);
+            self.protocol.resume(now);
         }
         if self.full.is_empty() {
             self.answer_withheld();

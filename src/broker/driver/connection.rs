@@ -306,7 +306,7 @@ impl Connection {
         let bell = &self.bell;
         self.full.retain(|(queue, _)| queue.holds_back(bell, now));
         if was_held_back && !self.is_held_back() {
-            self.protocol.touch(now);
+            self.protocol.resume(now);
         }
         if self.full.is_empty() {
             self.answer_withheld();

@@ -7,16 +7,17 @@
 //! | its turn | AUTH 0x18, DISCONNECT; after CONNACK everything else too | AUTH 0x18, or an error |
 
 use super::{Event, Phase, Protocol, ProtocolError, refusal, violation};
-use crate::codec::{Auth, Connect, Packet, ReasonCode};
+use crate::codec::{Auth, Connect, Hidden, Packet, ReasonCode};
 use bytes::Bytes;
 use bytestring::ByteString;
+use std::fmt;
 use std::time::Instant;
 
 /// More AUTH packets of a client than this in one exchange lead nowhere.
 pub const AUTH_ROUNDS_MAX: u32 = 16;
 
-/// A step of an exchange, for the caller to judge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A step of an exchange, for the caller to judge. `Debug` shows how long the bytes are, and not what.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Authenticate {
     /// Which mechanism.
     pub method: ByteString,
@@ -24,6 +25,21 @@ pub struct Authenticate {
     pub data: Option<Bytes>,
     /// Whether it is the first step of an exchange.
     pub is_first: bool,
+}
+
+impl fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            method,
+            data,
+            is_first,
+        } = self;
+        f.debug_struct("Authenticate")
+            .field("method", method)
+            .field("data", &Hidden(data))
+            .field("is_first", is_first)
+            .finish()
+    }
 }
 
 /// An exchange that is going on.
@@ -169,6 +185,17 @@ impl Protocol {
                 self.phase = phase;
                 self.write_auth(ReasonCode::Success, data)
             }
+        }
+    }
+
+    /// What the client has to do in time, it has from now on again: reading was held back on our side, so it may have been
+    /// in time and not heard.
+    pub fn resume(&mut self, now: Instant) {
+        self.touch(now);
+        if self.is_connected()
+            && let Some(exchange) = &mut self.exchange
+        {
+            exchange.by = now.checked_add(self.limits.connect_timeout);
         }
     }
 

@@ -294,8 +294,8 @@ impl Protocol {
         Ok(())
     }
 
-    /// Starts the keep alive interval anew, as a packet does: for when reading was held back on our side.
-    pub fn touch(&mut self, now: Instant) {
+    /// Starts the keep alive interval anew.
+    fn touch(&mut self, now: Instant) {
         if self.is_connected() {
             self.silence.on_received(now);
         }

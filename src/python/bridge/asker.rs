@@ -51,11 +51,48 @@ enum Call {
     Cancel,
 }
 
+/// What waits for the loop. Every question has a number, so that who gives up late cancels his own and not the next one.
+#[derive(Default)]
+struct Calls {
+    queue: VecDeque<(u64, Call)>,
+    /// The number of the newest question.
+    asked: u64,
+    /// The number of the one that the runner was asked last.
+    running: u64,
+}
+
+impl Calls {
+    /// Takes back a question that nobody has read, so that nothing piles up for a loop that is gone; `true`: it has been
+    /// read, and what runs for it has to be cancelled.
+    fn cancel(&mut self, number: u64) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|(of, _)| *of != number);
+        let is_read = self.queue.len() == before;
+        if is_read {
+            self.queue.push_back((number, Call::Cancel));
+        }
+        is_read
+    }
+
+    /// What is to be done next. A question that was followed by another one runs no more.
+    fn next(&mut self) -> Option<Call> {
+        loop {
+            let (number, call) = self.queue.pop_front()?;
+            match call {
+                Call::Ask { .. } => self.running = number,
+                Call::Cancel if number != self.running => continue,
+                Call::Cancel => {}
+            }
+            return Some(call);
+        }
+    }
+}
+
 /// Asks one runner, one question at a time.
 pub(crate) struct Asker {
     runner: Mutex<Option<Py<PyAny>>>,
     port: Mutex<Option<Arc<PortShared>>>,
-    calls: Mutex<VecDeque<Call>>,
+    calls: Mutex<Calls>,
 }
 
 impl Asker {
@@ -76,32 +113,47 @@ impl Asker {
     /// Asks, and waits for the answer; on a thread of tokio. Dropping the future cancels what runs for the question.
     pub(crate) async fn ask(self: &Arc<Self>, what: &'static str, data: Option<Bytes>) -> Answered {
         let (sender, answer) = oneshot::channel();
-        let mut asked = Asked {
-            asker: Arc::clone(self),
-            is_answered: false,
-        };
-        self.push(Call::Ask {
+        let ask = Call::Ask {
             what,
             data,
             answer: sender,
-        });
+        };
+        let mut asked = Asked {
+            asker: Arc::clone(self),
+            number: self.push(ask),
+            is_answered: false,
+        };
         let answered = answer.await.ok();
         asked.is_answered = true;
         answered
     }
 
-    fn push(self: &Arc<Self>, call: Call) {
+    /// Its number.
+    fn push(self: &Arc<Self>, ask: Call) -> u64 {
         let Some(port) = self.port.lock().clone() else {
-            return;
+            return 0;
         };
-        self.calls.lock().push_back(call);
+        let mut calls = self.calls.lock();
+        calls.asked += 1;
+        let number = calls.asked;
+        calls.queue.push_back((number, ask));
+        drop(calls);
         port.push(Work::Ask(Arc::clone(self)));
+        number
+    }
+
+    fn cancel(self: &Arc<Self>, number: u64) {
+        let is_read = self.calls.lock().cancel(number);
+        let port = self.port.lock().clone();
+        if let Some(port) = port.filter(|_| is_read) {
+            port.push(Work::Ask(Arc::clone(self)));
+        }
     }
 
     /// Hands the runner what waits for it; the drain calls this. What goes wrong is the answer.
     pub(super) fn run(&self, py: Python<'_>) -> PyResult<()> {
         loop {
-            let Some(call) = self.calls.lock().pop_front() else {
+            let Some(call) = self.calls.lock().next() else {
                 return Ok(());
             };
             let runner = self
@@ -143,13 +195,14 @@ impl Asker {
 /// A question that waits for its answer.
 struct Asked {
     asker: Arc<Asker>,
+    number: u64,
     is_answered: bool,
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.asker.push(Call::Cancel);
+            self.asker.cancel(self.number);
         }
     }
 }

@@ -411,6 +411,25 @@ async fn an_auth_of_many_bytes_is_refused_by_its_length() {
     peer.expect_closed().await;
 }
 
+/// The salt of a known name is the same however it is written, so that of an unknown one has to be, too.
+#[test]
+fn a_name_nobody_has_is_asked_for_alike_however_it_is_written() {
+    let users = Arc::new(Users::new([("IX", "secret")]).expect("a user"));
+    let salt = |name: &str| {
+        let mut exchange = users.begin(SCRAM_SHA_256).expect("known");
+        let Answer::Continue(asked) = exchange.step(Some(&first(name).0.into())) else {
+            panic!("every name is asked for")
+        };
+        let asked = std::str::from_utf8(&asked).expect("text");
+        attribute(asked, 's').to_owned()
+    };
+    assert_eq!(salt("IX"), salt("\u{2168}"));
+    assert_eq!(salt("VIII"), salt("\u{2167}"));
+    assert_eq!(salt("no\u{AD}body"), salt("nobody"));
+    // Nor does one that cannot be prepared stand out.
+    assert_eq!(salt("\u{7}"), salt("\u{7}"));
+}
+
 /// Whatever a stranger sends as first or second word, the answer is no, and never a panic.
 #[test]
 fn no_bytes_break_an_exchange() {

@@ -273,3 +273,23 @@ fn who_still_authenticates_when_the_broker_stops_is_refused() {
     };
     assert_eq!(connack.reason, ReasonCode::ServerUnavailable);
 }
+
+/// Who is held back because others are slow cannot be heard, and is not late for that.
+#[test]
+fn who_was_not_listened_to_has_its_time_again() {
+    let mut script = Script::connected();
+    let limit = script.limits.connect_timeout;
+    script
+        .hear(&auth(ReasonCode::ReAuthenticate, "2"))
+        .expect("in its turn");
+    script.server.challenge(None).expect("our turn");
+    let heard_again = script.now + limit;
+    script.server.resume(heard_again);
+    assert_eq!(script.server.next_timeout(), Some(heard_again + limit));
+    assert_eq!(script.server.handle_timeout(heard_again), Ok(()));
+    let late = script.server.handle_timeout(heard_again + limit);
+    assert_eq!(
+        late.map_err(|error| error.reason()),
+        Err(ReasonCode::NotAuthorized)
+    );
+}

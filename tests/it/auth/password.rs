@@ -195,3 +195,52 @@ fn what_cannot_be_a_user_is_refused_without_naming_the_password() {
         "{shown}"
     );
 }
+
+/// What is logged by `{:?}` of anything that carries a proof, shows how long it is and not what.
+#[test]
+fn no_debug_output_shows_a_proof() {
+    let secret = || Some(bytes::Bytes::from_static(b"secret"));
+    let properties = rmqtt::codec::ConnectProperties {
+        authentication_method: Some("M".into()),
+        authentication_data: secret(),
+        ..Default::default()
+    };
+    let connect = rmqtt::codec::Connect {
+        version: rmqtt::codec::ProtocolVersion::V5,
+        clean_start: true,
+        keep_alive: 0,
+        client_id: "id".into(),
+        will: None,
+        username: Some("alice".into()),
+        password: secret(),
+        properties,
+    };
+    let auth = rmqtt::codec::Auth {
+        reason: rmqtt::codec::ReasonCode::ContinueAuthentication,
+        method: "M".into(),
+        data: secret(),
+        reason_string: None,
+        user_properties: Vec::new(),
+    };
+    let step = rmqtt::broker::protocol::Authenticate {
+        method: "M".into(),
+        data: secret(),
+        is_first: true,
+    };
+    let mut options = rmqtt::client::ClientOptions::new(Address::Memory {
+        name: "debug".to_owned(),
+    });
+    options.username = Some("alice".to_owned());
+    options.password = secret();
+    for shown in [
+        format!("{connect:?}"),
+        format!("{auth:?}"),
+        format!("{options:?}"),
+        format!("{step:?}"),
+    ] {
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+    assert!(format!("{connect:?}").contains("password: Some(<6 bytes>)"));
+    assert!(format!("{options:?}").contains("password: Some(<6 bytes>)"));
+    assert!(format!("{auth:?}").contains("data: Some(<6 bytes>)"));
+}

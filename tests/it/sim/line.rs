@@ -353,7 +353,7 @@ impl Line {
         self.full
             .retain(|(queue, _)| queue.holds_back(&self.bell, around.now));
         if was_held_back && !self.is_held_back() {
-            self.protocol.touch(around.now);
+            self.protocol.resume(around.now);
         }
         if self.full.is_empty() {
             self.answer_withheld(around);
