@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from rmqtt import _types
 from rmqtt._auth import Runner
@@ -138,7 +138,7 @@ class Client:
                 "version": version,
                 "username": username,
                 "password": password,
-                "auth": auth if auth is None or isinstance(auth, ScramSha256) else (auth.method, Runner(auth)),
+                "auth": _mechanism(auth),
                 "clean_start": clean_start,
                 "session_expiry": session_expiry,
                 "keep_alive": keep_alive,
@@ -571,6 +571,15 @@ class Client:
     def __repr__(self) -> str:
         state = "connected" if self.stats().connected else "not connected"
         return f"<Client {self._url}, {state}>"
+
+
+def _mechanism(auth: object) -> object:
+    if auth is None or isinstance(auth, ScramSha256):
+        return auth
+    if not all(hasattr(auth, name) for name in ("method", "start", "step")):
+        raise TypeError(f"auth must be ScramSha256 or an AuthHandler, not {type(auth).__name__}")
+    handler = cast("AuthHandler", auth)
+    return (handler.method, Runner(handler))
 
 
 class Subscription:

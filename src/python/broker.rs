@@ -4,7 +4,7 @@ use super::bridge::{ForkSafe, Op, block_on, running_port, runtime};
 use super::errors::{Failure, qos as qos_member};
 use super::message::PyMessage;
 use super::negotiated::version_text;
-use super::options::{self, LimitsArguments, PropertyArguments, TermsArguments};
+use super::options::{self, Given, LimitsArguments, PropertyArguments, TermsArguments};
 use super::outcome::Outcome;
 use super::payload;
 use crate::broker::Broker;
@@ -34,12 +34,12 @@ impl NativeBroker {
     fn new(
         listeners: Vec<String>,
         allow_anonymous: bool,
-        limits: LimitsArguments,
-        terms: TermsArguments,
+        limits: Given<LimitsArguments>,
+        terms: Given<TermsArguments>,
         users: Option<Vec<(String, String)>>,
         py: Python<'_>,
     ) -> PyResult<Self> {
-        let mut options = options::broker(&listeners, allow_anonymous, &limits, terms)?;
+        let mut options = options::broker(&listeners, allow_anonymous, &limits.0, terms.0)?;
         if let Some(users) = users {
             // Hashing each password takes a while.
             let users = py
@@ -123,7 +123,7 @@ impl NativeBroker {
         payload: &Bound<'_, PyAny>,
         qos: i64,
         retain: bool,
-        properties: PropertyArguments,
+        properties: Given<PropertyArguments>,
     ) -> PyResult<usize> {
         let py = slf.py();
         let given = payload::take(payload)?;
@@ -132,7 +132,7 @@ impl NativeBroker {
             payload: given.bytes,
             qos: options::qos(qos)?,
             retain,
-            properties: properties.read(given.is_text, py)?,
+            properties: properties.0.read(given.is_text, py)?,
         };
         let broker = slf.get().broker.get()?;
         let _context = runtime()?.enter();
@@ -144,7 +144,7 @@ impl NativeBroker {
         &self,
         py: Python<'_>,
         client_id: &str,
-        reason: u8,
+        reason: i64,
         server_reference: Option<&str>,
     ) -> PyResult<bool> {
         let farewell = options::farewell(reason, server_reference, py)?;

@@ -10,7 +10,7 @@ use super::bridge::{
 use super::errors::Failure;
 use super::negotiated::negotiated_fields;
 use super::options::{
-    self, ClientArguments, FarewellArguments, PropertyArguments, SubscribeArguments,
+    self, ClientArguments, FarewellArguments, Given, PropertyArguments, SubscribeArguments,
 };
 use super::outcome::{Outcome, PublishResult};
 use super::payload;
@@ -68,8 +68,8 @@ pub(crate) struct NativeClient {
 #[pymethods]
 impl NativeClient {
     #[new]
-    fn new(py: Python<'_>, url: &str, arguments: ClientArguments<'_>) -> PyResult<Self> {
-        let (options, asker) = options::client(url, arguments, py)?;
+    fn new(py: Python<'_>, url: &str, arguments: Given<ClientArguments<'_>>) -> PyResult<Self> {
+        let (options, asker) = options::client(url, arguments.0, py)?;
         let speaks_v5 = options.version == ProtocolVersion::V5;
         Ok(Self {
             client: ForkSafe::new(Client::new(options)),
@@ -130,7 +130,7 @@ impl NativeClient {
         &self,
         py: Python<'_>,
         drain: Option<f64>,
-        farewell: Option<FarewellArguments>,
+        farewell: Option<Given<FarewellArguments>>,
     ) -> PyResult<Py<Op>> {
         let how = match drain {
             Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
@@ -138,7 +138,7 @@ impl NativeClient {
         };
         let farewell = match farewell {
             None => Farewell::default(),
-            Some(farewell) => farewell.read()?,
+            Some(farewell) => farewell.0.read()?,
         };
         self.client
             .get()?
@@ -160,7 +160,7 @@ impl NativeClient {
         payload: &Bound<'py, PyAny>,
         qos: i64,
         retain: bool,
-        extra: Option<Extra>,
+        extra: Option<Given<Extra>>,
     ) -> PyResult<Py<PyAny>> {
         let this = slf.get();
         let py = slf.py();
@@ -171,10 +171,10 @@ impl NativeClient {
         let is_text = given.is_text && this.status.speaks_v5.load(Ordering::Relaxed);
         let mut limit = None;
         let properties = match extra {
-            Some(Extra {
+            Some(Given(Extra {
                 timeout,
                 properties,
-            }) => {
+            })) => {
                 limit = timeout
                     .map(|seconds| options::duration("timeout", seconds))
                     .transpose()?;
@@ -202,9 +202,9 @@ impl NativeClient {
         &self,
         py: Python<'_>,
         filters: Vec<Bound<'_, PyAny>>,
-        arguments: SubscribeArguments,
+        arguments: Given<SubscribeArguments>,
     ) -> PyResult<NativeSubscription> {
-        let (filters, settings) = options::subscription(py, filters, &arguments)?;
+        let (filters, settings) = options::subscription(py, filters, &arguments.0)?;
         let client = self.client.get()?.clone();
         Ok(NativeSubscription::new(
             client,

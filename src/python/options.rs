@@ -2,9 +2,11 @@
 //! have the types, the rooms the meaning.
 
 mod broker;
+mod given;
 mod subscription;
 
 pub(crate) use broker::{LimitsArguments, TermsArguments, broker, farewell, to_server};
+pub(crate) use given::Given;
 pub(crate) use subscription::{SubscribeArguments, subscription};
 
 use super::auth::AuthArgument;
@@ -285,7 +287,7 @@ pub(crate) fn text_properties() -> Arc<MessageProperties> {
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct FarewellArguments {
-    reason_code: Option<u8>,
+    reason_code: Option<i64>,
     session_expiry: Option<f64>,
     reason_string: Option<String>,
     user_properties: Vec<(String, String)>,
@@ -294,7 +296,9 @@ pub(crate) struct FarewellArguments {
 impl FarewellArguments {
     pub(crate) fn read(self) -> PyResult<Farewell> {
         let reason = self.reason_code.map(|number| {
-            ReasonCode::from_number(number)
+            u8::try_from(number)
+                .ok()
+                .and_then(ReasonCode::from_number)
                 .ok_or_else(|| PyValueError::new_err(format!("{number:#04x} is no reason code")))
         });
         check_length(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import rmqtt
@@ -353,3 +353,36 @@ def test_all_misuse_errors_can_be_pickled_for_other_processes() -> None:
         assert type(copy) is type(error)
         assert str(copy) == str(error)
         assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        ({"username": 3}, TypeError, "^username: .*str"),
+        ({"will": "x"}, TypeError, "^will: "),
+        ({"outbox": rmqtt.Outbox(max_messages=-1)}, ValueError, r"^outbox\.max_messages is out of its range"),
+        ({"auth": ("alice", "secret")}, TypeError, "^auth must be ScramSha256 or an AuthHandler, not tuple"),
+    ],
+)
+def test_a_wrong_argument_is_named_as_the_caller_knows_it(
+    arguments: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        rmqtt.Client("mem://never", **arguments)
+
+
+def test_a_wrong_limit_or_feature_is_a_value_error_that_names_it() -> None:
+    with pytest.raises(ValueError, match=r"^receive_maximum is out of its range"):
+        rmqtt.Broker("mem://never", limits=rmqtt.Limits(receive_maximum=70_000))
+    with pytest.raises(TypeError, match=r"^features\.retain: "):
+        rmqtt.Broker("mem://never", features=rmqtt.Features(retain=cast("bool", 3)))
+
+
+@on_every_loop
+async def test_what_is_no_reason_code_is_a_value_error(broker: rmqtt.Broker) -> None:
+    async with rmqtt.Client(broker.url) as client:
+        for number in (-1, 300):
+            with pytest.raises(ValueError, match="no reason"):
+                await broker.disconnect("anybody", number)
+            with pytest.raises(ValueError, match="no reason code"):
+                await client.close(reason_code=number)

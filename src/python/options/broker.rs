@@ -144,11 +144,13 @@ pub(crate) fn broker(
 /// # Errors
 /// `ValueError`: a server does not say so in DISCONNECT, or the reference does not go with it.
 pub(crate) fn farewell(
-    reason: u8,
+    reason: i64,
     server_reference: Option<&str>,
     py: Python<'_>,
 ) -> PyResult<Farewell> {
-    let code = ReasonCode::from_number(reason)
+    let code = u8::try_from(reason)
+        .ok()
+        .and_then(ReasonCode::from_number)
         .filter(|code| code.is_allowed_in(PacketType::Disconnect))
         .filter(|code| *code != ReasonCode::DisconnectWithWill)
         .ok_or_else(|| {
