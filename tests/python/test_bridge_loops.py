@@ -16,7 +16,7 @@ import pytest
 import rmqtt
 from held_broker import HeldBroker
 from loops import KINDS, on_every_loop, run, until
-from programs import Program, script
+from programs import Program, assert_clean, run_script, script
 
 # Speaks to the broker by blocking sockets: publishes at QoS 1 and measures how long each acknowledgement takes.
 NEIGHBOUR = """
@@ -341,6 +341,30 @@ def test_a_slow_consumer_loses_nothing_that_was_published_at_qos_1(broker: rmqtt
             assert slow.dropped == 0
 
     run(main())
+
+
+def test_a_collection_in_the_middle_of_a_wake_up_holds_up_nothing(broker: rmqtt.Broker) -> None:
+    # What hangs holds the interpreter, so that only another process can see it.
+    source = """
+        import asyncio, gc, sys, rmqtt
+
+        class Collecting(asyncio.SelectorEventLoop):
+            def call_soon(self, *arguments, **options):
+                gc.collect()
+                return super().call_soon(*arguments, **options)
+
+        async def main():
+            async with rmqtt.Client(sys.argv[1]) as client, client.subscribe("a", qos=1) as messages:
+                waiting = [asyncio.create_task(messages.get()) for _ in range(3)]
+                await asyncio.sleep(0)
+                for number in range(3):
+                    await client.publish("a", str(number), qos=1)
+                assert sorted([(await one).text() for one in waiting]) == ["0", "1", "2"]
+
+        with asyncio.Runner(loop_factory=Collecting) as runner:
+            runner.run(main())
+        """
+    assert_clean(run_script(source, broker.url))
 
 
 def peak() -> int:

@@ -74,7 +74,10 @@ impl Waiters {
     /// Has everybody look again; on the loop.
     pub(crate) fn resume(&self, py: Python<'_>) -> PyResult<()> {
         self.pushed.store(false, Ordering::SeqCst);
-        for future in mem::take(&mut *self.futures.lock()) {
+        // In a line of its own: in the head of the loop the lock would be held to its end, and every future that is
+        // told may begin a collection, which comes to `traverse`.
+        let waiting = mem::take(&mut *self.futures.lock());
+        for future in waiting {
             let future = future.bind(py);
             if !future.call_method0("done")?.is_truthy()? {
                 future.call_method1("set_result", (py.None(),))?;
