@@ -10,11 +10,12 @@ use bytes::BytesMut;
 
 impl Protocol {
     pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, ClientError> {
-        // A broker that knows only 3.1.1 answers a CONNECT of MQTT 5 in its own tongue: two bytes behind the header.
-        let version = if self.state == State::Connecting && input.starts_with(&[0x20, 0x02]) {
-            ProtocolVersion::V3_1_1
-        } else {
-            self.version
+        // A broker that knows only 3.1.1 refuses a CONNECT of MQTT 5 in its own tongue: two bytes behind the header.
+        let version = match input[..] {
+            [0x20, 0x02, _, 1..=5, ..] if self.state == State::Connecting => {
+                ProtocolVersion::V3_1_1
+            }
+            _ => self.version,
         };
         codec::decode(input, version, &self.limits).map_err(|error| {
             let (what, clause) = match &error {

@@ -89,6 +89,22 @@ fn an_answer_in_the_tongue_of_3_1_1_makes_the_client_fall_back() {
     assert!(!scene.client.fall_back(&error));
 }
 
+#[test]
+fn a_yes_in_the_tongue_of_3_1_1_is_no_answer_to_mqtt_5() {
+    let mut scene = Scene::new(|_| {});
+    scene.client.connect(scene.now).unwrap();
+    let mut bytes = BytesMut::from(&[0x20, 0x02, 0x00, 0x00][..]);
+    let error = scene.client.receive(&mut bytes, scene.now).unwrap_err();
+    assert!(matches!(
+        error,
+        ClientError::Protocol {
+            reason: ReasonCode::MalformedPacket,
+            ..
+        }
+    ));
+    assert!(!scene.client.fall_back(&error));
+}
+
 /// spec(5): MQTT-3.2.2-4
 #[test]
 fn a_session_that_was_not_wanted_ends_the_connection() {
