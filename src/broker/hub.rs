@@ -261,6 +261,9 @@ impl Hub {
             batch.to_wake.extend(pushed.wake);
             // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
             let pressure = if publisher == Some(session) {
+                if pushed.is_flooded {
+                    outbox.give_up(now);
+                }
                 pushed.pressure.min(Pressure::Withhold)
             } else {
                 pushed.pressure

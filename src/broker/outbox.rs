@@ -19,6 +19,9 @@
 //! queue reaches twice its bound, and more over it than our Receive Maximum ([`Pressure::Stop`]), are not read any more
 //! until there is room.
 //!
+//! A publisher into its own queue is never kept from being read, so the second step does not stop it: whoever fills its own
+//! queue to four times its bound, or twice what stops others, loses its connection at once ([`Outbox::give_up`]).
+//!
 //! None of this lasts: a queue that does not drain to three quarters within [`GRACE`] loses its connection (MQTT 5: quota
 //! exceeded); the session keeps what is queued, and what comes then is dropped as for any absent client. So one slow
 //! consumer costs its publishers at most [`GRACE`], and memory about twice the bound and one message per publisher.
@@ -78,6 +81,8 @@ pub struct Pushed {
     pub wake: Option<Arc<Bell>>,
     /// What the publisher has to do.
     pub pressure: Pressure,
+    /// Whether the queue is so far over its bound that nobody should still be let.
+    pub is_flooded: bool,
 }
 
 /// What a connection is to send next.
@@ -221,6 +226,7 @@ impl Outbox {
             evicted: 0,
             wake: None,
             pressure: Pressure::None,
+            is_flooded: false,
         };
         let is_absent = state.bell.is_none();
         let is_full = self.quarters(&state) >= 4;
@@ -248,6 +254,8 @@ impl Outbox {
                 pushed.wake.clone_from(&state.bell);
             }
             pushed.pressure = self.pressure(&state);
+            pushed.is_flooded = state.count() >= self.messages_stop.saturating_mul(2)
+                || state.bytes >= self.bytes_max.saturating_mul(4);
         }
         pushed
     }
@@ -396,6 +404,12 @@ impl Outbox {
     pub fn overdue_at(&self) -> Option<Instant> {
         let state = self.state.lock();
         state.full_since.and_then(|since| since.checked_add(GRACE))
+    }
+
+    /// The queue's time is over before it has run out.
+    pub fn give_up(&self, now: Instant) {
+        let mut state = self.state.lock();
+        state.full_since = now.checked_sub(GRACE).or(state.full_since);
     }
 
     /// Adds retained messages to come; those of the same filter start again.

@@ -182,6 +182,41 @@ fn who_subscribes_to_itself_does_not_lock_itself_up() {
 }
 
 #[test]
+fn who_floods_itself_is_sent_away() {
+    run(async {
+        let broker = running(small_queues()).await;
+        // 3.1.1 has no word for our Receive Maximum, and who has filled its own queue must still be read.
+        let peer = Peer::subscribed(&broker, V4, "c", 1).await;
+        let (mut input, mut output) = tokio::io::split(peer.stream);
+        let flood = tokio::spawn(async move {
+            let message = Message::new(TopicName::new("t").unwrap(), vec![b'.'; 500]);
+            let mut out = SendBuffer::new();
+            for number in 1..=60_000 {
+                let mut publish = Publish::new(message.clone().with_qos(QoS::AtLeastOnce));
+                publish.packet_id = PacketId::new(number);
+                codec::encode(&Packet::Publish(publish), V4, &mut out).unwrap();
+                if output.write_all_buf(&mut out).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let began = Instant::now();
+        while input
+            .read(&mut [0; 4096])
+            .await
+            .is_ok_and(|count| count > 0)
+        {}
+        assert!(began.elapsed() < GRACE, "at once, and not in the end");
+        let most = 2 * (10 + 1024) + 1024;
+        let queued = broker.stats().queued_messages;
+        assert!(queued <= most, "{queued} wait");
+        drop(input);
+        flood.await.unwrap();
+        broker.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
 fn two_that_feed_each_other_do_not_lock_each_other_up() {
     run(async {
         let began = Instant::now();

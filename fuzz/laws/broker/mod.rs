@@ -146,8 +146,9 @@ impl World {
         assert!(stats.retained_bytes <= limits.retained_bytes_max);
         for session in self.hub.sessions() {
             assert!(session.in_flight <= limits.in_flight_max.into());
-            // Twice the bound, what one connection may have under way beyond it, and one message of each publisher.
-            let queue_max = 2 * limits.queue_messages_max + 2 * LINES;
+            // Four times the bound where a client floods itself, all that one act brings before it is sent away, and one
+            // message of everybody else.
+            let queue_max = 4 * limits.queue_messages_max + 64 + 2 * LINES;
             assert!(session.queued_messages <= queue_max, "{session:?}");
         }
     }
