@@ -119,7 +119,9 @@ impl Client {
         self.forget_ended(books, now);
         self.owes_clean = self.setup.clean_start;
         self.lost_at = None;
-        self.expiry = self.expiry.min(self.asked_expiry()).min(expiry_max);
+        // Until CONNACK has come, either may be true.
+        let asked = self.asked_expiry().min(expiry_max).max(1);
+        self.expiry = self.expiry.min(asked);
         self.line = Some(line);
         self.input.clear();
         self.budget = usize::MAX;

@@ -126,6 +126,11 @@ impl Line {
         }
     }
 
+    /// Whether this client's CONNECT is still under way here.
+    pub(super) fn is_overtaken(&self, client: usize) -> bool {
+        self.client == client && !self.is_over && matches!(self.link, Link::None)
+    }
+
     /// What has arrived until now comes in; says whether there is a reason to look at the line.
     pub(super) fn arrive(&mut self, now: Instant, budget: &mut usize) -> bool {
         let before = self.input.len();

@@ -65,7 +65,15 @@ impl World {
     }
 
     /// A new connection; an older one of the same client, if there is one, is left as it is.
+    ///
+    /// But for one whose CONNECT has not arrived: it would end the newer one when it does, and its session with it, which
+    /// no client could know. Against that the standards have no remedy.
     pub(super) fn connect(&mut self, number: usize) {
+        for line in 0..self.lines.len() {
+            if self.lines[line].is_overtaken(number) {
+                self.with_line(line, |line, around| line.end(true, None, around));
+            }
+        }
         let line = self.lines.len();
         self.trace
             .say(|| format!("client {number} opens line {line}"));
