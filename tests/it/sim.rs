@@ -10,7 +10,7 @@
 //! | `acts` | what can happen |
 //! | `line` | one connection at the broker, as its driver serves it |
 //! | `client`, `machine`, `raw` | one client: application, kind, own engine |
-//! | `model`, `queue`, `retained`, `wills` | the broker as it should be, done the simple way |
+//! | `model`, `queue`, `groups`, `retained`, `wills` | the broker as it should be, done the simple way |
 //! | `books` | each message, from one application to the others |
 //! | `flow`, `tap` | what can be seen on the wire |
 //!
@@ -21,6 +21,7 @@ mod acts;
 mod books;
 mod client;
 mod flow;
+mod groups;
 mod line;
 mod machine;
 mod model;
@@ -81,6 +82,8 @@ fn explained(seed: &Seed) -> u64 {
 /// spec(4, server): MQTT-3.1.2-4, MQTT-4.1.0-1, MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-4.3.3-2, MQTT-4.4.0-1
 /// spec(5): MQTT-3.1.4-3, MQTT-4.5.0-1, MQTT-4.6.0-5, MQTT-4.6.0-6
 /// spec(5, server): MQTT-3.1.2-5, MQTT-4.4.0-1
+/// spec(5): MQTT-4.8.2-3, MQTT-4.8.2-4, MQTT-4.8.2-5, MQTT-4.8.2-6
+/// spec(5): RMQTT-4.8.2-1, RMQTT-4.8.2-3
 #[test]
 fn the_books_balance_whatever_happens() {
     each(400, |seed| {

@@ -2,6 +2,7 @@
 
 use super::books::payload;
 use super::client::Order;
+use super::groups::ROOT;
 use super::machine::{Machine, Setup};
 use super::world::{End, World};
 use rmqtt::codec::{
@@ -22,6 +23,16 @@ const FILTERS: [&str; 12] = [
     "+/+/x", "sim/a",
 ];
 
+/// What is published to for groups alone: see `groups::ROOT`.
+const DEALT: [&str; 4] = ["$deal/a", "$deal/b", "$deal/b/c", "$deal/d/c"];
+
+/// By client: what it may share. No two of one client match the same topic.
+const SHARES: [&[&str]; 3] = [
+    &["$share/g/$deal/+", "$share/h/$deal/+/c"],
+    &["$share/g/$deal/+", "$share/g/$deal/+/c"],
+    &["$share/h/$deal/#"],
+];
+
 /// Wills are told apart from what is published by who they say they are from.
 const WILLS: u64 = 1_000;
 
@@ -37,6 +48,23 @@ impl World {
             0..34 => 16,
             34..39 => self.seed.pick(16..400),
             _ => self.seed.pick(4_000..40_000),
+        }
+    }
+
+    fn any_topic(&mut self) -> &'static str {
+        if self.seed.pick(0..4) < self.shared_of_4 {
+            DEALT[self.seed.pick(0..DEALT.len())]
+        } else {
+            TOPICS[self.seed.pick(0..TOPICS.len())]
+        }
+    }
+
+    fn any_filter(&mut self, number: usize) -> &'static str {
+        let shares = SHARES[number % SHARES.len()];
+        if self.seed.pick(0..4) < self.shared_of_4 {
+            shares[self.seed.pick(0..shares.len())]
+        } else {
+            FILTERS[self.seed.pick(0..FILTERS.len())]
         }
     }
 
@@ -80,7 +108,7 @@ impl World {
 
     fn any_will(&mut self, number: usize, version: ProtocolVersion) -> Will {
         self.wills += 1;
-        let topic = TOPICS[self.seed.pick(0..TOPICS.len())];
+        let topic = self.any_topic();
         let key = (WILLS + number as u64, self.wills);
         let message = Message::new(TopicName::new(topic).expect("valid"), payload(key, 16));
         let mut message = message
@@ -100,10 +128,11 @@ impl World {
     fn publish(&mut self, number: usize) {
         let qos = self.any_qos();
         let retain = self.seed.one_in(5);
-        let is_nameless = retain && self.seed.one_in(3);
+        let topic = self.any_topic();
+        // What a group was given must be known again.
+        let is_nameless = retain && !topic.starts_with(ROOT) && self.seed.one_in(3);
         let key = self.model.books.next(number, qos, is_nameless);
         let size = self.any_size();
-        let topic = TOPICS[self.seed.pick(0..TOPICS.len())];
         let topic = TopicName::new(topic).expect("valid");
         let mut message = if is_nameless {
             Message::new(topic, "")
@@ -135,17 +164,18 @@ impl World {
         client.accept(at, reason, &mut self.model.books);
     }
 
-    fn any_filter(&mut self) -> SubscribeFilter {
+    fn any_line(&mut self, number: usize) -> SubscribeFilter {
+        let filter = self.any_filter(number);
         let handling = [
             RetainHandling::Always,
             RetainHandling::IfNew,
             RetainHandling::Never,
         ];
         SubscribeFilter {
-            filter: FILTERS[self.seed.pick(0..FILTERS.len())].into(),
+            filter: filter.into(),
             options: SubscriptionOptions {
                 qos: self.any_qos(),
-                no_local: self.seed.one_in(4),
+                no_local: self.seed.one_in(4) && !filter.starts_with("$share/"),
                 retain_as_published: self.seed.one_in(2),
                 retain_handling: handling[self.seed.pick(0..3)],
             },
@@ -155,7 +185,7 @@ impl World {
     fn subscribe(&mut self, number: usize) {
         let mut filters: Vec<SubscribeFilter> = Vec::new();
         for _ in 0..self.seed.pick(1..4) {
-            let filter = self.any_filter();
+            let filter = self.any_line(number);
             if filters.iter().all(|line| line.filter != filter.filter) {
                 filters.push(filter);
             }
@@ -168,7 +198,7 @@ impl World {
     }
 
     fn unsubscribe(&mut self, number: usize) {
-        let filter = FILTERS[self.seed.pick(0..FILTERS.len())];
+        let filter = self.any_filter(number);
         let client = &mut self.clients[number];
         if client.machine.is_connected() {
             client.machine.unsubscribe(vec![filter.into()], 0);

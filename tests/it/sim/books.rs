@@ -36,7 +36,7 @@ pub(super) struct Books {
 }
 
 /// The key in a payload, which a message that deletes a retained one has not.
-fn key(payload: &Bytes) -> Option<Key> {
+pub(super) fn key(payload: &Bytes) -> Option<Key> {
     let field = |at: usize| {
         Some(u64::from_be_bytes(
             payload.get(at..at + 8)?.try_into().ok()?,

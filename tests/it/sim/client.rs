@@ -35,6 +35,8 @@ pub(super) struct Client {
     pub(super) budget: usize,
     /// How long the broker keeps the session at least, in seconds, and since when that counts.
     expiry: u32,
+    /// No session is kept for longer, and 3.1.1 is not told.
+    expiry_max: u32,
     lost_at: Option<Instant>,
     /// It has asked for a new session, and does not know whether the broker has heard.
     owes_clean: bool,
@@ -65,6 +67,7 @@ impl Client {
             line: None,
             budget: usize::MAX,
             expiry: u32::MAX,
+            expiry_max: u32::MAX,
             lost_at: None,
             owes_clean: false,
             is_frozen: false,
@@ -120,7 +123,8 @@ impl Client {
         self.owes_clean = self.setup.clean_start;
         self.lost_at = None;
         // Until CONNACK has come, either may be true.
-        let asked = self.asked_expiry().min(expiry_max).max(1);
+        self.expiry_max = expiry_max;
+        let asked = self.asked_expiry().max(1);
         self.expiry = self.expiry.min(asked);
         self.line = Some(line);
         self.input.clear();
@@ -149,11 +153,12 @@ impl Client {
     }
 
     fn asked_expiry(&self) -> u32 {
-        match self.setup.version {
+        let asked = match self.setup.version {
             ProtocolVersion::V5 => self.setup.session_expiry,
             _ if self.setup.clean_start => 0,
             _ => u32::MAX,
-        }
+        };
+        asked.min(self.expiry_max)
     }
 
     /// Takes its leave; the real one cannot change the session's expiry.

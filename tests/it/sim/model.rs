@@ -1,16 +1,19 @@
 //! The broker as it should be, done the simple way: every question is answered by looking at everything.
 //!
 //! Whatever a line does to the hub it tells the model too. The model then knows, message by message and in order, what each
-//! session is owed; what is seen on the wire has to be just that.
+//! session is owed; what is seen on the wire has to be just that. What both count and keep is compared in `audit`.
+
+mod audit;
 
 use super::books::Books;
 use super::flow::{Answers, Flow};
+use super::groups::{Groups, is_shared};
 use super::queue::{Owed, Queue};
 use super::retained::{Retained, matches};
 use super::tap::{Trace, brief_payload};
 use super::wills::{Life, Wish};
 use rmqtt::broker::Limits;
-use rmqtt::broker::hub::{Attached, Hub};
+use rmqtt::broker::hub::Attached;
 use rmqtt::broker::protocol::{Delivery, FilterRequest, SubscribeRequest};
 use rmqtt::codec::{
     Connect, Packet, ProtocolVersion, ReasonCode, RetainHandling, SubscriptionOptions,
@@ -83,6 +86,7 @@ pub(super) struct Model {
     pub(super) retained: Retained,
     pub(super) trace: Trace,
     sessions: BTreeMap<usize, Session>,
+    groups: Groups,
     counts: Counts,
     limits: Arc<Limits>,
 }
@@ -94,6 +98,7 @@ impl Model {
             retained: Retained::default(),
             trace,
             sessions: BTreeMap::new(),
+            groups: Groups::new(Arc::clone(&limits)),
             counts: Counts::default(),
             limits,
         }
@@ -162,6 +167,7 @@ impl Model {
     /// The session is over. Returns what it has left to be said.
     fn end(&mut self, client: usize) -> Vec<Message> {
         let ended = self.sessions.remove(&client);
+        self.groups.end(client);
         ended
             .and_then(|mut session| session.life.speak())
             .into_iter()
@@ -195,7 +201,9 @@ impl Model {
             let Peer { version, size_max } = session.peer;
             for message in session.flow.resume(window, version, size_max) {
                 self.books.withdrawn(client, &message);
+                self.groups.withdrawn(client, &message);
             }
+            self.groups.set_online(client, true);
         } else {
             session.flow.begin(window);
         }
@@ -216,6 +224,7 @@ impl Model {
         self.counts.qos0 += session.queue.forget_qos0();
         session.line = None;
         session.is_here = false;
+        self.groups.set_online(client, false);
         session.life.leave(is_clean, expiry, now);
         let due = session.life.will_due();
         let ends = session.life.ends_at().is_some_and(|at| at <= now);
@@ -285,6 +294,9 @@ impl Model {
         if message.retain {
             self.retained.set(message, expires_at);
         }
+        if is_shared(message) {
+            return self.groups.route(message, expires_at, now);
+        }
         let mut matched = 0;
         for (client, session) in &mut self.sessions {
             let found: Vec<_> = session
@@ -325,6 +337,9 @@ impl Model {
         let mut subscribe = |line: &FilterRequest| {
             let filter = line.filter.as_ref().expect("they are valid").as_str();
             let options = line.options;
+            if self.groups.subscribe(client, filter, options, id) {
+                return ReasonCode::granted(options.qos);
+            }
             let subscription = Subscription { options, id };
             let old = session
                 .subscriptions
@@ -357,9 +372,13 @@ impl Model {
         let mut unsubscribe = |filter: &Result<TopicFilter, ReasonCode>| {
             let filter = filter.as_ref().expect("they are valid").as_str();
             session.coming.retain(|coming| coming.filter != filter);
-            match session.subscriptions.remove(filter) {
-                Some(_) => ReasonCode::Success,
-                None => ReasonCode::NoSubscriptionExisted,
+            let was_member = self.groups.unsubscribe(client, filter);
+            let was_there =
+                was_member.unwrap_or_else(|| session.subscriptions.remove(filter).is_some());
+            if was_there {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
             }
         };
         filters.iter().map(&mut unsubscribe).collect()
@@ -384,10 +403,14 @@ impl Model {
     pub(super) fn skip(&mut self, client: usize, delivery: &Delivery, now: Instant) {
         let session = self.sessions.get_mut(&client).expect("it is connected");
         let Peer { version, size_max } = session.peer;
+        self.counts.expired += 1;
+        if is_shared(&delivery.message) {
+            let has_reason = |owed: &Owed| owed.must_be_skipped(version, size_max, now);
+            return self.groups.skip(client, delivery, has_reason);
+        }
         session
             .queue
             .skip(&delivery.message, version, size_max, now);
-        self.counts.expired += 1;
     }
 
     /// The broker has sent a packet to the client.
@@ -403,7 +426,11 @@ impl Model {
             && !publish.dup
         {
             let (version, has_room) = (session.peer.version, session.flow.has_room());
-            session.queue.sent(publish, version, has_room, now);
+            if is_shared(&publish.message) {
+                self.groups.sent(client, publish, version, now);
+            } else {
+                session.queue.sent(publish, version, has_room, now);
+            }
             self.books.sent(client, &publish.message);
         }
         session.flow.sent(packet);
@@ -422,67 +449,7 @@ impl Model {
         }
         if let Some(publish) = session.flow.heard(packet) {
             self.books.answered(client, &publish.message);
+            self.groups.settled(client, &publish);
         }
-    }
-
-    /// Compares what both count, and what both keep.
-    pub(super) fn check(&self, hub: &Hub, now: Instant) {
-        let (counters, counts) = (hub.counters(), &self.counts);
-        let theirs = [
-            counters.wills_published.get(),
-            counters.messages_dropped_qos0.get(),
-            counters.messages_dropped_queue_full.get(),
-            counters.messages_expired.get(),
-        ];
-        let mine = [counts.wills, counts.qos0, counts.queue_full, counts.expired];
-        assert_eq!(
-            theirs, mine,
-            "wills, dropped of QoS 0, dropped since full, expired: the broker's, the model's"
-        );
-        let stats = hub.stats();
-        let sessions = self.sessions.values();
-        let theirs = [
-            stats.sessions,
-            stats.connections,
-            stats.subscriptions,
-            stats.queued_messages,
-        ];
-        let mine = [
-            self.sessions.len(),
-            sessions
-                .clone()
-                .filter(|session| session.line.is_some())
-                .count(),
-            sessions
-                .clone()
-                .map(|session| session.subscriptions.len())
-                .sum(),
-            sessions.clone().map(|session| session.queue.len()).sum(),
-        ];
-        assert_eq!(
-            theirs, mine,
-            "sessions, connections, subscriptions, queued: the broker's, the model's"
-        );
-        self.retained.check(&hub.retained(now), now);
-        // Twice the bound, or as much more as publishers may have under way; and some retained messages.
-        let bound = self.limits.queue_messages_max;
-        let stop = bound + bound.max(self.limits.receive_maximum.into());
-        for (client, session) in &self.sessions {
-            let waiting = session.queue.len();
-            assert!(
-                waiting < stop + 200,
-                "client {client}: {waiting} are queued"
-            );
-        }
-    }
-
-    /// Everything has come to rest with everybody connected: nothing is owed any more.
-    pub(super) fn check_rest(&self) {
-        for (client, session) in &self.sessions {
-            let (queue, flow) = (&session.queue, &session.flow);
-            assert!(queue.is_empty(), "client {client} is still owed {queue:?}");
-            assert_eq!(flow.len(), 0, "client {client} has not settled {flow:?}");
-        }
-        self.books.check_rest();
     }
 }

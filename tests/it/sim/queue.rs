@@ -59,6 +59,16 @@ impl Owed {
         publish
     }
 
+    /// Whether it is too old to be sent, or too large.
+    pub(super) fn must_be_skipped(
+        &self,
+        version: ProtocolVersion,
+        size_max: Option<u32>,
+        now: Instant,
+    ) -> bool {
+        self.is_expired(now) || !self.fits(version, size_max, now)
+    }
+
     fn fits(&self, version: ProtocolVersion, size_max: Option<u32>, now: Instant) -> bool {
         let mut publish = self.as_sent(version, now);
         publish.packet_id = PacketId::new(1).filter(|_| self.message.qos != QoS::AtMostOnce);
@@ -144,7 +154,7 @@ impl Queue {
     ) {
         let owed = self.pop(message.qos);
         assert_eq!(owed.message, *message, "skipped out of order");
-        let has_reason = owed.is_expired(now) || !owed.fits(version, size_max, now);
+        let has_reason = owed.must_be_skipped(version, size_max, now);
         assert!(has_reason, "skipped without a reason: {owed:?}");
     }
 

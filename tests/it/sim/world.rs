@@ -6,8 +6,9 @@ use super::model::Model;
 use super::tap::Trace;
 use crate::seed::Seed;
 use bytes::Buf;
-use rmqtt::broker::Limits;
+use rmqtt::broker::group::Sharing;
 use rmqtt::broker::hub::Hub;
+use rmqtt::broker::{Limits, SharedStrategy};
 use rmqtt::codec::ReasonCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub(super) struct World {
     pub(super) trace: Trace,
     /// Wills have numbers of their own.
     pub(super) wills: u64,
+    /// So many in four topics and filters are for groups.
+    pub(super) shared_of_4: usize,
     /// How often a line was looked at: something would go round in circles otherwise.
     looks: usize,
 }
@@ -44,15 +47,17 @@ const LOOKS_MAX: usize = 100_000;
 impl World {
     pub(super) fn new(mut seed: Seed, trace: Trace, now: Instant) -> Self {
         let limits = Arc::new(limits(&mut seed));
-        trace.say(|| format!("{limits:?}"));
+        let sharing = sharing(&mut seed);
+        trace.say(|| format!("{limits:?} {sharing:?}"));
         let mut world = Self {
             now,
-            hub: Hub::new(Arc::clone(&limits)),
+            hub: Hub::with_sharing(Arc::clone(&limits), sharing),
             clients: Vec::new(),
             lines: Vec::new(),
             model: Model::new(limits, trace.clone()),
             trace,
             wills: 0,
+            shared_of_4: [1, 1, 3][seed.pick(0..3)],
             looks: 0,
             seed,
         };
@@ -305,5 +310,20 @@ fn limits(seed: &mut Seed) -> Limits {
         session_expiry_max: if seed.one_in(6) { 40 } else { u32::MAX },
         topic_alias_max: 3,
         ..Limits::default()
+    }
+}
+
+/// How groups deal in one world.
+fn sharing(seed: &mut Seed) -> Sharing {
+    let all = [
+        SharedStrategy::RoundRobin,
+        SharedStrategy::Random,
+        SharedStrategy::Sticky,
+        SharedStrategy::Hash,
+        SharedStrategy::LeastInFlight,
+    ];
+    Sharing {
+        strategy: all[seed.pick(0..5)],
+        seed: seed.pick(0..1_000) as u64,
     }
 }
