@@ -24,7 +24,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench bench-brokers fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -115,6 +115,10 @@ deny: ## licences, advisories and doubled versions of our dependencies (needs ca
 
 bench: .venv-demo/.package ## what a message costs here, in CPU time
 	$(DEMO)/python benches/messages.py $(ARGS)
+
+bench-brokers: .venv-demo/.stamp mosquitto ## our broker, mosquitto and a bare relay in turn (ARGS='--only q1-*')
+	$(CARGO) build --quiet --release --manifest-path benches/Cargo.toml --target-dir target/benches
+	RMQTT_LOAD=target/benches/release/rmqtt-benches $(DEMO)/python benches/brokers.py $(ARGS)
 
 # The stable toolchain knows the sanitizer's flags when it is told so. Every target runs, also after a finding.
 fuzz: fuzzer ## the laws in fuzz/ under libFuzzer (SECONDS_EACH=60 TARGETS='decode broker'; needs cargo-fuzz and a C++ compiler)
