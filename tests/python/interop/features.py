@@ -405,12 +405,21 @@ async def a_group_shares_the_messages(stage: Stage, subject: Kind, other: Kind) 
         await sending.publish(f"{stage.root}/job", payload, 1)
     assert await payloads(watching, 30) == numbered(30)
     got: list[list[bytes]] = [[] for _ in members]
-    async with asyncio.timeout(DEADLINE):
-        while sum(len(each) for each in got) < 30:
-            await asyncio.sleep(0.01)
-            for each, member in zip(got, members, strict=True):
-                while not member.inbox.empty():
-                    each.append(member.inbox.get_nowait().payload)
+    has_all = asyncio.Event()
+
+    async def collect(each: list[bytes], member: Talker) -> None:
+        while True:
+            each.append((await member.inbox.get()).payload)
+            if sum(map(len, got)) >= 30:
+                has_all.set()
+
+    collectors = [asyncio.create_task(collect(each, member)) for each, member in zip(got, members, strict=True)]
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await has_all.wait()
+    finally:
+        for collector in collectors:
+            collector.cancel()
     assert sorted(payload for each in got for payload in each) == numbered(30)
     assert all(got), "every member has its share"
 
