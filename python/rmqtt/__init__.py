@@ -15,12 +15,13 @@ The names are loaded when they are first used, so that ``import rmqtt`` costs ne
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._broker import Broker
-    from rmqtt._client import Client, Subscription
+    from rmqtt._client import Client
     from rmqtt._explain import Explanation, explain
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
+    from rmqtt._subscription import Subscription
     from rmqtt._types import (
-        AuthHandler,
         BrokerStats,
         ClientInfo,
         ClientStats,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         QoS,
         ReasonCode,
         Reconnect,
-        ScramSha256,
         ServerRedirect,
         SessionForgotten,
         SessionInfo,
@@ -167,12 +167,13 @@ __all__ = [
 
 # Which module a name comes from; what is not listed is an exception.
 _HOMES = {
+    "_auth": ("AuthHandler", "ScramSha256"),
     "_broker": ("Broker",),
-    "_client": ("Client", "Subscription"),
+    "_client": ("Client",),
     "_explain": ("Explanation", "explain"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
+    "_subscription": ("Subscription",),
     "_types": (
-        "AuthHandler",
         "BrokerStats",
         "ClientInfo",
         "ClientStats",
@@ -187,7 +188,6 @@ _HOMES = {
         "QoS",
         "ReasonCode",
         "Reconnect",
-        "ScramSha256",
         "ServerRedirect",
         "SessionForgotten",
         "SessionInfo",

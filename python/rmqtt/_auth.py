@@ -1,11 +1,12 @@
-"""Runs a user's authentication handler, as a task of the event loop: the questions come from the network's threads."""
+"""Who a client says it is: SCRAM-SHA-256, or a handler of the user's own, which runs as a task of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import inspect
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from rmqtt.exceptions import AuthenticationFailed
 
@@ -13,9 +14,70 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from rmqtt._rmqtt import Answer
-    from rmqtt._types import AuthHandler
 
     _Word: TypeAlias = bytes | Awaitable[bytes | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScramSha256:
+    """A user and a password, for enhanced authentication by SCRAM-SHA-256 (MQTT 5).
+
+    The password never leaves this process: the client proves that it knows it, and the broker has to prove the same. It
+    is asked for nothing less than 4 096 iterations, and does not do more than a million. Without TLS, what is published
+    and received can still be read on the way.
+
+    Examples
+    --------
+    >>> ScramSha256("alice", "secret")
+    ScramSha256(username='alice')
+    """
+
+    #: Compared as prepared by RFC 4013, as the password is.
+    username: str
+    #: Not shown.
+    password: str = field(repr=False)
+
+
+class AuthHandler(Protocol):
+    """A mechanism of enhanced authentication written in Python: any object with these, plain functions or coroutines.
+
+    They are called in the client's event loop, one at a time, for each connection anew and for
+    `Client.reauthenticate`. What they raise is raised by whoever waits for the connection; while the client reconnects,
+    it is tried again later. A further method ``finish(data: bytes | None)`` is called, if there is one, when the broker
+    is content; without it, `step` is called with what the broker said then, if it said anything, and the answer is not
+    sent.
+
+    Examples
+    --------
+    >>> class Token:
+    ...     method = "TOKEN"
+    ...
+    ...     async def start(self) -> bytes:
+    ...         return b"one-time-token"
+    ...
+    ...     def step(self, data: bytes) -> None:
+    ...         raise PermissionError("this broker asks too much")
+    """
+
+    @property
+    def method(self) -> str:
+        """The Authentication Method that CONNECT names."""
+
+    def start(self) -> bytes | Awaitable[bytes | None] | None:
+        """Say the first word, for CONNECT or for authenticating again."""
+
+    def step(self, data: bytes, /) -> bytes | Awaitable[bytes | None] | None:
+        """Answer what the broker says."""
+
+
+def mechanism(auth: object) -> object:
+    """Give the native half what it takes for a mechanism."""
+    if auth is None or isinstance(auth, ScramSha256):
+        return auth
+    if not all(hasattr(auth, name) for name in ("method", "start", "step")):
+        raise TypeError(f"auth must be ScramSha256 or an AuthHandler, not {type(auth).__name__}")
+    handler = cast("AuthHandler", auth)
+    return (handler.method, Runner(handler))
 
 
 class Runner:

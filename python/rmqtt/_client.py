@@ -1,25 +1,24 @@
-"""`Client` and `Subscription`: the asyncio face of one connection."""
+"""`Client`: the asyncio face of one connection."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt import _types
-from rmqtt._auth import Runner
+from rmqtt._auth import mechanism
 from rmqtt._rmqtt import NativeClient
-from rmqtt._types import ClientStats, Negotiated, Outbox, QoS, Reconnect, ScramSha256
-from rmqtt.exceptions import Closed, MqttError, MqttTimeout
+from rmqtt._subscription import Subscription
+from rmqtt._types import ClientStats, Negotiated, Outbox, Reconnect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Generator
+    from collections.abc import AsyncIterator, Coroutine
     from types import TracebackType
 
-    from rmqtt._rmqtt import Message, NativeSubscription, PublishResult, Reader
+    from rmqtt._auth import AuthHandler, ScramSha256
+    from rmqtt._rmqtt import PublishResult
     from rmqtt._types import (
         AckMode,
-        AuthHandler,
         Event,
         Overflow,
         Payload,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
         Will,
     )
 
-__all__ = ["Client", "Subscription"]
+__all__ = ["Client"]
 
 # Seconds that a clean end waits for what is queued to be sent and acknowledged.
 _DRAIN = 5.0
@@ -138,7 +137,7 @@ class Client:
                 "version": version,
                 "username": username,
                 "password": password,
-                "auth": _mechanism(auth),
+                "auth": mechanism(auth),
                 "clean_start": clean_start,
                 "session_expiry": session_expiry,
                 "keep_alive": keep_alive,
@@ -571,240 +570,3 @@ class Client:
     def __repr__(self) -> str:
         state = "connected" if self.stats().connected else "not connected"
         return f"<Client {self._url}, {state}>"
-
-
-def _mechanism(auth: object) -> object:
-    if auth is None or isinstance(auth, ScramSha256):
-        return auth
-    if not all(hasattr(auth, name) for name in ("method", "start", "step")):
-        raise TypeError(f"auth must be ScramSha256 or an AuthHandler, not {type(auth).__name__}")
-    handler = cast("AuthHandler", auth)
-    return (handler.method, Runner(handler))
-
-
-class Subscription:
-    """The messages of some topic filters, in a bounded queue. Made by `Client.subscribe`.
-
-    ``async with`` subscribes, and unsubscribes at the end. ``await`` subscribes without a block; `close` ends it.
-    ``async for`` takes message by message; several tasks may do so, and share the messages. Cancelling a wait loses
-    none.
-
-    With ``ack="processed"`` a message is acknowledged when the loop asks for the next one, or by the clean end of the
-    block, so also after a ``break``. A block left by an exception leaves its message unacknowledged, and those that
-    still wait: the broker sends them again when the session is resumed. Until this connection ends each counts against
-    ``receive_maximum``: when so many were left, no more messages of QoS 1 or 2 come before the client has reconnected.
-
-    Examples
-    --------
-    >>> async with client.subscribe("plant/#", qos=1) as readings:
-    ...     _ = await client.publish("plant/7", "21.5", qos=1)
-    ...     message = await readings.get(timeout=5)
-    >>> message.json()
-    21.5
-    """
-
-    __slots__ = ("__weakref__", "_filters", "_gathered", "_many", "_native", "_one")
-
-    def __init__(self, native: NativeSubscription, filters: tuple[str, ...]) -> None:
-        self._native = native
-        self._filters = filters
-        # Readers have their own places, and a place refers to the subscription; so they are made when needed.
-        self._one: Reader[Message] | None = None
-        self._many: tuple[int, Reader[list[Message]]] | None = None
-        self._gathered: list[Message] = []
-
-    def __await__(self) -> Generator[Any, Any, Self]:
-        return self._start().__await__()
-
-    async def _start(self) -> Self:
-        try:
-            await self._native.start()
-        except BaseException:
-            self._native.give_up()
-            raise
-        return self
-
-    async def __aenter__(self) -> Self:
-        return await self._start()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._native.stop(kind is None)
-
-    def close(self, *, user_properties: UserProperties = ()) -> Coroutine[Any, Any, UnsubscribeResult]:
-        """Unsubscribe. What was handed out counts as processed; what still waits is let go.
-
-        Parameters
-        ----------
-        user_properties
-            Pairs for the UNSUBSCRIBE packet (MQTT 5; left out under 3.1.1).
-
-        Raises
-        ------
-        UnsubscribeRefused
-            The broker refused.
-
-        Examples
-        --------
-        >>> readings = await client.subscribe("plant/#")
-        >>> (await readings.close()).reason_string is None
-        True
-        """
-        return self._native.stop(True, list(user_properties))
-
-    def __aiter__(self) -> AsyncIterator[Message]:
-        return self._native.reader().__aiter__()
-
-    def _reader(self) -> Reader[Message]:
-        if self._one is None:
-            self._one = self._native.reader(is_loop=False)
-        return self._one
-
-    def get(self, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
-        """Wait for the next message. The one before, taken by `get` or `get_nowait`, counts as processed.
-
-        Tasks that share a subscription and use ``ack="processed"`` should loop with ``async for`` instead: each loop
-        has its own place.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait; `None`: as long as the subscription lives.
-
-        Raises
-        ------
-        MqttTimeout
-            Nothing came in time.
-        Closed
-            The subscription has ended.
-        QueueFull
-            The queue ran over, and the policy is ``"error"``.
-
-        Examples
-        --------
-        >>> async with client.subscribe("plant/#") as readings:
-        ...     _ = await client.publish("plant/7", "21.5")
-        ...     (await readings.get(timeout=5)).text()
-        '21.5'
-        """
-        reader = self._reader()
-        return reader if timeout is None else self._within(timeout, reader)
-
-    async def _within(self, timeout: float, reader: Reader[Message]) -> Message:  # noqa: ASYNC109 - see `get`
-        try:
-            async with asyncio.timeout(timeout):
-                return await reader
-        except TimeoutError as error:
-            if isinstance(error, MqttTimeout):
-                raise
-            raise MqttTimeout(f"no message came within {timeout} s") from None
-
-    def get_nowait(self) -> Message | None:
-        """Take the next message if there is one.
-
-        Returns
-        -------
-        Message or None
-            `None`: none waits.
-
-        Raises
-        ------
-        Closed
-            The subscription has ended.
-
-        Examples
-        --------
-        >>> async with client.subscribe("plant/#") as readings:
-        ...     readings.get_nowait() is None
-        True
-        """
-        return self._reader().now()
-
-    async def get_many(self, max_items: int = 1000, max_wait: float = 0.0) -> list[Message]:
-        """Wait for messages and take several at once. Those of the call before count as processed.
-
-        Parameters
-        ----------
-        max_items
-            Messages at most; 1 or more.
-        max_wait
-            Seconds to go on collecting once the first one is there; 0: only what is there then. The first one is
-            waited for as long as it takes: bound that with ``asyncio.timeout``, which loses nothing.
-
-        Returns
-        -------
-        list of Message
-            At least one.
-
-        Raises
-        ------
-        Closed
-            The subscription has ended.
-
-        Examples
-        --------
-        >>> async with client.subscribe("plant/#") as readings:
-        ...     for n in range(3):
-        ...         _ = await client.publish(f"plant/{n}", "21.5", qos=1)
-        ...     len(await readings.get_many(3, max_wait=5))
-        3
-        """
-        if max_items < 1:
-            raise ValueError("max_items must be 1 or more")
-        if self._many is None or self._many[0] != max_items:
-            # The place of another size goes, and what it had handed out is processed by the next that asks.
-            self._many = (max_items, self._native.reader(max_items))
-        reader = self._many[1]
-        messages, self._gathered = self._gathered, []
-        try:
-            messages = messages or await reader
-            if max_wait > 0:
-                async with asyncio.timeout(max_wait):
-                    while len(messages) < max_items:
-                        messages += await reader.more(max_items - len(messages))
-        except TimeoutError:
-            pass
-        except (StopAsyncIteration, MqttError) as end:
-            # With messages in hand, the end is for the next call, which finds nothing else.
-            if not messages:
-                raise (Closed("the subscription has ended") if isinstance(end, StopAsyncIteration) else end) from None
-        except BaseException:
-            # Cancelled: what was gathered belongs to the next call.
-            self._gathered = messages
-            raise
-        self._gathered = messages[max_items:]
-        return messages[:max_items]
-
-    @property
-    def filters(self) -> tuple[str, ...]:
-        """What was asked for."""
-        return self._filters
-
-    @property
-    def granted(self) -> dict[str, QoS]:
-        """The filters with the QoS that the broker granted."""
-        return dict(self._native.granted)
-
-    @property
-    def reason_string(self) -> str | None:
-        """The broker's own words about the subscription, if any (MQTT 5)."""
-        return self._native.answer[0]
-
-    @property
-    def user_properties(self) -> tuple[tuple[str, str], ...]:
-        """The broker's names and values about the subscription, in its order (MQTT 5)."""
-        return self._native.answer[1]
-
-    @property
-    def pending(self) -> int:
-        """Messages that wait."""
-        return self._native.pending
-
-    @property
-    def dropped(self) -> int:
-        """Messages that were dropped by the overflow policy."""
-        return self._native.dropped
-
-    def __repr__(self) -> str:
-        return f"<Subscription {', '.join(map(repr, self._filters))}>"
