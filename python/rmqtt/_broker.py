@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
+    from rmqtt.testing import Capture
 
 __all__ = ["Broker"]
 
@@ -384,6 +385,44 @@ class Broker:
         >>> broker.redirect(None)
         """
         self._native.redirect(server_reference, permanent)
+
+    def capture(self, filter: str = "#", *, maxsize: int = 100_000) -> Capture:
+        """Capture everything that is published from now on, for tests; see `rmqtt.testing.Capture`.
+
+        It may be asked for before the broker runs, and goes on when it is started again.
+
+        Parameters
+        ----------
+        filter
+            What the topics match. As in MQTT, ``#`` does not match topics that begin with ``$``.
+        maxsize
+            Messages that are kept; beyond, the oldest are dropped, counted.
+
+        Returns
+        -------
+        Capture
+            Close it, use it in ``with``, or drop it.
+
+        Raises
+        ------
+        TopicError
+            The filter is no filter.
+        ValueError
+            ``maxsize`` is less than 1.
+
+        Examples
+        --------
+        >>> capture = broker.capture("plant/#")
+        >>> await client.publish("plant/7", b"21.5", qos=1)
+        PublishResult(NO_MATCHING_SUBSCRIBERS)
+        >>> capture.records
+        [('plant/7', b'21.5')]
+        """
+        from rmqtt.testing import Capture  # noqa: PLC0415 - only tests pay for it
+
+        if maxsize < 1:
+            raise ValueError("maxsize must be at least 1")
+        return Capture(self, self._native.capture(filter, maxsize), maxsize)
 
     @property
     def retained(self) -> Mapping[str, Message]:

@@ -8,8 +8,10 @@ mod core;
 mod inspect;
 mod leave;
 mod sharing;
+mod tap;
 
 pub use sharing::FullQueue;
+pub use tap::{Caught, Tap};
 
 use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
@@ -29,6 +31,7 @@ use parking_lot::RwLock;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
+use tap::Taps;
 
 /// Retained messages fetched under one lock.
 const RETAINED_SLICE: usize = 64;
@@ -113,6 +116,7 @@ pub struct Hub {
     core: RwLock<Core>,
     limits: Arc<Limits>,
     counters: Counters,
+    taps: Taps,
     /// Rung when something becomes due earlier than was known.
     timer: Arc<Bell>,
 }
@@ -129,6 +133,7 @@ impl Hub {
             core: RwLock::new(Core::new(Arc::clone(&limits), sharing)),
             limits,
             counters: Counters::default(),
+            taps: Taps::default(),
             timer: Arc::new(Bell::default()),
         }
     }
@@ -236,6 +241,9 @@ impl Hub {
             }
         } else {
             self.core.read().route(message, publisher, batch);
+        }
+        if self.taps.is_any() {
+            self.catch(message, publisher);
         }
         Ok(self.post(message, publisher, batch, now))
     }

@@ -21,10 +21,12 @@ pub mod stats;
 pub mod subscriptions;
 
 pub use error::BrokerError;
+pub use hub::{Caught, Tap};
 pub use options::{BrokerOptions, Features, Limits, SharedStrategy, Terms};
 pub use protocol::Farewell;
 
 use crate::message::Message;
+use crate::topic::TopicFilter;
 use crate::transport::Address;
 use driver::{Running, Server};
 use std::net::SocketAddr;
@@ -179,6 +181,12 @@ impl Broker {
     /// lets them in again. Who is connected stays.
     pub fn turn_away(&self, farewell: Option<Farewell>) {
         self.server.hub().turn_away(farewell);
+    }
+
+    /// Catches everything that is published from now on to topics that the filter matches, until the tap is dropped. At
+    /// most so many messages wait to be fetched; beyond, the oldest are dropped, counted.
+    pub fn tap(&self, filter: TopicFilter, messages_max: usize) -> Arc<Tap> {
+        self.server.hub().tap(filter, messages_max)
     }
 
     /// The retained message of each topic, by topic.

@@ -1,6 +1,7 @@
 //! The native half of `rmqtt.Broker`. It runs on the network's threads alone: a busy interpreter does not stall it.
 
 use super::bridge::{ForkSafe, Op, block_on, running_port, runtime};
+use super::capture::NativeCapture;
 use super::errors::{Failure, qos as qos_member};
 use super::message::PyMessage;
 use super::negotiated::version_text;
@@ -165,6 +166,15 @@ impl NativeBroker {
         let broker = self.broker.get()?;
         py.detach(|| broker.turn_away(farewell));
         Ok(())
+    }
+
+    fn capture(
+        &self,
+        py: Python<'_>,
+        filter: &str,
+        messages_max: usize,
+    ) -> PyResult<NativeCapture> {
+        NativeCapture::of(self.broker.get()?, filter, messages_max, py)
     }
 
     fn retained<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

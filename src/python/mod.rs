@@ -9,6 +9,7 @@ mod auth;
 mod backlog;
 mod bridge;
 mod broker;
+mod capture;
 mod client;
 mod codec;
 mod errors;
@@ -74,6 +75,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<subscription::Cursor>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
+    module.add_class::<capture::NativeCapture>()?;
     module.add_class::<codec::NativeCodec>()?;
     module.add_function(wrap_pyfunction!(codec::encode_packet, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_packet, module)?)?;

@@ -36,6 +36,7 @@ mod seed;
 mod shared;
 mod sim;
 mod spec;
+mod tap;
 mod tcp;
 mod tidy;
 mod topic;

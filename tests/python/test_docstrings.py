@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
-from rmqtt import cli, codec
+from rmqtt import cli, codec, testing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PUBLIC = {name: getattr(rmqtt, name) for name in rmqtt.__all__}
+PUBLIC = {name: getattr(rmqtt, name) for name in rmqtt.__all__} | {
+    name: getattr(testing, name) for name in testing.__all__
+}
 CHECKER = doctest.OutputChecker()
 FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | __future__.annotations.compiler_flag
 
 
 def documented() -> Iterator[tuple[str, object]]:
     """The modules, all public names, and what is public inside of the classes."""
-    for module in (rmqtt, codec, cli):
+    for module in (rmqtt, codec, cli, testing):
         yield module.__name__, module
     for name, value in PUBLIC.items():
         yield f"rmqtt.{name}", value

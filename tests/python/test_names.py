@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import rmqtt
+from rmqtt import testing
 
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", rmqtt.__all__)
+@pytest.mark.parametrize("name", [*rmqtt.__all__, *testing.__all__])
 def test_every_exported_name_is_there_and_documented(name: str) -> None:
-    value = getattr(rmqtt, name)
+    value = getattr(testing if name in testing.__all__ else rmqtt, name)
     if not (inspect.isclass(value) or inspect.isroutine(value)):
         return
     assert inspect.getdoc(value), f"rmqtt.{name} has no docstring"

@@ -1,11 +1,29 @@
 //! What those who look on may see of the hub.
 
-use super::Hub;
+use super::{Hub, Tap};
+use crate::broker::router::SessionKey;
 use crate::broker::{BrokerStats, ClientInfo, SessionInfo};
 use crate::message::Message;
+use crate::topic::TopicFilter;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Hub {
+    /// From now on everything published to topics that the filter matches is caught, until the tap is dropped. At most so
+    /// many wait to be fetched.
+    pub fn tap(&self, filter: TopicFilter, messages_max: usize) -> Arc<Tap> {
+        self.taps.add(filter, messages_max)
+    }
+
+    /// Shows a message to those who look on.
+    pub(super) fn catch(&self, message: &Message, publisher: Option<SessionKey>) {
+        let client_id = publisher.and_then(|key| {
+            let core = self.core.read();
+            Some(core.registry.get(key)?.client_id.clone())
+        });
+        self.taps.catch(message, client_id.as_ref());
+    }
+
     /// The retained messages, by topic.
     pub fn retained(&self, now: Instant) -> Vec<Message> {
         let mut all = self.core.read().router.retained.all(now);

@@ -1,0 +1,8 @@
+"""For tests: what a broker saw, and what it would do.
+
+Everything here is free while it is not used, and reached through `rmqtt.Broker`.
+"""
+
+from rmqtt.testing._capture import Capture, Captured
+
+__all__ = ["Capture", "Captured"]
