@@ -1,11 +1,12 @@
-# Needs Rust, Python 3.11+ and a C compiler; everything else goes into environments of its own (.venv, .venv-demo),
-# never into yours. `make help` lists what there is.
+# Needs Rust, Python 3.11+ and a C compiler; everything else goes into environments of its own (.venv, .venv-demo,
+# .venv-bench), never into yours. `make help` lists what there is.
 
 PYTHON ?= python3
 CARGO ?= cargo
 
 DEV := .venv/bin
 DEMO := .venv-demo/bin
+BENCH := .venv-bench/bin
 INTEROP := .venv/.interop
 MQTTJS := tests/python/interop/node/node_modules/.package-lock.json
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
@@ -24,7 +25,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench bench-brokers fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench bench-brokers bench-clients fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +52,22 @@ help: ## this list
 	@touch $@
 
 DEMO_PROFILE := quick
+
+# The package in .venv-bench is what is measured: the wheel as it is released, beside the clients it is compared with.
+.venv-bench/.stamp: pyproject.toml
+	$(call make_environment,.venv-bench,build bench)
+
+.venv-bench/.package: .venv-bench/.stamp $(SOURCES) $(FACE) README.md
+	rm -rf build/wheels-bench
+	$(BENCH)/maturin build --locked --release --interpreter $(BENCH)/python --out build/wheels-bench
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/wheels-bench/rmqtt-*.whl
+	@touch $@
+
+# The load generator, and what it is built with: our broker alone, a relay, a sink.
+LOAD := target/benches/release/rmqtt-benches
+$(LOAD): $(SOURCES) $(shell find benches -name '*.rs') benches/Cargo.toml
+	$(CARGO) build --release --manifest-path benches/Cargo.toml --target-dir target/benches
+	@touch $@
 
 $(INTEROP): .venv/.package
 	$(DEV)/python -m pip install --quiet --disable-pip-version-check --group interop
@@ -99,6 +116,8 @@ lint-rust:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features python -- -D warnings
+	$(CARGO) fmt --check --manifest-path benches/Cargo.toml
+	$(CARGO) clippy --all-targets --manifest-path benches/Cargo.toml --target-dir target/benches -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --features python
 
 lint-python: .venv/.package
@@ -116,9 +135,11 @@ deny: ## licences, advisories and doubled versions of our dependencies (needs ca
 bench: .venv-demo/.package ## what a message costs here, in CPU time
 	$(DEMO)/python benches/messages.py $(ARGS)
 
-bench-brokers: .venv-demo/.stamp mosquitto ## our broker, mosquitto and a bare relay in turn (ARGS='--only q1-*')
-	$(CARGO) build --quiet --release --manifest-path benches/Cargo.toml --target-dir target/benches
-	RMQTT_LOAD=target/benches/release/rmqtt-benches $(DEMO)/python benches/brokers.py $(ARGS)
+bench-brokers: .venv-bench/.stamp $(LOAD) mosquitto ## our broker, mosquitto and a bare relay in turn (ARGS='--only q1-*')
+	$(BENCH)/python benches/brokers.py $(ARGS)
+
+bench-clients: .venv-bench/.package $(LOAD) ## our Python client and five others in turn (ARGS='--only publish-*')
+	$(BENCH)/python benches/clients.py $(ARGS)
 
 # The stable toolchain knows the sanitizer's flags when it is told so. Every target runs, also after a finding.
 fuzz: fuzzer ## the laws in fuzz/ under libFuzzer (SECONDS_EACH=60 TARGETS='decode broker'; needs cargo-fuzz and a C++ compiler)
@@ -155,6 +176,6 @@ sim: ## the seeded suites, with many more seeds (SEEDS=20000; RMQTT_SEED=n repla
 	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: shared:: sim::
 
 clean: ## remove everything that was built
-	rm -rf .venv .venv-demo build dist target fuzz/target tests/python/interop/node/node_modules examples/out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-demo .venv-bench build dist target fuzz/target tests/python/interop/node/node_modules examples/out .mypy_cache .ruff_cache .pytest_cache
 	find python tests examples -name '__pycache__' -prune -exec rm -rf {} +
 	rm -f python/rmqtt/_rmqtt*.so

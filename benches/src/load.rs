@@ -2,7 +2,8 @@
 
 use crate::Outcome;
 use crate::books::{Books, STAMP, read_stamp, stamp};
-use crate::peer::{Peer, put_ack, put_length};
+use crate::handshake::{Hello, Parts, put_publish, read_packet, subscribe, unblocked};
+use crate::peer::{Peer, put_ack};
 use crate::process::{cpu_time, memory_kib};
 use crate::scenario::{Scenario, Topology, topic};
 use mio::unix::SourceFd;
@@ -10,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
@@ -111,7 +112,7 @@ impl<'a> Load<'a> {
     fn new(scenario: &'a Scenario) -> Outcome<Self> {
         let mut peers = Vec::new();
         for number in 0..scenario.subscribers {
-            peers.push(peer(subscriber(scenario, number)?)?);
+            peers.push(unblocked(subscriber(scenario, number)?)?);
         }
         let each = scenario.messages / scenario.publishers as u64;
         let mut publishers = Vec::new();
@@ -128,7 +129,10 @@ impl<'a> Load<'a> {
                 stamp_at,
                 is_listed: true,
             });
-            peers.push(peer(connect(scenario, &format!("publisher-{number}"))?)?);
+            peers.push(unblocked(connect(
+                scenario,
+                &format!("publisher-{number}"),
+            )?)?);
         }
         Ok(Self {
             scenario,
@@ -337,15 +341,10 @@ impl<'a> Load<'a> {
 
     fn on_publish(&mut self, peer: usize, start: usize, end: usize, body: usize, now: u64) {
         let bytes = &self.peers[peer].bytes()[start..end];
-        let qos = bytes[0] >> 1 & 3;
-        let topic = usize::from(u16::from_be_bytes([bytes[body], bytes[body + 1]]));
-        let mut at = body + 2 + topic;
-        let id = [bytes[at], *bytes.get(at + 1).unwrap_or(&0)];
-        at += if qos > 0 { 2 } else { 0 };
-        if self.scenario.v5 {
-            at += 1 + usize::from(bytes[at]);
-        }
-        let Some((publisher, number, sent_at)) = read_stamp(&bytes[at..]) else {
+        let Parts {
+            qos, id, payload, ..
+        } = Parts::of(bytes, body, self.scenario.v5);
+        let Some((publisher, number, sent_at)) = read_stamp(&bytes[payload..]) else {
             return;
         };
         match qos {
@@ -381,7 +380,7 @@ impl Bystanders {
         let mut clients = Vec::new();
         for number in 0..scenario.idle {
             let mut client = connect(scenario, &format!("idle-{number}"))?;
-            subscribe(scenario, &mut client, &[format!("idle/{number}")], 1)?;
+            subscribe(&mut client, scenario.v5, &[format!("idle/{number}")], 1)?;
             clients.push(client);
         }
         let mut number = 0;
@@ -395,7 +394,7 @@ impl Bystanders {
                         _ => format!("other/plant/{n}/+/temperature"),
                     })
                     .collect();
-                subscribe(scenario, &mut client, &filters, 0)?;
+                subscribe(&mut client, scenario.v5, &filters, 0)?;
             }
             clients.push(client);
             number = last;
@@ -414,7 +413,7 @@ fn retain(scenario: &Scenario) -> Outcome<TcpStream> {
         let mut out = Vec::new();
         for n in first..first + count {
             let topic = format!("kept/plant/{n}/temperature");
-            put_publish(&mut out, scenario, &topic, 0x33, &[7; 64]);
+            put_publish(&mut out, scenario.v5, &topic, 0x33, &[7; 64]);
         }
         client.write_all(&out)?;
         for _ in 0..count {
@@ -424,93 +423,22 @@ fn retain(scenario: &Scenario) -> Outcome<TcpStream> {
     Ok(client)
 }
 
-fn peer(stream: TcpStream) -> Outcome<Peer> {
-    stream.set_nonblocking(true)?;
-    Ok(Peer::new(mio::net::TcpStream::from_std(stream)))
-}
-
 fn subscriber(scenario: &Scenario, number: usize) -> Outcome<TcpStream> {
     let mut client = connect(scenario, &format!("subscriber-{number}"))?;
-    subscribe(
-        scenario,
-        &mut client,
-        &[scenario.filter(number)],
-        scenario.qos,
-    )?;
+    let filter = scenario.filter(number);
+    subscribe(&mut client, scenario.v5, &[filter], scenario.qos)?;
     Ok(client)
 }
 
 fn connect(scenario: &Scenario, client_id: &str) -> Outcome<TcpStream> {
-    let mut stream = TcpStream::connect(("127.0.0.1", scenario.port))?;
-    stream.set_nodelay(true)?;
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T'];
-    body.extend(if scenario.v5 {
-        // Receive Maximum 65,535, said since some brokers take its absence for less.
-        &[5, 2, 0, 0, 3, 0x21, 0xFF, 0xFF][..]
-    } else {
-        &[4, 2, 0, 0][..]
-    });
-    put_text(&mut body, client_id)?;
-    send_packet(&mut stream, 0x10, &body)?;
-    let (first_byte, body) = read_packet(&mut stream)?;
-    if first_byte != 0x20 || body.get(1) != Some(&0) {
-        return Err(format!("not let in: {first_byte:#x} {body:?}").into());
-    }
-    Ok(stream)
-}
-
-fn subscribe(
-    scenario: &Scenario,
-    stream: &mut TcpStream,
-    filters: &[String],
-    qos: u8,
-) -> Outcome<()> {
-    let mut body = vec![0, 1];
-    if scenario.v5 {
-        body.push(0);
-    }
-    for filter in filters {
-        put_text(&mut body, filter)?;
-        body.push(qos);
-    }
-    send_packet(stream, 0x82, &body)?;
-    let (first_byte, body) = read_packet(stream)?;
-    if first_byte != 0x90 || body.iter().skip(2).any(|code| *code >= 0x80) {
-        return Err(format!("not subscribed: {first_byte:#x}").into());
-    }
-    Ok(())
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) -> Outcome<()> {
-    out.extend(u16::try_from(text.len())?.to_be_bytes());
-    out.extend(text.as_bytes());
-    Ok(())
-}
-
-fn send_packet(stream: &mut TcpStream, first_byte: u8, body: &[u8]) -> Outcome<()> {
-    let mut out = vec![first_byte];
-    put_length(&mut out, body.len());
-    out.extend(body);
-    stream.write_all(&out)?;
-    Ok(())
-}
-
-fn read_packet(stream: &mut TcpStream) -> Outcome<(u8, Vec<u8>)> {
-    let mut byte = [0];
-    stream.read_exact(&mut byte)?;
-    let first_byte = byte[0];
-    let (mut length, mut shift) = (0, 0);
-    loop {
-        stream.read_exact(&mut byte)?;
-        length |= usize::from(byte[0] & 0x7F) << shift;
-        shift += 7;
-        if byte[0] & 0x80 == 0 {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok((first_byte, body))
+    let hello = Hello {
+        port: scenario.port,
+        v5: scenario.v5,
+        client_id,
+        is_clean: true,
+        will: None,
+    };
+    Ok(hello.say()?.0)
 }
 
 /// The PUBLISH of a publisher; where its packet id and its stamp go.
@@ -518,29 +446,12 @@ fn packet(scenario: &Scenario, publisher: usize) -> (Vec<u8>, usize, usize) {
     let payload = vec![0x55; scenario.payload.max(STAMP)];
     let mut out = Vec::new();
     let first_byte = 0x30 | scenario.qos << 1;
-    put_publish(&mut out, scenario, &topic(publisher), first_byte, &payload);
-    let stamp_at = out.len() - payload.len();
-    let id_at = stamp_at - 2 - usize::from(scenario.v5);
-    (out, id_at, stamp_at)
-}
-
-fn put_publish(
-    out: &mut Vec<u8>,
-    scenario: &Scenario,
-    topic: &str,
-    first_byte: u8,
-    payload: &[u8],
-) {
-    let id = if first_byte & 6 > 0 { &[0, 1][..] } else { &[] };
-    let properties = if scenario.v5 { &[0][..] } else { &[] };
-    out.push(first_byte);
-    put_length(
-        out,
-        2 + topic.len() + id.len() + properties.len() + payload.len(),
+    let (id_at, stamp_at) = put_publish(
+        &mut out,
+        scenario.v5,
+        &topic(publisher),
+        first_byte,
+        &payload,
     );
-    out.extend(u16::try_from(topic.len()).unwrap_or(0).to_be_bytes());
-    out.extend(topic.as_bytes());
-    out.extend(id);
-    out.extend(properties);
-    out.extend(payload);
+    (out, id_at, stamp_at)
 }

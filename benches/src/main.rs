@@ -5,11 +5,14 @@
 //! alone in a process, `relay` the floor. `benches/run.py` starts them in turn and makes the tables.
 
 mod books;
+mod handshake;
 mod load;
 mod peer;
 mod process;
 mod relay;
+mod roundtrip;
 mod scenario;
+mod sink;
 
 use lexopt::prelude::*;
 use std::error::Error;
@@ -28,7 +31,9 @@ fn main() -> Outcome<()> {
         }
         Some(Value(mode)) if mode == "serve" => serve(),
         Some(Value(mode)) if mode == "relay" => relay::run(),
-        _ => Err("say load, serve or relay".into()),
+        Some(Value(mode)) if mode == "sink" => sink::run(&mut arguments),
+        Some(Value(mode)) if mode == "roundtrip" => roundtrip::run(&mut arguments),
+        _ => Err("say load, serve, relay, sink or roundtrip".into()),
     }
 }
 

@@ -120,6 +120,11 @@ impl Peer {
         }
     }
 
+    /// What has been read, to be taken out and put back.
+    pub fn input_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.input
+    }
+
     /// What has been read.
     pub fn bytes(&self) -> &[u8] {
         &self.input
