@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmqtt._explain import Explanation, explain
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._subscription import Subscription
+    from rmqtt._sync import SyncClient, SyncSubscription
     from rmqtt._types import (
         BrokerStats,
         ClientInfo,
@@ -152,6 +153,8 @@ __all__ = [
     "SubscribeFilter",
     "SubscribeRefused",
     "Subscription",
+    "SyncClient",
+    "SyncSubscription",
     "TopicError",
     "UnsubAck",
     "Unsubscribe",
@@ -173,6 +176,7 @@ _HOMES = {
     "_explain": ("Explanation", "explain"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_subscription": ("Subscription",),
+    "_sync": ("SyncClient", "SyncSubscription"),
     "_types": (
         "BrokerStats",
         "ClientInfo",

@@ -5,36 +5,21 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rmqtt import _types
-from rmqtt._auth import mechanism
+from rmqtt._connection import DRAIN, Connection, happened
 from rmqtt._rmqtt import NativeClient
 from rmqtt._subscription import Subscription
-from rmqtt._types import ClientStats, Negotiated, Outbox, Reconnect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Mapping
     from types import TracebackType
 
-    from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._rmqtt import PublishResult
-    from rmqtt._types import (
-        AckMode,
-        Event,
-        Overflow,
-        Payload,
-        QoSLike,
-        UnsubscribeResult,
-        UserProperties,
-        Will,
-    )
+    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["Client"]
 
-# Seconds that a clean end waits for what is queued to be sent and acknowledged.
-_DRAIN = 5.0
 
-
-class Client:
+class Client(Connection[NativeClient]):
     """One connection to a broker, kept through cuts.
 
     Enter it with ``async with``, which connects; the end of the block waits up to 5 seconds for what is queued, and
@@ -102,57 +87,10 @@ class Client:
     'NO_MATCHING_SUBSCRIBERS'
     """
 
-    __slots__ = ("__weakref__", "_native", "_url")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        url: str = "mqtt://127.0.0.1",
-        /,
-        *,
-        port: int | None = None,
-        client_id: str | None = None,
-        version: Literal["5.0", "3.1.1"] | None = None,
-        username: str | None = None,
-        password: str | bytes | None = None,
-        auth: ScramSha256 | AuthHandler | None = None,
-        clean_start: bool = True,
-        session_expiry: float = 0,
-        keep_alive: float = 60,
-        connect_timeout: float = 10,
-        receive_maximum: int = 1024,
-        max_packet_size: int | None = None,
-        topic_alias_max: int = 64,
-        request_response_information: bool = False,
-        request_problem_information: bool = True,
-        will: Will | None = None,
-        reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
-        outbox: Outbox = Outbox(),  # noqa: B008 - frozen
-        user_properties: UserProperties = (),
-    ) -> None:
-        self._url = url if port is None else f"{url}:{port}"
-        self._native = NativeClient(
-            self._url,
-            {
-                "client_id": client_id,
-                "version": version,
-                "username": username,
-                "password": password,
-                "auth": mechanism(auth),
-                "clean_start": clean_start,
-                "session_expiry": session_expiry,
-                "keep_alive": keep_alive,
-                "connect_timeout": connect_timeout,
-                "receive_maximum": receive_maximum,
-                "max_packet_size": max_packet_size,
-                "topic_alias_max": topic_alias_max,
-                "request_response_information": request_response_information,
-                "request_problem_information": request_problem_information,
-                "will": will,
-                "reconnect": reconnect,
-                "outbox": outbox,
-                "user_properties": list(user_properties),
-            },
-        )
+    def _begin(self, url: str, arguments: Mapping[str, Any]) -> NativeClient:
+        return NativeClient(url, arguments)
 
     async def __aenter__(self) -> Self:
         try:
@@ -172,7 +110,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._native.close(_DRAIN if kind is None else None)
+        await self._native.close(DRAIN if kind is None else None)
 
     def connect(self) -> Coroutine[Any, Any, None]:
         """Connect, where ``async with`` does not fit; then `close` must be called.
@@ -204,7 +142,7 @@ class Client:
     def close(
         self,
         *,
-        timeout: float = _DRAIN,
+        timeout: float = DRAIN,
         reason_code: int | None = None,
         session_expiry: float | None = None,
         reason_string: str | None = None,
@@ -530,43 +468,4 @@ class Client:
         """
         native = self._native.events()
         while (event := await native.next()) is not None:
-            kind, fields = event
-            if kind == "Connected":
-                fields["negotiated"] = Negotiated(**fields["negotiated"])
-            happened: Event = getattr(_types, kind)(**fields)
-            yield happened
-
-    def stats(self) -> ClientStats:
-        """Take a snapshot of the counters.
-
-        Examples
-        --------
-        >>> client.stats().connected
-        True
-        """
-        return ClientStats(**self._native.stats())
-
-    @property
-    def url(self) -> str:
-        """Where the broker is."""
-        return self._url
-
-    @property
-    def negotiated(self) -> Negotiated:
-        """What the broker granted at the latest connection.
-
-        Raises
-        ------
-        NotConnected
-            There has been no connection yet.
-        """
-        fields = self._native.negotiated()
-        if fields is None:
-            from rmqtt.exceptions import NotConnected  # noqa: PLC0415 - rare
-
-            raise NotConnected("nothing is negotiated before the first connection")
-        return Negotiated(**fields)
-
-    def __repr__(self) -> str:
-        state = "connected" if self.stats().connected else "not connected"
-        return f"<Client {self._url}, {state}>"
+            yield happened(*event)

@@ -21,7 +21,88 @@ if TYPE_CHECKING:
 __all__ = ["Subscription"]
 
 
-class Subscription:
+class Subscribed:
+    """What `Subscription` and `SyncSubscription` share: what is there without a wait."""
+
+    __slots__ = ("__weakref__", "_filters", "_gathered", "_many", "_native", "_one")
+
+    def __init__(self, native: NativeSubscription, filters: tuple[str, ...]) -> None:
+        self._native = native
+        self._filters = filters
+        # Readers have their own places, and a place refers to the subscription; so they are made when needed.
+        self._one: Reader[Message] | None = None
+        self._many: tuple[int, Reader[list[Message]]] | None = None
+        self._gathered: list[Message] = []
+
+    def _reader(self) -> Reader[Message]:
+        if self._one is None:
+            self._one = self._native.reader(is_loop=False)
+        return self._one
+
+    def _many_reader(self, max_items: int) -> Reader[list[Message]]:
+        if max_items < 1:
+            raise ValueError("max_items must be 1 or more")
+        if self._many is None or self._many[0] != max_items:
+            # The place of another size goes, and what it had handed out is processed by the next that asks.
+            self._many = (max_items, self._native.reader(max_items))
+        return self._many[1]
+
+    def get_nowait(self) -> Message | None:
+        """Take the next message if there is one.
+
+        Returns
+        -------
+        Message or None
+            `None`: none waits.
+
+        Raises
+        ------
+        Closed
+            The subscription has ended.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/#") as readings:
+        ...     readings.get_nowait() is None
+        True
+        """
+        return self._reader().now()
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """What was asked for."""
+        return self._filters
+
+    @property
+    def granted(self) -> dict[str, QoS]:
+        """The filters with the QoS that the broker granted."""
+        return dict(self._native.granted)
+
+    @property
+    def reason_string(self) -> str | None:
+        """The broker's own words about the subscription, if any (MQTT 5)."""
+        return self._native.answer[0]
+
+    @property
+    def user_properties(self) -> tuple[tuple[str, str], ...]:
+        """The broker's names and values about the subscription, in its order (MQTT 5)."""
+        return self._native.answer[1]
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait."""
+        return self._native.pending
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were dropped by the overflow policy."""
+        return self._native.dropped
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(map(repr, self._filters))}>"
+
+
+class Subscription(Subscribed):
     """The messages of some topic filters, in a bounded queue. Made by `Client.subscribe`.
 
     ``async with`` subscribes, and unsubscribes at the end. ``await`` subscribes without a block; `close` ends it.
@@ -42,15 +123,7 @@ class Subscription:
     21.5
     """
 
-    __slots__ = ("__weakref__", "_filters", "_gathered", "_many", "_native", "_one")
-
-    def __init__(self, native: NativeSubscription, filters: tuple[str, ...]) -> None:
-        self._native = native
-        self._filters = filters
-        # Readers have their own places, and a place refers to the subscription; so they are made when needed.
-        self._one: Reader[Message] | None = None
-        self._many: tuple[int, Reader[list[Message]]] | None = None
-        self._gathered: list[Message] = []
+    __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self._start().__await__()
@@ -95,11 +168,6 @@ class Subscription:
     def __aiter__(self) -> AsyncIterator[Message]:
         return self._native.reader().__aiter__()
 
-    def _reader(self) -> Reader[Message]:
-        if self._one is None:
-            self._one = self._native.reader(is_loop=False)
-        return self._one
-
     def get(self, timeout: float | None = None) -> Coroutine[Any, Any, Message]:
         """Wait for the next message. The one before, taken by `get` or `get_nowait`, counts as processed.
 
@@ -139,27 +207,6 @@ class Subscription:
                 raise
             raise MqttTimeout(f"no message came within {timeout} s") from None
 
-    def get_nowait(self) -> Message | None:
-        """Take the next message if there is one.
-
-        Returns
-        -------
-        Message or None
-            `None`: none waits.
-
-        Raises
-        ------
-        Closed
-            The subscription has ended.
-
-        Examples
-        --------
-        >>> async with client.subscribe("plant/#") as readings:
-        ...     readings.get_nowait() is None
-        True
-        """
-        return self._reader().now()
-
     async def get_many(self, max_items: int = 1000, max_wait: float = 0.0) -> list[Message]:
         """Wait for messages and take several at once. Those of the call before count as processed.
 
@@ -189,12 +236,7 @@ class Subscription:
         ...     len(await readings.get_many(3, max_wait=5))
         3
         """
-        if max_items < 1:
-            raise ValueError("max_items must be 1 or more")
-        if self._many is None or self._many[0] != max_items:
-            # The place of another size goes, and what it had handed out is processed by the next that asks.
-            self._many = (max_items, self._native.reader(max_items))
-        reader = self._many[1]
+        reader = self._many_reader(max_items)
         messages, self._gathered = self._gathered, []
         try:
             messages = messages or await reader
@@ -214,36 +256,3 @@ class Subscription:
             raise
         self._gathered = messages[max_items:]
         return messages[:max_items]
-
-    @property
-    def filters(self) -> tuple[str, ...]:
-        """What was asked for."""
-        return self._filters
-
-    @property
-    def granted(self) -> dict[str, QoS]:
-        """The filters with the QoS that the broker granted."""
-        return dict(self._native.granted)
-
-    @property
-    def reason_string(self) -> str | None:
-        """The broker's own words about the subscription, if any (MQTT 5)."""
-        return self._native.answer[0]
-
-    @property
-    def user_properties(self) -> tuple[tuple[str, str], ...]:
-        """The broker's names and values about the subscription, in its order (MQTT 5)."""
-        return self._native.answer[1]
-
-    @property
-    def pending(self) -> int:
-        """Messages that wait."""
-        return self._native.pending
-
-    @property
-    def dropped(self) -> int:
-        """Messages that were dropped by the overflow policy."""
-        return self._native.dropped
-
-    def __repr__(self) -> str:
-        return f"<Subscription {', '.join(map(repr, self._filters))}>"

@@ -76,20 +76,16 @@ impl NativeBroker {
     /// Starts, and waits here.
     fn start_blocking(&self, py: Python<'_>) -> PyResult<()> {
         let broker = self.broker.get()?.clone();
-        block_on(
-            py,
-            async move { broker.start().await.map_err(Failure::from) },
-        )
+        block_on(py, None, broker.start())?
+            .unwrap_or(Ok(()))
+            .map_err(|error| Failure::from(error).to_py(py))
     }
 
     /// Stops, and waits here.
     fn stop_blocking(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
         let broker = self.broker.get()?.clone();
         let grace = options::duration("grace", grace)?;
-        block_on(py, async move {
-            broker.stop(grace).await;
-            Ok(())
-        })
+        block_on(py, None, broker.stop(grace)).map(drop)
     }
 
     #[getter]

@@ -55,10 +55,7 @@ impl NativeCapture {
     /// Waits here until more than `seen` were caught in all, no longer than so many seconds.
     fn wait(&self, py: Python<'_>, seen: u64, timeout: f64) -> PyResult<()> {
         let more = self.more(seen, options::duration("timeout", timeout)?)?;
-        block_on(py, async move {
-            more.await;
-            Ok(())
-        })
+        block_on(py, None, more).map(drop)
     }
 
     /// As `wait`, in the event loop.

@@ -15,7 +15,7 @@ use super::options::{
 use super::outcome::{Outcome, PublishResult};
 use super::payload;
 use super::subscription::NativeSubscription;
-use crate::client::{Client, ClientError, Close, Farewell, TryPublish};
+use crate::client::{Client, ClientError, ClientStats, Close, Farewell, TryPublish};
 use crate::codec::ProtocolVersion;
 use crate::message::{Message, QoS};
 use crate::topic::TopicName;
@@ -24,6 +24,7 @@ use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -31,16 +32,83 @@ use std::time::Duration;
 const NEW: u8 = 0;
 const CONNECTING: u8 = 1;
 const OPEN: u8 = 2;
-const CLOSED: u8 = 3;
+pub(super) const CLOSED: u8 = 3;
 
 /// What the network's side tells about the client.
-struct Status {
-    state: AtomicU8,
-    speaks_v5: AtomicBool,
+pub(super) struct Status {
+    pub(super) state: AtomicU8,
+    pub(super) speaks_v5: AtomicBool,
+}
+
+impl Status {
+    pub(super) fn new(version: ProtocolVersion) -> Arc<Self> {
+        Arc::new(Self {
+            state: AtomicU8::new(NEW),
+            speaks_v5: AtomicBool::new(version == ProtocolVersion::V5),
+        })
+    }
+
+    /// The first connection begins.
+    ///
+    /// # Errors
+    /// Closed, or begun before.
+    pub(super) fn begin(self: &Arc<Self>, py: Python<'_>) -> PyResult<Connecting> {
+        match self
+            .state
+            .compare_exchange(NEW, CONNECTING, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => Ok(Connecting(Arc::clone(self))),
+            Err(CLOSED) => Err(Failure::Closed.to_py(py)),
+            Err(_) => Err(PyRuntimeError::new_err("this client is connected already")),
+        }
+    }
+
+    /// The Python object goes: a client that nobody closed is cut, so that nothing of it goes on, and that is told; the
+    /// broker publishes its will.
+    pub(super) fn cut_unclosed(&self, client: &ForkSafe<Client>, warning: &CStr) {
+        let state = self.state.load(Ordering::Acquire);
+        let Some(client) = client.if_ours() else {
+            return;
+        };
+        if state != OPEN && state != CONNECTING {
+            return;
+        }
+        let client = client.clone();
+        if let Ok(runtime) = runtime() {
+            runtime.spawn(async move { client.close(Close::Abort).await });
+        }
+        if state == CONNECTING {
+            // Given up, by a time-out say; the network's side has not heard of it yet.
+            return;
+        }
+        // Not attached only when the interpreter is finishing; then nobody reads warnings.
+        Python::try_attach(|py| {
+            let warned = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), warning, 1);
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
 }
 
 /// Sets the state back when connecting fails or is given up.
-struct Connecting(Arc<Status>);
+pub(super) struct Connecting(Arc<Status>);
+
+impl Connecting {
+    /// Connects.
+    pub(super) async fn connect(self, client: Client) -> Result<(), ClientError> {
+        let Self(status) = &self;
+        let negotiated = client.connect().await?;
+        let speaks_v5 = negotiated.version == ProtocolVersion::V5;
+        status.speaks_v5.store(speaks_v5, Ordering::Relaxed);
+        // Not if it was closed meanwhile.
+        let _ =
+            status
+                .state
+                .compare_exchange(CONNECTING, OPEN, Ordering::AcqRel, Ordering::Acquire);
+        Ok(())
+    }
+}
 
 impl Drop for Connecting {
     fn drop(&mut self) {
@@ -70,13 +138,9 @@ impl NativeClient {
     #[new]
     fn new(py: Python<'_>, url: &str, arguments: Given<ClientArguments<'_>>) -> PyResult<Self> {
         let (options, asker) = options::client(url, arguments.0, py)?;
-        let speaks_v5 = options.version == ProtocolVersion::V5;
         Ok(Self {
+            status: Status::new(options.version),
             client: ForkSafe::new(Client::new(options)),
-            status: Arc::new(Status {
-                state: AtomicU8::new(NEW),
-                speaks_v5: AtomicBool::new(speaks_v5),
-            }),
             backlog: Arc::default(),
             port: Mutex::default(),
             asker,
@@ -87,41 +151,17 @@ impl NativeClient {
     fn connect(&self, py: Python<'_>) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
         let port = running_port(py)?;
-        let before = self.status.state.compare_exchange(
-            NEW,
-            CONNECTING,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        match before {
-            Ok(_) => {}
-            Err(CLOSED) => return Err(Failure::Closed.to_py(py)),
-            Err(_) => return Err(PyRuntimeError::new_err("this client is connected already")),
-        }
+        let connecting = self.status.begin(py)?;
         if let Some(asker) = &self.asker {
             asker.bind(port.get().shared());
         }
-        let connecting = Connecting(Arc::clone(&self.status));
         let previous = self.port.lock().replace(port.clone_ref(py));
         drop(previous);
-        Op::spawn(py, port, async move {
-            let Connecting(status) = &connecting;
-            match client.connect().await {
-                Ok(negotiated) => {
-                    let speaks_v5 = negotiated.version == ProtocolVersion::V5;
-                    status.speaks_v5.store(speaks_v5, Ordering::Relaxed);
-                    // Not if it was closed meanwhile.
-                    let _ = status.state.compare_exchange(
-                        CONNECTING,
-                        OPEN,
-                        Ordering::AcqRel,
-                        Ordering::Acquire,
-                    );
-                    Outcome::Nothing
-                }
-                Err(error) => Outcome::Failed(error.into()),
-            }
-        })
+        Op::spawn(
+            py,
+            port,
+            async move { connecting.connect(client).await.into() },
+        )
     }
 
     /// `how`: seconds to drain for, or `None` for an end that has the broker publish the will.
@@ -208,7 +248,7 @@ impl NativeClient {
         let client = self.client.get()?.clone();
         Ok(NativeSubscription::new(
             client,
-            self.open_port(py)?,
+            Some(self.open_port(py)?),
             filters,
             settings,
         ))
@@ -255,20 +295,7 @@ impl NativeClient {
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.client.get()?.stats();
-        let fields = PyDict::new(py);
-        fields.set_item("connected", stats.connected)?;
-        fields.set_item("connects", stats.connects)?;
-        fields.set_item("messages_sent", stats.messages_sent)?;
-        fields.set_item("messages_received", stats.messages_received)?;
-        fields.set_item("bytes_sent", stats.bytes_sent)?;
-        fields.set_item("bytes_received", stats.bytes_received)?;
-        fields.set_item("acknowledged", stats.acknowledged)?;
-        fields.set_item("dropped", stats.dropped)?;
-        fields.set_item("queued_messages", stats.queued_messages)?;
-        fields.set_item("queued_bytes", stats.queued_bytes)?;
-        fields.set_item("in_flight", stats.in_flight)?;
-        Ok(fields)
+        stats_fields(py, &self.client.get()?.stats())
     }
 
     fn events(&self, py: Python<'_>) -> PyResult<super::events::NativeEvents> {
@@ -301,9 +328,29 @@ impl NativeClient {
 #[derive(FromPyObject)]
 pub(crate) struct Extra {
     #[pyo3(item)]
-    timeout: Option<f64>,
+    pub(super) timeout: Option<f64>,
     #[pyo3(item)]
-    properties: PropertyArguments,
+    pub(super) properties: PropertyArguments,
+}
+
+/// The counters, by the field names of `rmqtt.ClientStats`.
+pub(super) fn stats_fields<'py>(
+    py: Python<'py>,
+    stats: &ClientStats,
+) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("connected", stats.connected)?;
+    fields.set_item("connects", stats.connects)?;
+    fields.set_item("messages_sent", stats.messages_sent)?;
+    fields.set_item("messages_received", stats.messages_received)?;
+    fields.set_item("bytes_sent", stats.bytes_sent)?;
+    fields.set_item("bytes_received", stats.bytes_received)?;
+    fields.set_item("acknowledged", stats.acknowledged)?;
+    fields.set_item("dropped", stats.dropped)?;
+    fields.set_item("queued_messages", stats.queued_messages)?;
+    fields.set_item("queued_bytes", stats.queued_bytes)?;
+    fields.set_item("in_flight", stats.in_flight)?;
+    Ok(fields)
 }
 
 impl NativeClient {
@@ -415,10 +462,7 @@ impl Waiter {
 }
 
 fn timed_out(what: &'static str, limit: Duration) -> Outcome {
-    Outcome::Failed(Failure::TimedOut {
-        what,
-        limit: limit.as_secs_f64().to_string(),
-    })
+    Outcome::Failed(Failure::timed_out(what, Some(limit)))
 }
 
 impl Drop for NativeClient {
@@ -427,32 +471,9 @@ impl Drop for NativeClient {
         if let Some(asker) = &self.asker {
             asker.let_go();
         }
-        let state = self.status.state.load(Ordering::Acquire);
-        let Some(client) = self.client.if_ours() else {
-            return;
-        };
-        if state != OPEN && state != CONNECTING {
-            return;
-        }
-        let client = client.clone();
-        if let Ok(runtime) = runtime() {
-            runtime.spawn(async move { client.close(Close::Abort).await });
-        }
-        if state == CONNECTING {
-            // Given up, by a time-out say; the network's side has not heard of it yet.
-            return;
-        }
-        // Not attached only when the interpreter is finishing; then nobody reads warnings.
-        Python::try_attach(|py| {
-            let warned = PyErr::warn(
-                py,
-                &py.get_type::<PyResourceWarning>(),
-                c"an rmqtt client was not closed: use `async with client`, or `await client.close()`",
-                1,
-            );
-            if let Err(error) = warned {
-                error.write_unraisable(py, None);
-            }
-        });
+        self.status.cut_unclosed(
+            &self.client,
+            c"an rmqtt client was not closed: use `async with client`, or `await client.close()`",
+        );
     }
 }

@@ -15,6 +15,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
+use std::time::Duration;
 
 /// Why an operation failed, before it is an exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,12 @@ impl From<TopicError> for Failure {
 }
 
 impl Failure {
+    /// Something took longer than its caller would wait.
+    pub(crate) fn timed_out(what: &'static str, limit: Option<Duration>) -> Self {
+        let limit = limit.unwrap_or_default().as_secs_f64().to_string();
+        Self::TimedOut { what, limit }
+    }
+
     /// As an exception.
     pub(crate) fn to_py(&self, py: Python<'_>) -> PyErr {
         self.build(py).map_or_else(|error| error, PyErr::from_value)

@@ -1,6 +1,7 @@
 //! What happens to a client's connection, as a stream for Python.
 
-use super::bridge::{EventQueue, LoopPort, Op, running_port};
+use super::bridge::{EventQueue, LoopPort, Op, block_on, running_port};
+use super::options;
 use super::outcome::Outcome;
 use crate::client::{Client, Event};
 use pyo3::prelude::*;
@@ -40,5 +41,14 @@ impl NativeEvents {
                 .await
                 .map_or(Outcome::Nothing, |event| Outcome::Event(Box::new(event)))
         })
+    }
+
+    /// The same, waiting here; `None` also when nothing happens for so long.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
+        let event = block_on(py, options::limit(timeout)?, self.queue.next())?.flatten();
+        event
+            .map(|event| Outcome::Event(Box::new(event)).to_py(py))
+            .transpose()
     }
 }

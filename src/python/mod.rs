@@ -20,7 +20,9 @@ mod options;
 mod outcome;
 mod packets;
 mod payload;
+mod reader;
 mod subscription;
+mod sync;
 
 use crate::topic::{TopicFilter, TopicName};
 use pyo3::prelude::*;
@@ -71,8 +73,9 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::Finished>()?;
     module.add_class::<client::NativeClient>()?;
     module.add_class::<subscription::NativeSubscription>()?;
-    module.add_class::<subscription::Reader>()?;
-    module.add_class::<subscription::Cursor>()?;
+    module.add_class::<sync::NativeSyncClient>()?;
+    module.add_class::<reader::Reader>()?;
+    module.add_class::<reader::Cursor>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
     module.add_class::<capture::NativeCapture>()?;

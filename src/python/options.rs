@@ -341,6 +341,16 @@ pub(crate) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
     Ok(Duration::from_secs_f64(seconds.min(LONGEST)))
 }
 
+/// Reads how long the caller would wait; `None`: as long as it takes.
+///
+/// # Errors
+/// `ValueError`.
+pub(crate) fn limit(timeout: Option<f64>) -> PyResult<Option<Duration>> {
+    timeout
+        .map(|seconds| duration("timeout", seconds))
+        .transpose()
+}
+
 /// Whole seconds for the wire, rounded up; infinity is the largest, which the standard reads as *for ever*.
 fn seconds_u32(name: &str, seconds: f64) -> PyResult<u32> {
     if seconds == f64::INFINITY {

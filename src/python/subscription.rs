@@ -7,22 +7,24 @@
 //! leaves open when it goes (a `break`) counts as processed when the program asks the subscription for more, or leaves
 //! its block cleanly. A block left by an exception abandons what is open and what waits: see [`Inbox::abandon`].
 
-use super::bridge::{LoopPort, Op, Run, Waiters};
+use super::bridge::{LoopPort, Op, Waiters, block_on, reply};
 use super::errors::{Failure, pairs};
 use super::message::PyMessage;
 use super::options;
 use super::outcome::Outcome;
+use super::reader::Reader;
 use crate::client::{
     Ack, Client, ClientError, Delivery, DeliveryReceipt, Inbox, Subscription, SubscriptionSettings,
     Taken, Unsubscribed,
 };
 use crate::codec::{ReasonCode, SubscribeFilter};
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::PyTuple;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -38,15 +40,21 @@ struct Grant {
     is_unwanted: AtomicBool,
 }
 
+/// The event loop of a subscription, and who waits there.
+pub(super) struct Home {
+    pub(super) port: Py<LoopPort>,
+    pub(super) waiters: Arc<Waiters>,
+}
+
 /// The native half of a subscription.
 #[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
 pub(crate) struct NativeSubscription {
     client: super::bridge::ForkSafe<Client>,
-    port: Py<LoopPort>,
+    /// Where it is waited for; `None`: where it is used, without an event loop.
+    home: Option<Home>,
     wanted: Mutex<Option<Vec<SubscribeFilter>>>,
     settings: SubscriptionSettings,
     grant: Arc<Grant>,
-    waiters: Arc<Waiters>,
     /// Handed out and not acknowledged, by reader.
     open: Mutex<Vec<(u64, DeliveryReceipt)>>,
     readers: AtomicU64,
@@ -55,24 +63,26 @@ pub(crate) struct NativeSubscription {
 impl NativeSubscription {
     pub(crate) fn new(
         client: Client,
-        port: Py<LoopPort>,
+        port: Option<Py<LoopPort>>,
         filters: Vec<SubscribeFilter>,
         settings: SubscriptionSettings,
     ) -> Self {
-        let waiters = Waiters::new(port.get().shared());
+        let home = port.map(|port| Home {
+            waiters: Waiters::new(port.get().shared()),
+            port,
+        });
         Self {
             client: super::bridge::ForkSafe::new(client),
-            port,
+            home,
             wanted: Mutex::new(Some(filters)),
             settings,
             grant: Arc::default(),
-            waiters,
             open: Mutex::default(),
             readers: AtomicU64::new(NOBODY + 1),
         }
     }
 
-    fn inbox(&self) -> PyResult<&Arc<Inbox>> {
+    pub(super) fn inbox(&self) -> PyResult<&Arc<Inbox>> {
         self.client.get()?;
         self.grant
             .subscription
@@ -87,7 +97,7 @@ impl NativeSubscription {
     }
 
     /// Acknowledges what `reader` has open, and what was left open by those that are gone.
-    fn settle(&self, reader: u64) -> PyResult<()> {
+    pub(super) fn settle(&self, reader: u64) -> PyResult<()> {
         let settled: Vec<DeliveryReceipt> = {
             let mut open = self.open.lock();
             if open.is_empty() {
@@ -105,43 +115,15 @@ impl NativeSubscription {
         self.acknowledge(settled)
     }
 
-    fn acknowledge(&self, receipts: Vec<DeliveryReceipt>) -> PyResult<()> {
-        let inbox = self.inbox()?;
-        for receipt in receipts {
-            inbox.processed(receipt, ReasonCode::Success);
-        }
-        Ok(())
+    pub(super) fn home(&self) -> PyResult<&Home> {
+        self.home.as_ref().ok_or_else(|| {
+            PyRuntimeError::new_err("a subscription without an event loop cannot be awaited")
+        })
     }
 
-    fn hand_out(
-        &self,
-        py: Python<'_>,
-        reader: u64,
-        delivery: &Delivery,
-    ) -> PyResult<Py<PyMessage>> {
-        if self.settings.ack == Ack::Processed
-            && let Some(receipt) = delivery.receipt
-        {
-            self.open.lock().push((reader, receipt));
-        }
-        PyMessage::delivered(py, delivery, self.inbox()?)
-    }
-
-    fn forget_reader(&self, reader: u64) {
-        for (owner, _) in self.open.lock().iter_mut() {
-            if *owner == reader {
-                *owner = NOBODY;
-            }
-        }
-    }
-}
-
-#[pymethods]
-impl NativeSubscription {
-    /// Subscribes; done when the broker has granted it.
-    fn start(&self, py: Python<'_>) -> PyResult<Py<Op>> {
+    /// Subscribes, once.
+    fn starting(&self) -> PyResult<impl Future<Output = Result<(), ClientError>> + Send + use<>> {
         let client = self.client.get()?.clone();
-        self.port.get().check_here(py, "subscription")?;
         let Some(filters) = self.wanted.lock().take() else {
             return Err(PyRuntimeError::new_err(
                 "a subscription is started once; call client.subscribe(...) again for another",
@@ -149,45 +131,24 @@ impl NativeSubscription {
         };
         let grant = Arc::clone(&self.grant);
         let settings = self.settings.clone();
-        // To the end: given up half way, nobody would know whether the broker goes on sending.
-        Op::spawn_to_the_end(py, self.port.clone_ref(py), async move {
-            let subscription = match client.subscribe(filters, settings).await {
-                Ok(subscription) => subscription,
-                Err(error) => return Outcome::Failed(error.into()),
-            };
+        Ok(async move {
+            let subscription = client.subscribe(filters, settings).await?;
             // Only this sets it. First set, then asked, as `give_up` does the other way round: one of the two sees it.
             let _ = grant.subscription.set(subscription.clone());
             if grant.is_unwanted.load(Ordering::SeqCst) {
                 subscription.inbox.abandon();
-                if let Err(error) = client.unsubscribe(&subscription).await {
-                    return Outcome::Failed(error.into());
-                }
+                client.unsubscribe(&subscription).await?;
             }
-            Outcome::Nothing
+            Ok(())
         })
     }
 
-    /// Ends what was begun with `start` and not waited for.
-    fn give_up(&self) -> PyResult<()> {
-        self.grant.is_unwanted.store(true, Ordering::SeqCst);
-        if let Some(subscription) = self.grant.subscription.get() {
-            let subscription = subscription.clone();
-            subscription.inbox.abandon();
-            let client = self.client.get()?.clone();
-            super::bridge::runtime()?.spawn(async move { client.unsubscribe(&subscription).await });
-        }
-        Ok(())
-    }
-
-    /// Unsubscribes. `is_clean`: everything handed out counts as processed, and what waits is let go; else neither is
-    /// acknowledged.
-    #[pyo3(signature = (is_clean, user_properties=Vec::new()))]
-    fn stop(
+    /// Unsubscribes; see [`NativeSubscription::stop`].
+    fn stopping(
         &self,
-        py: Python<'_>,
         is_clean: bool,
         user_properties: Vec<(String, String)>,
-    ) -> PyResult<Py<Op>> {
+    ) -> PyResult<impl Future<Output = Outcome> + Send + use<>> {
         let user_properties = options::user_properties(user_properties);
         let client = self.client.get()?.clone();
         let inbox = Arc::clone(self.inbox()?);
@@ -198,7 +159,7 @@ impl NativeSubscription {
             inbox.abandon();
         }
         let grant = Arc::clone(&self.grant);
-        Op::spawn_to_the_end(py, self.port.clone_ref(py), async move {
+        Ok(async move {
             let Some(subscription) = grant.subscription.get() else {
                 return Unsubscribed::default().into();
             };
@@ -223,20 +184,118 @@ impl NativeSubscription {
         })
     }
 
+    fn acknowledge(&self, receipts: Vec<DeliveryReceipt>) -> PyResult<()> {
+        let inbox = self.inbox()?;
+        for receipt in receipts {
+            inbox.processed(receipt, ReasonCode::Success);
+        }
+        Ok(())
+    }
+
+    pub(super) fn hand_out(
+        &self,
+        py: Python<'_>,
+        reader: u64,
+        delivery: &Delivery,
+    ) -> PyResult<Py<PyMessage>> {
+        if self.settings.ack == Ack::Processed
+            && let Some(receipt) = delivery.receipt
+        {
+            self.open.lock().push((reader, receipt));
+        }
+        PyMessage::delivered(py, delivery, self.inbox()?)
+    }
+
+    pub(super) fn forget_reader(&self, reader: u64) {
+        for (owner, _) in self.open.lock().iter_mut() {
+            if *owner == reader {
+                *owner = NOBODY;
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl NativeSubscription {
+    /// Subscribes; done when the broker has granted it.
+    fn start(&self, py: Python<'_>) -> PyResult<Py<Op>> {
+        let port = &self.home()?.port;
+        port.get().check_here(py, "subscription")?;
+        let starting = self.starting()?;
+        // To the end: given up half way, nobody would know whether the broker goes on sending.
+        Op::spawn_to_the_end(py, port.clone_ref(py), async move { starting.await.into() })
+    }
+
+    /// Subscribes, and waits here. What fails or is interrupted has to be given up.
+    #[pyo3(signature = (timeout=None))]
+    fn start_blocking(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let limit = options::limit(timeout)?;
+        // On a thread of the network, as it goes on to its end there whatever becomes of who waits.
+        let (answer, answered) = reply();
+        let starting = self.starting()?;
+        super::bridge::runtime()?.spawn(async move { answer(starting.await) });
+        match block_on(py, limit, answered)? {
+            Some(outcome) => outcome
+                .unwrap_or(Err(ClientError::Closed))
+                .map_err(|error| Failure::from(error).to_py(py)),
+            None => Err(Failure::timed_out("subscribe", limit).to_py(py)),
+        }
+    }
+
+    /// Ends what was begun with `start` and not waited for.
+    fn give_up(&self) -> PyResult<()> {
+        self.grant.is_unwanted.store(true, Ordering::SeqCst);
+        if let Some(subscription) = self.grant.subscription.get() {
+            let subscription = subscription.clone();
+            subscription.inbox.abandon();
+            let client = self.client.get()?.clone();
+            super::bridge::runtime()?.spawn(async move { client.unsubscribe(&subscription).await });
+        }
+        Ok(())
+    }
+
+    /// Unsubscribes. `is_clean`: everything handed out counts as processed, and what waits is let go; else neither is
+    /// acknowledged.
+    #[pyo3(signature = (is_clean, user_properties=Vec::new()))]
+    fn stop(
+        &self,
+        py: Python<'_>,
+        is_clean: bool,
+        user_properties: Vec<(String, String)>,
+    ) -> PyResult<Py<Op>> {
+        let port = self.home()?.port.clone_ref(py);
+        Op::spawn_to_the_end(py, port, self.stopping(is_clean, user_properties)?)
+    }
+
+    /// The same, waiting here. What takes longer than `timeout` goes on by itself.
+    #[pyo3(signature = (is_clean, user_properties=Vec::new(), timeout=None))]
+    fn stop_blocking(
+        &self,
+        py: Python<'_>,
+        is_clean: bool,
+        user_properties: Vec<(String, String)>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let limit = options::limit(timeout)?;
+        let (answer, answered) = reply();
+        let stopping = self.stopping(is_clean, user_properties)?;
+        super::bridge::runtime()?.spawn(async move { answer(stopping.await) });
+        match block_on(py, limit, answered)? {
+            Some(outcome) => outcome
+                .unwrap_or(Outcome::Failed(Failure::Closed))
+                .to_py(py),
+            None => Err(Failure::timed_out("unsubscribe", limit).to_py(py)),
+        }
+    }
+
     /// A reader with a place of its own: what it is handed is its own to process. `max`: read lists of so many.
     /// `is_loop`: its end is that of an `async for`, and not an error.
     #[pyo3(signature = (max=None, *, is_loop=true))]
     fn reader(slf: Py<Self>, max: Option<usize>, is_loop: bool) -> Reader {
         let id = slf.get().readers.fetch_add(1, Ordering::Relaxed);
-        Reader {
-            waker: Waker::from(Arc::clone(&slf.get().waiters)),
-            subscription: slf,
-            id,
-            max,
-            is_loop,
-            settles: true,
-            run: Mutex::default(),
-        }
+        let home = slf.get().home.as_ref();
+        let waker = home.map(|home| Waker::from(Arc::clone(&home.waiters)));
+        Reader::new(slf, id, waker, max, is_loop)
     }
 
     #[getter]
@@ -283,178 +342,18 @@ impl NativeSubscription {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.port)?;
-        self.waiters.traverse(&visit)
+        match &self.home {
+            Some(home) => {
+                visit.call(&home.port)?;
+                home.waiters.traverse(&visit)
+            }
+            None => Ok(()),
+        }
     }
 
     fn __clear__(&self) {
-        self.waiters.clear();
-    }
-}
-
-/// What a reader awaits: one object for all its messages, without a state of its own, so that cancelling loses nothing.
-#[pyclass(frozen, module = "rmqtt._rmqtt")]
-pub(crate) struct Reader {
-    subscription: Py<NativeSubscription>,
-    id: u64,
-    max: Option<usize>,
-    /// Whether asking says that what was handed out before is processed.
-    settles: bool,
-    is_loop: bool,
-    waker: Waker,
-    run: Mutex<Run>,
-}
-
-enum Step {
-    Messages(VecDeque<Delivery>),
-    Wait,
-    Ended,
-}
-
-impl Reader {
-    fn look(&self, py: Python<'_>, waker: Option<&Waker>) -> PyResult<Step> {
-        let mut taken = VecDeque::new();
-        let inbox = self.subscription.get().inbox()?;
-        match inbox.take(&mut taken, self.max.unwrap_or(1), waker) {
-            Taken::Some(_) => Ok(Step::Messages(taken)),
-            Taken::Waiting => Ok(Step::Wait),
-            Taken::Ended => Ok(Step::Ended),
-            Taken::Failed(error) => Err(Failure::from(error).to_py(py)),
+        if let Some(home) = &self.home {
+            home.waiters.clear();
         }
-    }
-
-    fn hand_out(&self, py: Python<'_>, taken: &VecDeque<Delivery>) -> PyResult<Py<PyAny>> {
-        let subscription = self.subscription.get();
-        if self.max.is_none()
-            && let Some(delivery) = taken.front()
-        {
-            return Ok(subscription.hand_out(py, self.id, delivery)?.into_any());
-        }
-        let messages = PyList::empty(py);
-        for delivery in taken {
-            messages.append(subscription.hand_out(py, self.id, delivery)?)?;
-        }
-        Ok(messages.into_any().unbind())
-    }
-}
-
-#[pymethods]
-impl Reader {
-    fn __aiter__(slf: PyRef<'_, Self>) -> Cursor {
-        Cursor { reader: slf.into() }
-    }
-
-    fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let subscription = self.subscription.get();
-        if self.settles {
-            subscription.settle(self.id)?;
-        }
-        if self.run.lock().must_yield() {
-            return Ok(py.None());
-        }
-        let step = match self.look(py, None)? {
-            Step::Wait => {
-                subscription.port.get().check_here(py, "subscription")?;
-                let future = subscription.waiters.add(subscription.port.get(), py)?;
-                match self.look(py, Some(&self.waker)) {
-                    Ok(Step::Wait) => {
-                        self.run.lock().rest();
-                        return Ok(future.unbind());
-                    }
-                    other => {
-                        subscription.waiters.remove(&future);
-                        other?
-                    }
-                }
-            }
-            other => other,
-        };
-        match step {
-            Step::Messages(taken) => Err(PyStopIteration::new_err((self.hand_out(py, &taken)?,))),
-            Step::Ended | Step::Wait if self.is_loop => Err(PyStopAsyncIteration::new_err(())),
-            Step::Ended | Step::Wait => Err(Failure::Closed.to_py(py)),
-        }
-    }
-
-    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.__next__(value.py())
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(super::bridge::thrown(kind, value, traceback))
-    }
-
-    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
-    fn close(&self) {}
-
-    /// The same reader, asking for so many more without being done with those before.
-    fn more(&self, py: Python<'_>, max: usize) -> Self {
-        Self {
-            subscription: self.subscription.clone_ref(py),
-            id: self.id,
-            max: Some(max),
-            is_loop: self.is_loop,
-            settles: false,
-            waker: self.waker.clone(),
-            run: Mutex::default(),
-        }
-    }
-
-    /// What is there now, without waiting.
-    fn now(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.subscription.get().settle(self.id)?;
-        match self.look(py, None)? {
-            Step::Messages(taken) => self.hand_out(py, &taken).map(Some),
-            Step::Wait => Ok(None),
-            Step::Ended => Err(Failure::Closed.to_py(py)),
-        }
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.subscription)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if self.settles {
-            self.subscription.get().forget_reader(self.id);
-        }
-    }
-}
-
-/// What `async for` steps through. Apart from the reader, so that a reader cannot be looped over by accident.
-#[pyclass(frozen, module = "rmqtt._rmqtt")]
-pub(crate) struct Cursor {
-    reader: Py<Reader>,
-}
-
-#[pymethods]
-impl Cursor {
-    fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __anext__(&self, py: Python<'_>) -> Py<Reader> {
-        self.reader.clone_ref(py)
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.reader)
     }
 }

@@ -37,7 +37,7 @@ def documented() -> Iterator[tuple[str, object]]:
     for name, value in PUBLIC.items():
         yield f"rmqtt.{name}", value
         if inspect.isclass(value):
-            for member, part in vars(value).items():
+            for member, part in inspect.getmembers_static(value):
                 if not member.startswith("_") and (inspect.isroutine(part) or inspect.isdatadescriptor(part)):
                     yield f"rmqtt.{name}.{member}", part
     yield "rmqtt.cli.main", cli.main

@@ -8,9 +8,10 @@
 //!
 //! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
 //! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription
-//! that waits; [`asker`] questions the other way. Nothing here knows MQTT.
+//! that waits; [`asker`] questions the other way. [`blocking`] waits without any loop. Nothing here knows MQTT.
 
 mod asker;
+mod blocking;
 mod finished;
 mod op;
 mod port;
@@ -19,10 +20,9 @@ mod stream;
 mod wake;
 
 pub(crate) use asker::{Answer, Answered, Asker, Raised};
+pub(crate) use blocking::{Bell, Deadline, block_on};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
-pub(crate) use runtime::{
-    EventQueue, ForkSafe, after_fork, block_on, reply, rest_of, runtime, within,
-};
+pub(crate) use runtime::{EventQueue, ForkSafe, after_fork, reply, rest_of, runtime, within};
 pub(crate) use stream::{Run, Waiters};

@@ -5,13 +5,12 @@
 //! lock, or say goodbye on the parent's sockets). Objects of an older generation refuse to work.
 
 use super::port::now;
-use crate::python::errors::Failure;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::future::Future;
 use std::mem;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, oneshot};
@@ -77,42 +76,6 @@ fn block_signals() {
     {
         // It fails only for a mask that is none.
         let _ = nix::sys::signal::SigSet::all().thread_block();
-    }
-}
-
-/// Runs a future on the runtime and waits for it, without the interpreter's lock, and in slices, so that Ctrl-C is heard
-/// (the future is dropped then).
-///
-/// # Errors
-/// What the future failed with, and what a signal handler raised.
-pub(crate) fn block_on<T: Send + 'static>(
-    py: Python<'_>,
-    future: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> PyResult<T> {
-    const SLICE: Duration = Duration::from_millis(100);
-    let (sender, mut receiver) = mpsc::sync_channel(1);
-    let task = runtime()?.spawn(async move {
-        // Nobody listens any more after Ctrl-C.
-        let _ = sender.send(future.await);
-    });
-    loop {
-        let (back, answer) = py.detach(move || {
-            let answer = receiver.recv_timeout(SLICE);
-            (receiver, answer)
-        });
-        receiver = back;
-        match answer {
-            Ok(result) => return result.map_err(|failure| failure.into_py(py)),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(PyRuntimeError::new_err("the operation was dropped"));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                if let Err(interrupt) = py.check_signals() {
-                    task.abort();
-                    return Err(interrupt);
-                }
-            }
-        }
     }
 }
 

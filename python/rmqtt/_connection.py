@@ -1,0 +1,125 @@
+"""What `Client` and `SyncClient` share: what can be asked for, and what can be told without a wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from rmqtt import _types
+from rmqtt._auth import mechanism
+from rmqtt._rmqtt import NativeClient, NativeSyncClient
+from rmqtt._types import ClientStats, Negotiated, Outbox, Reconnect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rmqtt._auth import AuthHandler, ScramSha256
+    from rmqtt._types import Event, UserProperties, Will
+
+#: Seconds that a clean end waits for what is queued to be sent and acknowledged.
+DRAIN = 5.0
+
+_Native = TypeVar("_Native", NativeClient, NativeSyncClient)
+
+
+class Connection(Generic[_Native]):
+    """One connection to a broker."""
+
+    __slots__ = ("__weakref__", "_native", "_url")
+
+    _native: _Native
+
+    def __init__(
+        self,
+        url: str = "mqtt://127.0.0.1",
+        /,
+        *,
+        port: int | None = None,
+        client_id: str | None = None,
+        version: Literal["5.0", "3.1.1"] | None = None,
+        username: str | None = None,
+        password: str | bytes | None = None,
+        auth: ScramSha256 | AuthHandler | None = None,
+        clean_start: bool = True,
+        session_expiry: float = 0,
+        keep_alive: float = 60,
+        connect_timeout: float = 10,
+        receive_maximum: int = 1024,
+        max_packet_size: int | None = None,
+        topic_alias_max: int = 64,
+        request_response_information: bool = False,
+        request_problem_information: bool = True,
+        will: Will | None = None,
+        reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
+        outbox: Outbox = Outbox(),  # noqa: B008 - frozen
+        user_properties: UserProperties = (),
+    ) -> None:
+        self._url = url if port is None else f"{url}:{port}"
+        self._native = self._begin(
+            self._url,
+            {
+                "client_id": client_id,
+                "version": version,
+                "username": username,
+                "password": password,
+                "auth": mechanism(auth),
+                "clean_start": clean_start,
+                "session_expiry": session_expiry,
+                "keep_alive": keep_alive,
+                "connect_timeout": connect_timeout,
+                "receive_maximum": receive_maximum,
+                "max_packet_size": max_packet_size,
+                "topic_alias_max": topic_alias_max,
+                "request_response_information": request_response_information,
+                "request_problem_information": request_problem_information,
+                "will": will,
+                "reconnect": reconnect,
+                "outbox": outbox,
+                "user_properties": list(user_properties),
+            },
+        )
+
+    def _begin(self, url: str, arguments: Mapping[str, Any]) -> _Native:
+        raise NotImplementedError
+
+    def stats(self) -> ClientStats:
+        """Take a snapshot of the counters.
+
+        Examples
+        --------
+        >>> client.stats().connected
+        True
+        """
+        return ClientStats(**self._native.stats())
+
+    @property
+    def url(self) -> str:
+        """Where the broker is."""
+        return self._url
+
+    @property
+    def negotiated(self) -> Negotiated:
+        """What the broker granted at the latest connection.
+
+        Raises
+        ------
+        NotConnected
+            There has been no connection yet.
+        """
+        fields = self._native.negotiated()
+        if fields is None:
+            from rmqtt.exceptions import NotConnected  # noqa: PLC0415 - rare
+
+            raise NotConnected("nothing is negotiated before the first connection")
+        return Negotiated(**fields)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.stats().connected else "not connected"
+        return f"<Client {self._url}, {state}>"
+
+
+def happened(kind: str, fields: dict[str, Any]) -> Event:
+    """Make an event of what the native half tells."""
+    if kind == "Connected":
+        fields["negotiated"] = Negotiated(**fields["negotiated"])
+    event: Event = getattr(_types, kind)(**fields)
+    return event

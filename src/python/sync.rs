@@ -1,0 +1,219 @@
+//! The native half of `rmqtt.SyncClient`: the same client without an event loop. Whoever calls waits here.
+
+use super::bridge::{Asker, ForkSafe, block_on, running_port};
+use super::client::{CLOSED, Extra, Status, stats_fields};
+use super::errors::Failure;
+use super::events::NativeEvents;
+use super::negotiated::negotiated_fields;
+use super::options::{self, ClientArguments, FarewellArguments, Given, SubscribeArguments};
+use super::outcome::Outcome;
+use super::payload;
+use super::subscription::NativeSubscription;
+use crate::client::{Client, ClientError, Close, Farewell, TryPublish};
+use crate::message::{Message, QoS};
+use crate::topic::TopicName;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The native half of a client that blocks.
+#[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
+pub(crate) struct NativeSyncClient {
+    client: ForkSafe<Client>,
+    status: Arc<Status>,
+    /// Where the mechanism to authenticate is written in Python.
+    asker: Option<Arc<Asker>>,
+}
+
+#[pymethods]
+impl NativeSyncClient {
+    #[new]
+    fn new(py: Python<'_>, url: &str, arguments: Given<ClientArguments<'_>>) -> PyResult<Self> {
+        let (options, asker) = options::client(url, arguments.0, py)?;
+        Ok(Self {
+            status: Status::new(options.version),
+            client: ForkSafe::new(Client::new(options)),
+            asker,
+        })
+    }
+
+    /// From here on the mechanism is asked in the event loop that runs here.
+    fn ask_here(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(asker) = &self.asker {
+            asker.bind(running_port(py)?.get().shared());
+        }
+        Ok(())
+    }
+
+    fn connect(&self, py: Python<'_>) -> PyResult<()> {
+        let client = self.client.get()?.clone();
+        let connecting = self.status.begin(py)?;
+        wait(py, "connect", None, connecting.connect(client)).map(drop)
+    }
+
+    /// `how`: seconds to drain for, or `None` for an end that has the broker publish the will.
+    #[pyo3(signature = (drain=None, farewell=None))]
+    fn close(
+        &self,
+        py: Python<'_>,
+        drain: Option<f64>,
+        farewell: Option<Given<FarewellArguments>>,
+    ) -> PyResult<()> {
+        let how = match drain {
+            Some(seconds) => Close::Drain(options::duration("timeout", seconds)?),
+            None => Close::WithWill,
+        };
+        let farewell = match farewell {
+            None => Farewell::default(),
+            Some(farewell) => farewell.0.read()?,
+        };
+        self.client
+            .get()?
+            .check_farewell(&farewell)
+            .map_err(|error| Failure::from(error).to_py(py))?;
+        self.end(py, how, farewell)
+    }
+
+    /// Ends the connection without DISCONNECT.
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.end(py, Close::Abort, Farewell::default())
+    }
+
+    /// `extra`: properties and time-out, where any is given.
+    #[pyo3(signature = (topic, payload, qos, retain, extra=None, /))]
+    fn publish<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyString>,
+        payload: &Bound<'py, PyAny>,
+        qos: i64,
+        retain: bool,
+        extra: Option<Given<Extra>>,
+    ) -> PyResult<Py<PyAny>> {
+        let this = slf.get();
+        let py = slf.py();
+        let client = this.client.get()?;
+        let topic = TopicName::new(topic.to_cow()?.as_ref())
+            .map_err(|error| options::topic_error(error, py))?;
+        let given = payload::take(payload)?;
+        let is_text = given.is_text && this.status.speaks_v5.load(Ordering::Relaxed);
+        let mut limit = None;
+        let properties = match extra {
+            Some(Given(extra)) => {
+                limit = options::limit(extra.timeout)?;
+                extra.properties.read(is_text, py)?
+            }
+            None if is_text => Some(options::text_properties()),
+            None => None,
+        };
+        let mut message = Message {
+            topic,
+            payload: given.bytes,
+            qos: options::qos(qos)?,
+            retain,
+            properties,
+        };
+        if message.qos == QoS::AtMostOnce {
+            let tried = client.try_publish(message, None);
+            match tried.map_err(|error| Failure::from(error).to_py(py))? {
+                TryPublish::Queued => return Outcome::published().to_py(py),
+                TryPublish::Full(back, _) => message = back,
+            }
+        }
+        wait(py, "publish", limit, client.publish(message))
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "PyO3 extracts arguments by value"
+    )]
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        filters: Vec<Bound<'_, PyAny>>,
+        arguments: Given<SubscribeArguments>,
+    ) -> PyResult<NativeSubscription> {
+        let (filters, settings) = options::subscription(py, filters, &arguments.0)?;
+        let client = self.client.get()?.clone();
+        Ok(NativeSubscription::new(client, None, filters, settings))
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let client = self.client.get()?;
+        wait(py, "drain", options::limit(timeout)?, client.drain()).map(drop)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn reauthenticate(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let client = self.client.get()?;
+        let limit = options::limit(timeout)?;
+        wait(py, "reauthenticate", limit, client.reauthenticate()).map(drop)
+    }
+
+    fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.client
+            .get()?
+            .negotiated()
+            .map(|negotiated| negotiated_fields(py, &negotiated))
+            .transpose()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        stats_fields(py, &self.client.get()?.stats())
+    }
+
+    fn events(&self) -> PyResult<NativeEvents> {
+        Ok(NativeEvents::new(self.client.get()?, None))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.asker {
+            Some(asker) => asker.traverse(&visit),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Some(asker) = &self.asker {
+            asker.let_go();
+        }
+    }
+}
+
+impl NativeSyncClient {
+    fn end(&self, py: Python<'_>, how: Close, farewell: Farewell) -> PyResult<()> {
+        let client = self.client.get()?;
+        self.status.state.store(CLOSED, Ordering::Release);
+        // The request stands with the first step of it; who is interrupted only stops waiting for the end.
+        wait(py, "close", None, client.close_with(how, farewell)).map(drop)
+    }
+}
+
+impl Drop for NativeSyncClient {
+    fn drop(&mut self) {
+        if let Some(asker) = &self.asker {
+            asker.let_go();
+        }
+        self.status.cut_unclosed(
+            &self.client,
+            c"an rmqtt client was not closed: use `with client`, or `client.close()`",
+        );
+    }
+}
+
+/// Waits for one operation, at most for `limit`; dropped then.
+fn wait<T: Into<Outcome> + Send>(
+    py: Python<'_>,
+    what: &'static str,
+    limit: Option<Duration>,
+    operation: impl Future<Output = Result<T, ClientError>> + Send,
+) -> PyResult<Py<PyAny>> {
+    match block_on(py, limit, operation)? {
+        Some(outcome) => Outcome::from(outcome).to_py(py),
+        None => Err(Failure::timed_out(what, limit).to_py(py)),
+    }
+}
