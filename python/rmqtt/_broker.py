@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._client import Client
 from rmqtt._rmqtt import NativeBroker
@@ -170,6 +170,36 @@ class Broker:
         >>> broker.stop(grace=0)
         """
         self._native.stop_blocking(grace)
+
+    def crash(self, keep: Literal["nothing", "acknowledged"] = "nothing") -> None:
+        """End at once, as a power cut would: for tests of what comes after.
+
+        No client is told, sockets are just closed, no will is published, and what waited to be written is not. `start`
+        listens at the same ports, chosen ones too, and goes on with what was kept. Time goes on meanwhile.
+
+        Parameters
+        ----------
+        keep
+            ``"nothing"``: as a broker without a store. ``"acknowledged"``: what a store would have that is written
+            before anything is acknowledged: sessions that outlive their connections, with their subscriptions, what
+            waits for them and where each exchange had got to; retained messages; wills that waited for their time.
+
+        Raises
+        ------
+        BrokerError
+            It does not run.
+        ValueError
+            ``keep`` is neither.
+
+        Examples
+        --------
+        >>> with rmqtt.Broker("mqtt://127.0.0.1:0") as other:
+        ...     port = other.port
+        ...     other.crash(keep="acknowledged")
+        ...     other.start().port == port
+        True
+        """
+        self._native.crash(keep)
 
     @property
     def is_running(self) -> bool:

@@ -12,7 +12,7 @@ use crate::broker::bell::Bell;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::protocol::Protocol;
-use crate::broker::{BrokerError, BrokerOptions, Terms};
+use crate::broker::{BrokerError, BrokerOptions, Keep, Terms};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::transport::{Address, Listener, Stream};
@@ -45,6 +45,8 @@ fn now() -> Instant {
 struct Status {
     is_running: bool,
     addresses: Vec<Address>,
+    /// Where it listened when it crashed, ports included: it comes back there.
+    crashed_at: Option<Vec<Address>>,
 }
 
 /// A running broker. Dropping it cuts its tasks off.
@@ -126,7 +128,8 @@ impl Server {
         check(&self.options)?;
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
-        for address in &self.options.listeners {
+        let crashed_at = self.status.borrow().crashed_at.clone();
+        for address in crashed_at.as_ref().unwrap_or(&self.options.listeners) {
             let (listener, bound) = bind(address).await?;
             listeners.push(listener);
             addresses.push(bound);
@@ -149,6 +152,7 @@ impl Server {
         self.status.send_replace(Status {
             is_running: true,
             addresses,
+            crashed_at: None,
         });
         Ok(Running { stop, tasks })
     }
@@ -165,6 +169,25 @@ impl Server {
         {
             tasks.shutdown().await;
         }
+    }
+
+    /// Ends at once, with nothing said to anybody.
+    pub(super) async fn crash(&self, running: Running, keep: Keep) {
+        let Running { stop, mut tasks } = running;
+        self.hub.cut_off(true);
+        self.status.send_modify(|status| {
+            let addresses = std::mem::take(&mut status.addresses);
+            *status = Status {
+                crashed_at: Some(addresses),
+                ..Status::default()
+            };
+        });
+        stop.send_replace(Some(now()));
+        while tasks.join_next().await.is_some() {}
+        if keep == Keep::Nothing {
+            self.hub.forget_everything();
+        }
+        self.hub.cut_off(false);
     }
 }
 
@@ -256,6 +279,10 @@ impl Doors {
             }
         }
         drop(listener);
+        if self.hub.is_cut_off() {
+            // Sockets are closed by their ends, and sessions handed back by theirs.
+            return self.connections.shutdown().await;
+        }
         let deadline = *stopped.borrow();
         let tell = |bell: &Arc<Bell>| bell.tell_to_go(ReasonCode::ServerShuttingDown);
         self.bells.values().for_each(tell);

@@ -30,6 +30,7 @@ use crate::topic::TopicFilter;
 use parking_lot::RwLock;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tap::Taps;
 
@@ -117,6 +118,8 @@ pub struct Hub {
     limits: Arc<Limits>,
     counters: Counters,
     taps: Taps,
+    /// Whether the broker is being cut off from the world: whoever goes now has no last words.
+    is_cut_off: AtomicBool,
     /// Rung when something becomes due earlier than was known.
     timer: Arc<Bell>,
 }
@@ -134,6 +137,7 @@ impl Hub {
             limits,
             counters: Counters::default(),
             taps: Taps::default(),
+            is_cut_off: AtomicBool::new(false),
             timer: Arc::new(Bell::default()),
         }
     }
@@ -205,6 +209,10 @@ impl Hub {
 
     /// A connection lets go of its session.
     pub fn detach(&self, attached: &Attached, leave: Leave, now: Instant) {
+        let leave = Leave {
+            publish_will: leave.publish_will && !self.is_cut_off(),
+            ..leave
+        };
         let dropped = attached.outbox.disconnect();
         self.counters.messages_dropped_qos0.add(dropped);
         attached

@@ -22,7 +22,7 @@ pub mod subscriptions;
 
 pub use error::BrokerError;
 pub use hub::{Caught, Tap};
-pub use options::{BrokerOptions, Features, Limits, SharedStrategy, Terms};
+pub use options::{BrokerOptions, Features, Keep, Limits, SharedStrategy, Terms};
 pub use protocol::Farewell;
 
 use crate::message::Message;
@@ -140,6 +140,18 @@ impl Broker {
         if let Some(running) = running.take() {
             self.server.stop(running, grace).await;
         }
+    }
+
+    /// Ends at once, as a power cut would end it: nobody is told, no will is published, and nothing that waited to be
+    /// written is. The next start listens at the same ports and goes on with what `keep` says.
+    ///
+    /// # Errors
+    /// Not running.
+    pub async fn crash(&self, keep: Keep) -> Result<(), BrokerError> {
+        let mut running = self.running.lock().await;
+        let ended = running.take().ok_or(BrokerError::NotRunning)?;
+        self.server.crash(ended, keep).await;
+        Ok(())
     }
 
     /// Whether it takes connections.

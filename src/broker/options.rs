@@ -41,6 +41,16 @@ pub enum SharedStrategy {
     LeastInFlight,
 }
 
+/// What a broker that crashes still has when it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing, as one without a store.
+    Nothing,
+    /// What a store has that is written before anything is acknowledged: sessions that outlive their connections, with
+    /// their subscriptions, what waits for them and where each exchange had got to; retained messages; wills on the clock.
+    Acknowledged,
+}
+
 impl Default for BrokerOptions {
     fn default() -> Self {
         Self {

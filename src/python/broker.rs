@@ -88,6 +88,15 @@ impl NativeBroker {
         block_on(py, None, broker.stop(grace)).map(drop)
     }
 
+    /// Ends as by a power cut, and waits here.
+    fn crash(&self, py: Python<'_>, keep: &str) -> PyResult<()> {
+        let broker = self.broker.get()?.clone();
+        let keep = options::keep(keep)?;
+        block_on(py, async move {
+            broker.crash(keep).await.map_err(Failure::from)
+        })
+    }
+
     #[getter]
     fn is_running(&self) -> PyResult<bool> {
         Ok(self.broker.get()?.is_running())

@@ -67,6 +67,15 @@ impl Core {
         }
     }
 
+    /// The same broker without any state. Numbers of connections are never given twice.
+    pub(super) fn renewed(&self) -> Self {
+        Self {
+            turned_away: self.turned_away.clone(),
+            last_connection: self.last_connection,
+            ..Self::new(Arc::clone(&self.limits), self.sharing)
+        }
+    }
+
     pub(super) fn connect(
         &mut self,
         arrival: Arrival,

@@ -1,6 +1,6 @@
 //! Who is sent away, and where to.
 
-use super::Hub;
+use super::{Hub, Ordering};
 use crate::broker::protocol::Farewell;
 
 impl Hub {
@@ -29,5 +29,26 @@ impl Hub {
 
     pub(super) fn turned_away(&self) -> Option<Farewell> {
         self.core.read().turned_away.clone()
+    }
+
+    /// From now on connections that end do so as if by a power cut: no will is published. Or that is over.
+    pub fn cut_off(&self, is_cut_off: bool) {
+        self.is_cut_off.store(is_cut_off, Ordering::Relaxed);
+    }
+
+    /// Whether connections end as if by a power cut.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Forgets all sessions, subscriptions and messages. Nobody may be connected.
+    pub fn forget_everything(&self) {
+        let old = {
+            let mut core = self.core.write();
+            let fresh = core.renewed();
+            std::mem::replace(&mut *core, fresh)
+        };
+        // Much may have to be given back: not under the lock.
+        drop(old);
     }
 }

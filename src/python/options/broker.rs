@@ -2,7 +2,7 @@
 
 use super::super::errors::Failure;
 use super::{address, duration, out_of_range, seconds_u32};
-use crate::broker::{BrokerOptions, Farewell, Features, Limits, SharedStrategy, Terms};
+use crate::broker::{BrokerOptions, Farewell, Features, Keep, Limits, SharedStrategy, Terms};
 use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
 use pyo3::exceptions::PyValueError;
@@ -176,4 +176,18 @@ pub(crate) fn farewell(
 /// `ValueError`.
 pub(crate) fn to_server(reference: &str, permanent: bool, py: Python<'_>) -> PyResult<Farewell> {
     Farewell::to_server(reference, permanent).map_err(|error| Failure::from(error).to_py(py))
+}
+
+/// Reads what a broker that crashes keeps.
+///
+/// # Errors
+/// `ValueError`.
+pub(crate) fn keep(keep: &str) -> PyResult<Keep> {
+    match keep {
+        "nothing" => Ok(Keep::Nothing),
+        "acknowledged" => Ok(Keep::Acknowledged),
+        other => Err(PyValueError::new_err(format!(
+            "keep is {other:?}, and must be 'nothing' or 'acknowledged'"
+        ))),
+    }
 }
