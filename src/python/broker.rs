@@ -1,6 +1,6 @@
 //! The native half of `rmqtt.Broker`. It runs on the network's threads alone: a busy interpreter does not stall it.
 
-use super::bridge::{ForkSafe, Op, block_on, running_port, runtime};
+use super::bridge::{ForkSafe, Op, block_on, reply, running_port, runtime};
 use super::capture::NativeCapture;
 use super::errors::{Failure, qos as qos_member};
 use super::message::PyMessage;
@@ -8,8 +8,8 @@ use super::negotiated::version_text;
 use super::options::{self, Given, LimitsArguments, PropertyArguments, TermsArguments};
 use super::outcome::Outcome;
 use super::payload;
-use crate::broker::Broker;
 use crate::broker::auth::Users;
+use crate::broker::{Broker, BrokerError};
 use crate::message::Message;
 use crate::topic::TopicName;
 use crate::transport::Address;
@@ -92,9 +92,7 @@ impl NativeBroker {
     fn crash(&self, py: Python<'_>, keep: &str) -> PyResult<()> {
         let broker = self.broker.get()?.clone();
         let keep = options::keep(keep)?;
-        block_on(py, async move {
-            broker.crash(keep).await.map_err(Failure::from)
-        })
+        to_the_end(py, async move { broker.crash(keep).await })
     }
 
     #[getter]
@@ -260,6 +258,19 @@ impl NativeBroker {
         fields.set_item("bytes_sent", stats.bytes_sent)?;
         fields.set_item("wills_published", stats.wills_published)?;
         Ok(fields)
+    }
+}
+
+/// Waits here for what must not stop half way: Ctrl-C only stops the waiting.
+fn to_the_end<T: Send + 'static>(
+    py: Python<'_>,
+    future: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
+) -> PyResult<T> {
+    let (answer, outcome) = reply();
+    runtime()?.spawn(async move { answer(future.await) });
+    match block_on(py, None, outcome)?.flatten() {
+        Some(outcome) => outcome.map_err(|error| Failure::from(error).to_py(py)),
+        None => Err(Failure::from(BrokerError::NotRunning).to_py(py)),
     }
 }
 
