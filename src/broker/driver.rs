@@ -2,11 +2,13 @@
 //!
 //! Owns what runs while a broker runs, and its end: after [`Server::stop`] no task, socket or port is left. It decides
 //! nothing about MQTT: that is `protocol` for one connection and `hub` for all. One connection's task is in `connection`,
-//! and with users in `admission`.
+//! its way to a session in `arrival`, and with users in `admission`.
 
 mod admission;
+mod arrival;
 mod connection;
 mod pipe;
+mod timer;
 
 use crate::broker::bell::Bell;
 use crate::broker::group::Sharing;

@@ -62,8 +62,8 @@ impl Guard {
 type Checking = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 /// What one connection has to do with its broker's users.
-#[derive(Default)]
 pub(super) struct Admission {
+    guard: Arc<Guard>,
     exchange: Option<Exchange>,
     /// A CONNECT whose password is being checked.
     checking: Option<(Connect, Checking)>,
@@ -74,6 +74,16 @@ pub(super) struct Admission {
 }
 
 impl Admission {
+    pub(super) fn new(guard: Arc<Guard>) -> Self {
+        Self {
+            guard,
+            exchange: None,
+            checking: None,
+            checked: None,
+            user: None,
+        }
+    }
+
     pub(super) fn user(&self) -> Option<&ByteString> {
         self.user.as_ref()
     }
@@ -99,17 +109,17 @@ impl Connection {
     /// One step of an exchange.
     // spec(5): MQTT-4.12.0-1, MQTT-4.12.0-2, MQTT-4.12.0-4, MQTT-4.12.1-2
     pub(super) fn on_authenticate(&mut self, step: &Authenticate, now: Instant) -> Result<(), End> {
+        let Some(admission) = &mut self.admission else {
+            return Err(self.turn_away(ReasonCode::BadAuthenticationMethod));
+        };
         if step.is_first {
-            let begun = self
-                .guard
-                .as_ref()
-                .and_then(|guard| guard.users.begin(&step.method));
+            let begun = admission.guard.users.begin(&step.method);
             if begun.is_none() {
                 return Err(self.turn_away(ReasonCode::BadAuthenticationMethod));
             }
-            self.admission.exchange = begun;
+            admission.exchange = begun;
         }
-        let answer = match &mut self.admission.exchange {
+        let answer = match &mut admission.exchange {
             Some(exchange) => exchange.step(step.data.as_ref()),
             None => Answer::Refuse,
         };
@@ -117,13 +127,13 @@ impl Connection {
             Answer::Continue(data) => self.protocol.challenge(Some(data))?,
             Answer::Accept { user, data } => {
                 let user = ByteString::from(user);
-                let before = self.admission.user.as_ref();
+                let before = admission.user.as_ref();
                 // Who authenticates again has to stay who it is: its session, and what it may do, are that user's.
                 if before.is_some_and(|before| *before != user) {
                     return Err(self.turn_away(ReasonCode::NotAuthorized));
                 }
-                self.admission.exchange = None;
-                self.admission.user = Some(user);
+                admission.exchange = None;
+                admission.user = Some(user);
                 self.protocol.authenticated(Some(data), now)?;
             }
             Answer::Refuse => return Err(self.turn_away(ReasonCode::NotAuthorized)),
@@ -135,28 +145,32 @@ impl Connection {
     // spec(4): MQTT-3.1.4-2
     // spec(5): MQTT-3.1.4-2
     pub(super) fn admit(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
-        let Some(guard) = &self.guard else {
+        let Some(admission) = self
+            .admission
+            .as_mut()
+            .filter(|admission| admission.user.is_none())
+        else {
             return self.on_connect(connect, now);
         };
-        if self.admission.user.is_some() {
-            return self.on_connect(connect, now);
-        }
         let Some(username) = connect.username.clone() else {
             return Err(self.turn_away(ReasonCode::NotAuthorized));
         };
         let Some(password) = connect.password.clone() else {
             return Err(self.turn_away(ReasonCode::BadUserNameOrPassword));
         };
-        self.admission.checking = Some((connect, guard.check(username, password)));
+        admission.checking = Some((connect, admission.guard.check(username, password)));
         Ok(())
     }
 
     /// Goes on with a CONNECT whose password has been checked.
     pub(super) fn go_on(&mut self, now: Instant) -> Result<(), End> {
-        match self.admission.checked.take() {
+        let Some(admission) = &mut self.admission else {
+            return Ok(());
+        };
+        match admission.checked.take() {
             None => Ok(()),
             Some((connect, Some(user))) => {
-                self.admission.user = Some(user.into());
+                admission.user = Some(user.into());
                 self.on_connect(connect, now)
             }
             Some((_, None)) => Err(self.turn_away(ReasonCode::BadUserNameOrPassword)),

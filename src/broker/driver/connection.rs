@@ -6,30 +6,29 @@
 use super::admission::{Admission, Guard};
 use super::now;
 use super::pipe::Pipe;
-use crate::broker::ClientInfo;
+use super::timer::Timer;
 use crate::broker::bell::Bell;
-use crate::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
+use crate::broker::hub::{Attached, Batch, FullQueue, Hub, Published};
 use crate::broker::outbox::{GRACE, Pressure};
-use crate::broker::protocol::{Accept, Delivered, Event, Farewell, Protocol, ProtocolError};
-use crate::broker::registry::{ConnectRequest, ConnectionId, Leave};
-use crate::codec::{Connect, PacketId, ReasonCode};
+use crate::broker::protocol::{
+    Delivered, Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_TARGET,
+};
+use crate::broker::registry::{ConnectionId, Leave};
+use crate::codec::{PacketId, ReasonCode};
 use crate::message::Message;
 use crate::transport::Stream;
 use bytestring::ByteString;
-use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::time::Sleep;
 
 /// For the last words and for the peer to read them.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The tie to a session.
 #[derive(Debug)]
-enum Link {
+pub(super) enum Link {
     None,
     /// An older connection has to let go first.
     Waiting(ConnectionId, Option<ByteString>),
@@ -62,20 +61,24 @@ impl From<ProtocolError> for End {
 
 /// One connection.
 pub(super) struct Connection {
-    pipe: Pipe,
+    pub(super) pipe: Pipe,
     pub(super) protocol: Protocol,
-    hub: Arc<Hub>,
-    bell: Arc<Bell>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) bell: Arc<Bell>,
+    /// The bell was rung: there is more to look at than what the peer sent.
+    is_rung: bool,
     /// Where the broker has users.
-    pub(super) guard: Option<Arc<Guard>>,
-    pub(super) admission: Admission,
-    link: Link,
+    pub(super) admission: Option<Box<Admission>>,
+    pub(super) link: Link,
     batch: Batch,
     /// Answers that wait until the queues below have room again.
     withheld: Vec<(PacketId, ReasonCode)>,
     full: Vec<(FullQueue, Pressure)>,
-    sleep: Pin<Box<Sleep>>,
-    sleeps_until: Instant,
+    /// The queue of this client was found empty, and the next that comes into it rings the bell.
+    is_drained: bool,
+    /// When the connection has to go if that queue is as full then as it is now.
+    overdue_at: Option<Instant>,
+    timer: Timer,
 }
 
 impl Connection {
@@ -88,20 +91,21 @@ impl Connection {
         bell: Arc<Bell>,
         now: Instant,
     ) -> Self {
-        let sleeps_until = protocol.next_timeout().unwrap_or(now);
+        let timer = Timer::new(protocol.next_timeout().unwrap_or(now));
         Self {
             pipe: Pipe::new(stream),
             protocol,
             hub,
             bell,
-            guard,
-            admission: Admission::default(),
+            is_rung: true,
+            admission: guard.map(|guard| Box::new(Admission::new(guard))),
             link: Link::None,
             batch: Batch::default(),
             withheld: Vec::new(),
             full: Vec::new(),
-            sleep: Box::pin(tokio::time::sleep_until(sleeps_until.into())),
-            sleeps_until,
+            is_drained: false,
+            overdue_at: None,
+            timer,
         }
     }
 
@@ -110,12 +114,14 @@ impl Connection {
     /// By reference: a future that owned it would hold it twice, and there are as many as there are clients.
     pub(super) async fn run(&mut self) {
         let end = loop {
-            let worked = self.work(now());
+            let now = now();
+            let worked = self.work(now);
             self.batch.finish();
             if let Err(end) = worked {
                 break end;
             }
-            self.wait().await;
+            self.timer.set(self.next_timeout(now));
+            poll_fn(|cx| self.poll(cx)).await;
         };
         self.take_leave(&end);
         if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
@@ -129,11 +135,18 @@ impl Connection {
 
     /// Everything that can be done without waiting.
     fn work(&mut self, now: Instant) -> Result<(), End> {
-        if let Some(farewell) = self.bell.told_to_go() {
+        let is_rung = std::mem::take(&mut self.is_rung);
+        if is_rung && let Some(farewell) = self.bell.told_to_go() {
             return Err(End::ToldToGo(farewell));
         }
         self.go_on(now)?;
-        self.claim(now)?;
+        if is_rung {
+            self.claim(now)?;
+            self.is_drained = false;
+        }
+        if is_rung || self.overdue_at.is_some() {
+            self.learn_overdue();
+        }
         self.ease(now);
         self.check_time(now)?;
         loop {
@@ -169,6 +182,8 @@ impl Connection {
             Event::Publish { message, packet_id } => self.on_publish(&message, packet_id, now),
             Event::Subscribe(request) => {
                 if let Link::Attached(attached) = &self.link {
+                    // Retained messages may come of it.
+                    self.is_drained = false;
                     let id = request.subscription_id;
                     let reasons = self.hub.subscribe(attached, &request.filters, id);
                     self.protocol.subscribed(request.packet_id, reasons)?;
@@ -190,71 +205,6 @@ impl Connection {
                 session_expiry_interval,
             }),
         }
-    }
-
-    pub(super) fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
-        let assigned = connect.client_id.is_empty().then(new_client_id);
-        let client_id = assigned.clone().unwrap_or(connect.client_id);
-        let arrival = Arrival {
-            info: ClientInfo {
-                client_id: client_id.to_string(),
-                version: connect.version,
-                peer_address: self.pipe.peer_address(),
-                username: connect.username.map(|name| name.to_string()),
-                user: self.admission.user().map(ToString::to_string),
-                keep_alive: connect.keep_alive,
-            },
-            request: ConnectRequest {
-                client_id,
-                clean_start: connect.clean_start,
-                session_expiry_interval: self.protocol.session_expiry_interval(),
-                will: connect.will,
-                user: self.admission.user().cloned(),
-            },
-            bell: Arc::clone(&self.bell),
-        };
-        match self.hub.connect(arrival, now) {
-            Outcome::Granted(granted) => self.enter(*granted, assigned, now),
-            Outcome::Wait(connection) => {
-                self.link = Link::Waiting(connection, assigned);
-                Ok(())
-            }
-            Outcome::Refused(farewell) => {
-                self.protocol.refuse(farewell);
-                Err(End::Refused)
-            }
-        }
-    }
-
-    /// Takes the session that was waited for, if it is free now.
-    fn claim(&mut self, now: Instant) -> Result<(), End> {
-        let Link::Waiting(connection, assigned) = &mut self.link else {
-            return Ok(());
-        };
-        match self.hub.claim(*connection) {
-            Some(granted) => {
-                let assigned = assigned.take();
-                self.enter(*granted, assigned, now)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn enter(
-        &mut self,
-        granted: Granted,
-        assigned_client_id: Option<ByteString>,
-        now: Instant,
-    ) -> Result<(), End> {
-        self.link = Link::Attached(granted.attached);
-        let accept = Accept {
-            session: granted.session,
-            session_present: granted.session_present,
-            assigned_client_id,
-        };
-        self.protocol.accept(accept, now)?;
-        self.hub.counters().connects_accepted.add_one();
-        Ok(())
     }
 
     fn on_publish(
@@ -334,17 +284,18 @@ impl Connection {
         if self.pipe.stall_deadline().is_some_and(|at| at <= now) {
             return Err(End::Lost);
         }
-        if self.overdue_at().is_some_and(|at| at <= now) {
+        if self.overdue_at.is_some_and(|at| at <= now) {
             return Err(End::ToldToGo(ReasonCode::QuotaExceeded.into()));
         }
         Ok(())
     }
 
-    fn overdue_at(&self) -> Option<Instant> {
-        match &self.link {
+    /// A queue that begins to be full rings the bell.
+    fn learn_overdue(&mut self) {
+        self.overdue_at = match &self.link {
             Link::Attached(attached) => attached.outbox.overdue_at(),
             _ => None,
-        }
+        };
     }
 
     fn next_timeout(&self, now: Instant) -> Instant {
@@ -357,7 +308,7 @@ impl Connection {
             .full
             .iter()
             .filter_map(|(queue, _)| queue.gives_way_at());
-        [protocol, self.pipe.stall_deadline(), self.overdue_at()]
+        [protocol, self.pipe.stall_deadline(), self.overdue_at]
             .into_iter()
             .flatten()
             .chain(full)
@@ -376,7 +327,12 @@ impl Connection {
         }
         self.protocol.send_due();
         let counters = self.hub.counters();
-        while let Some(delivery) = self.hub.take(attached, self.protocol.room(), now) {
+        while !self.is_drained {
+            let room = self.protocol.room();
+            let Some(delivery) = self.hub.take(attached, room, now) else {
+                self.is_drained = room.at_most_once && room.acknowledged;
+                break;
+            };
             match self.protocol.deliver(delivery, now) {
                 Delivered::Sent => counters.messages_delivered.add_one(),
                 Delivered::Expired | Delivered::TooLarge => counters.messages_expired.add_one(),
@@ -387,33 +343,41 @@ impl Connection {
             }
         }
         attached.outbox.note_in_flight(self.protocol.in_flight());
-        self.hub.settle(attached, &self.protocol.take_settled());
-    }
-
-    /// Waits until there is something to do: bytes moved, bell rung, time passed.
-    async fn wait(&mut self) {
-        let wanted = self.next_timeout(now());
-        // A timer that goes off too early costs less than one that is moved with every packet.
-        if wanted < self.sleeps_until || self.sleep.is_elapsed() {
-            self.sleeps_until = wanted;
-            self.sleep.as_mut().reset(wanted.into());
+        let settled = self.protocol.take_settled();
+        if !settled.is_empty() {
+            self.hub.settle(attached, &settled);
         }
-        poll_fn(|cx| self.poll(cx)).await;
     }
 
+    /// Waits until there is something to do: bytes came, there is room again for what waits, the bell rung, time passed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let counters = self.hub.counters();
         let wants_input = !self.is_held_back()
             && !self.protocol.is_congested()
-            && !matches!(self.link, Link::Waiting(..))
-            && !self.admission.is_waiting();
-        let has_written = self.pipe.poll_write(self.protocol.outgoing(), counters, cx);
-        let has_read = self.pipe.poll_read(wants_input, counters, cx);
-        let has_checked = self.admission.poll(cx);
-        if self.bell.answer(cx.waker()) || has_written || has_read || has_checked {
+            && !matches!(self.link, Link::Waiting(..));
+        let mut has_changed = false;
+        let waiting = self.protocol.outgoing().len();
+        if waiting > 0 {
+            has_changed |= self.pipe.poll_write(self.protocol.outgoing(), counters, cx);
+            // Below that, all that there was to say has been said.
+            has_changed |=
+                waiting >= SEND_BUFFER_TARGET && self.protocol.outgoing().len() < waiting;
+        }
+        let is_checking = match &mut self.admission {
+            Some(admission) => {
+                has_changed |= admission.poll(cx);
+                admission.is_waiting()
+            }
+            None => false,
+        };
+        has_changed |= self
+            .pipe
+            .poll_read(wants_input && !is_checking, counters, cx);
+        self.is_rung = self.bell.answer(cx.waker());
+        if self.is_rung || has_changed {
             return Poll::Ready(());
         }
-        self.sleep.as_mut().poll(cx)
+        self.timer.poll(cx)
     }
 
     /// Lets go of the session. The peer is told why, where it can be.
@@ -468,10 +432,4 @@ impl Drop for Connection {
         self.answer_withheld();
         self.let_go(true, None);
     }
-}
-
-/// A client id that nobody has and nobody can guess.
-fn new_client_id() -> ByteString {
-    let random = || RandomState::new().hash_one(0);
-    ByteString::from(format!("rmqtt-{:016x}{:016x}", random(), random()))
 }

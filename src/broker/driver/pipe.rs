@@ -5,16 +5,17 @@ use crate::broker::stats::Counters;
 use crate::codec::SendBuffer;
 use crate::transport::Stream;
 use bytes::{Buf, BytesMut};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// Room for the first read of a batch. An idle connection holds none of it.
-const READ_SMALL: usize = 2 << 10;
+/// Room for what is read by way of the thread's buffer.
+const READ_ASIDE: usize = 8 << 10;
 
 /// Room for each read while there is much to read.
 const READ_LARGE: usize = 64 << 10;
@@ -25,11 +26,18 @@ const BATCH_BYTES: usize = 256 << 10;
 /// A peer that takes nothing of what is written for so long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 
+thread_local! {
+    /// What is read here stays for no longer than it takes to copy it out.
+    static ASIDE: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_ASIDE].into());
+}
+
 /// A stream with what was read from it and not yet dealt with.
 pub(super) struct Pipe {
     stream: Stream,
     input: BytesMut,
     is_at_end: bool,
+    /// Much was read the last time.
+    is_flowing: bool,
     /// Nothing can be written any more; what the peer said before may still wait to be read.
     is_mute: bool,
     /// Since when nothing could be written although something waits.
@@ -42,6 +50,7 @@ impl Pipe {
             stream,
             input: BytesMut::new(),
             is_at_end: false,
+            is_flowing: false,
             is_mute: false,
             stalled_since: None,
         }
@@ -71,7 +80,8 @@ impl Pipe {
         self.stalled_since?.checked_add(WRITE_STALL)
     }
 
-    /// Writes what can be written. Says whether that has changed anything.
+    /// Writes what can be written. Says whether the caller has to look at the pipe again: it takes nothing more for now, or
+    /// never will.
     ///
     /// An error is no end: a peer that said goodbye and closed with something unread answers what we write with a reset,
     /// while its goodbye waits to be read. From then on everything is read that came, and what is to be written dropped.
@@ -83,13 +93,12 @@ impl Pipe {
         counters: &Counters,
         cx: &mut Context<'_>,
     ) -> bool {
-        let mut has_changed = false;
         while out.has_remaining() {
             if self.is_mute {
                 out.clear();
                 return true;
             }
-            match pin!(self.stream.write_buf(out)).poll(cx) {
+            match self.write_once(out, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_mute = true;
                     // Its end has to come as soon as that of a peer that takes nothing.
@@ -98,17 +107,31 @@ impl Pipe {
                 Poll::Ready(Ok(count)) => {
                     counters.bytes_sent.add(count);
                     self.stalled_since = None;
-                    has_changed = true;
                 }
                 Poll::Pending => {
                     // The first time, the caller has to learn of the new deadline.
-                    has_changed |= self.stalled_since.is_none();
+                    let is_news = self.stalled_since.is_none();
                     self.stalled_since.get_or_insert_with(now);
-                    break;
+                    return is_news;
                 }
             }
         }
-        has_changed
+        false
+    }
+
+    /// Most batches lie in one piece, and a system call for several costs more than one for one.
+    fn write_once(
+        &mut self,
+        out: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let piece = out.chunk();
+        if piece.len() < out.remaining() {
+            return pin!(self.stream.write_buf(out)).poll(cx);
+        }
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, piece))?;
+        out.advance(count);
+        Poll::Ready(Ok(count))
     }
 
     /// Reads until there is no more, or enough for a batch. Says whether anything came, the end included. An error is an end:
@@ -119,28 +142,51 @@ impl Pipe {
         counters: &Counters,
         cx: &mut Context<'_>,
     ) -> bool {
-        let mut room = READ_SMALL;
         let mut batch = 0;
         while wants_input && !self.is_at_end && batch < BATCH_BYTES {
-            self.input.reserve(room);
-            match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+            match self.read_once(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_at_end = true;
                     return true;
                 }
                 Poll::Ready(Ok(count)) => {
                     batch += count;
-                    room = READ_LARGE;
-                    counters.bytes_received.add(count);
+                    if count < READ_ASIDE {
+                        // The socket had no more; if it has by now, the next round learns of it.
+                        break;
+                    }
+                    self.is_flowing = true;
                 }
                 Poll::Pending => break,
             }
         }
-        if self.input.is_empty() {
+        if batch > 0 {
+            counters.bytes_received.add(batch);
+            self.is_flowing = batch >= READ_ASIDE;
+        } else if self.input.is_empty() {
             // Nothing half-read: while nothing comes, no memory is held for it.
             self.input = BytesMut::new();
         }
         batch > 0
+    }
+
+    /// Reads what there is, once: into a buffer of its own while much comes, else by way of the thread's, so that a small
+    /// packet is kept in a small allocation.
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.is_flowing {
+            self.input.reserve(READ_LARGE);
+            return pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        }
+        ASIDE.with_borrow_mut(|aside| {
+            let mut aside = ReadBuf::new(aside);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut aside))?;
+            if self.input.is_empty() {
+                self.input = BytesMut::from(aside.filled());
+            } else {
+                self.input.extend_from_slice(aside.filled());
+            }
+            Poll::Ready(Ok(aside.filled().len()))
+        })
     }
 
     /// Writes what is left, then listens for a while without taking anything in: closing at once could take the last

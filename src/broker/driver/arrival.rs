@@ -1,0 +1,89 @@
+//! The way of a connection from its CONNECT to a session.
+
+use super::connection::{Connection, End, Link};
+use crate::broker::ClientInfo;
+use crate::broker::hub::{Arrival, Granted, Outcome};
+use crate::broker::protocol::Accept;
+use crate::broker::registry::ConnectRequest;
+use crate::codec::Connect;
+use bytestring::ByteString;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Connection {
+    pub(super) fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
+        let assigned = connect.client_id.is_empty().then(new_client_id);
+        let client_id = assigned.clone().unwrap_or(connect.client_id);
+        let user = self
+            .admission
+            .as_ref()
+            .and_then(|known| known.user().cloned());
+        let arrival = Arrival {
+            info: ClientInfo {
+                client_id: client_id.to_string(),
+                version: connect.version,
+                peer_address: self.pipe.peer_address(),
+                username: connect.username.map(|name| name.to_string()),
+                user: user.as_ref().map(ToString::to_string),
+                keep_alive: connect.keep_alive,
+            },
+            request: ConnectRequest {
+                client_id,
+                clean_start: connect.clean_start,
+                session_expiry_interval: self.protocol.session_expiry_interval(),
+                will: connect.will,
+                user,
+            },
+            bell: Arc::clone(&self.bell),
+        };
+        match self.hub.connect(arrival, now) {
+            Outcome::Granted(granted) => self.enter(*granted, assigned, now),
+            Outcome::Wait(connection) => {
+                self.link = Link::Waiting(connection, assigned);
+                Ok(())
+            }
+            Outcome::Refused(farewell) => {
+                self.protocol.refuse(farewell);
+                Err(End::Refused)
+            }
+        }
+    }
+
+    /// Takes the session that was waited for, if it is free now.
+    pub(super) fn claim(&mut self, now: Instant) -> Result<(), End> {
+        let Link::Waiting(connection, assigned) = &mut self.link else {
+            return Ok(());
+        };
+        match self.hub.claim(*connection) {
+            Some(granted) => {
+                let assigned = assigned.take();
+                self.enter(*granted, assigned, now)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        granted: Granted,
+        assigned_client_id: Option<ByteString>,
+        now: Instant,
+    ) -> Result<(), End> {
+        self.link = Link::Attached(granted.attached);
+        let accept = Accept {
+            session: granted.session,
+            session_present: granted.session_present,
+            assigned_client_id,
+        };
+        self.protocol.accept(accept, now)?;
+        self.hub.counters().connects_accepted.add_one();
+        Ok(())
+    }
+}
+
+/// A client id that nobody has and nobody can guess.
+fn new_client_id() -> ByteString {
+    let random = || RandomState::new().hash_one(0);
+    ByteString::from(format!("rmqtt-{:016x}{:016x}", random(), random()))
+}
