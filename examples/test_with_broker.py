@@ -1,18 +1,15 @@
 """Code that speaks MQTT, tested against a real broker: started in milliseconds, on a free port, gone after the test.
 
 pytest examples/test_with_broker.py
+
+What happens when the network or the broker fails is tested in examples/testing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-import pytest
 import rmqtt
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 async def switch_fan(url: str, limit: float) -> None:
@@ -24,21 +21,14 @@ async def switch_fan(url: str, limit: float) -> None:
                 return
 
 
-@pytest.fixture
-def broker() -> Iterator[rmqtt.Broker]:
-    """Start a broker for one test; it needs no event loop."""
-    with rmqtt.Broker("mqtt://127.0.0.1:0") as running:
-        yield running
-
-
-def test_the_fan_starts_when_it_is_too_warm(broker: rmqtt.Broker) -> None:
+def test_the_fan_starts_when_it_is_too_warm(mqtt_broker: rmqtt.Broker) -> None:
     """Play the sensor, and see what the broker holds at the end."""
 
     async def play() -> None:
-        async with rmqtt.Client(broker.url) as sensor:
+        async with rmqtt.Client(mqtt_broker.url) as sensor:
             for temperature in ("19.5", "25.5"):
                 await sensor.publish("room/temperature", temperature, qos=1, retain=True)
-        await asyncio.wait_for(switch_fan(broker.url, limit=25), timeout=5)
+        await asyncio.wait_for(switch_fan(mqtt_broker.url, limit=25), timeout=5)
 
     asyncio.run(play())
-    assert broker.retained["room/fan"].payload == b"on"
+    assert mqtt_broker.retained["room/fan"].payload == b"on"

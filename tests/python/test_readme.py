@@ -34,15 +34,23 @@ def blocks(language: str) -> list[ParameterSet]:
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_blocks_run_without_a_warning(code: str, tmp_path: Path) -> None:
+    if re.search(r"^ *(async )?def test_", code, re.MULTILINE):
+        (tmp_path / "test_block.py").write_text(code, encoding="utf-8")
+        # As in a project of the reader's, with the usual plugins.
+        settings = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+        (tmp_path / "pytest.ini").write_text(settings, encoding="utf-8")
+        how = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers"]
+    else:
+        how = ["-c", code]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", *how],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_the_first_block_prints_the_reading() -> None:
@@ -63,7 +71,7 @@ def test_console_blocks_name_what_exists(commands: str) -> None:
                 assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), line
             case ["pip", "install", "."]:
                 assert (ROOT / "pyproject.toml").exists()
-            case ["cargo", "test", *_] | [".venv/bin/python", "-m", "pytest", *_]:
+            case ["cargo", "test", *_] | [".venv/bin/python", "-m", "pytest", *_] | ["pytest", *_]:
                 pass
             case ["python", "-m", "rmqtt", command, *options]:
                 done = subprocess.run(

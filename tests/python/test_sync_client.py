@@ -212,7 +212,7 @@ def test_a_block_left_by_an_exception_has_the_will_published(broker: rmqtt.Broke
 
 def test_what_close_says_is_checked_and_said(broker: rmqtt.Broker) -> None:
     with rmqtt.SyncClient(broker.url, session_expiry=60, client_id="leaver") as client:
-        with pytest.raises(ValueError, match="reason"):
+        with pytest.raises(ValueError, match="cannot take its leave"):
             client.close(reason_code=0x87)
         client.close(session_expiry=0, reason_string="for good", user_properties=[("a", "b")])
     assert "leaver" not in broker.sessions

@@ -1,0 +1,262 @@
+"""Fixtures for pytest: a real broker in a test, on a free port, started in milliseconds and gone without trace.
+
+No fixture is a coroutine: the broker runs on threads of its own, so the fixtures serve plain tests, pytest-asyncio in
+any mode, anyio and unittest alike. Nothing of the package is loaded before a test asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rmqtt import Broker, Client, SyncClient
+    from rmqtt.testing import Capture
+
+
+# ---- options, and the marker ---------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options; each is a setting of the ini file too."""
+    group = parser.getgroup("mqtt", "MQTT, by rmqtt")
+    group.addoption("--mqtt-url", metavar="URL", help="use this broker; tests that need one of ours are skipped")
+    group.addoption(
+        "--mqtt-strict", action="store_true", default=None, help="fail tests in which a client broke the protocol"
+    )
+    parser.addini("mqtt_url", "as --mqtt-url")
+    parser.addini("mqtt_strict", "as --mqtt-strict", type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Describe the marker."""
+    config.addinivalue_line(
+        "markers",
+        "mqtt(**options): how mqtt_broker is made: options of rmqtt.Broker, fields of rmqtt.Limits and rmqtt.Features, "
+        "version for the clients, strict",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse what the marker does not know, also where no broker is asked for."""
+    if item.get_closest_marker("mqtt"):
+        _Settings(item)
+
+
+class _Settings:
+    """What the marks of one test ask for; a mark that is nearer to the test goes before."""
+
+    def __init__(self, node: pytest.Item) -> None:
+        marks = list(node.iter_markers("mqtt"))
+        given: dict[str, Any] = {}
+        for mark in reversed(marks):
+            if mark.args:
+                pytest.fail(f"the marker mqtt takes options by name only, not {mark.args!r}", pytrace=False)
+            given.update(mark.kwargs)
+        self.strict: bool = given.pop("strict", _setting(node.config, "mqtt_strict"))
+        self.version: Literal["5.0", "3.1.1"] | None = _version(given.pop("version", None))
+        self.broker = broker_options(given)
+
+
+def _version(version: object) -> Literal["5.0", "3.1.1"] | None:
+    match version:
+        case None:
+            return None
+        case 5 | "5" | "5.0":
+            return "5.0"
+        case 4 | "3.1.1":
+            return "3.1.1"
+    pytest.fail(f"the marker mqtt knows version=5 and version='3.1.1', not {version!r}", pytrace=False)
+
+
+def broker_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Sort what was given into options of `Broker`, with the fields of its limits and features at their place."""
+    import inspect  # noqa: PLC0415 - only when a broker is made
+    from dataclasses import fields, replace  # noqa: PLC0415
+
+    from rmqtt import Broker, Features, Limits  # noqa: PLC0415
+
+    parameters = inspect.signature(Broker).parameters.values()
+    known = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    options = {name: value for name, value in given.items() if name in known}
+    rest = {name: value for name, value in given.items() if name not in known}
+    for group, kind in (("limits", Limits), ("features", Features)):
+        names = {field.name for field in fields(kind)}
+        known |= names
+        if chosen := {name: rest.pop(name) for name in names & rest.keys()}:
+            options[group] = replace(options.get(group, kind()), **chosen)
+    if rest:
+        unknown = ", ".join(map(repr, rest))
+        choices = ", ".join(sorted(known | {"strict", "version"}))
+        pytest.fail(f"the marker mqtt has no option {unknown}; its options are: {choices}", pytrace=False)
+    return options
+
+
+def _setting(config: pytest.Config, name: str) -> Any:
+    given = config.getoption(name)
+    return config.getini(name) if given is None else given
+
+
+# ---- brokers -------------------------------------------------------------------------------------
+
+
+class BrokerFactory(Protocol):
+    """The type of the fixture ``mqtt_broker_factory``."""
+
+    def __call__(self, *listeners: str, **options: Any) -> Broker:
+        """Start one more broker; without listeners on a free port."""
+
+
+class ClientFactory(Protocol):
+    """The type of the fixture ``mqtt_client_factory``."""
+
+    def __call__(self, *, transport: Literal["memory", "tcp"] = "memory", **options: Any) -> Client:
+        """Make one more client of ``mqtt_broker``."""
+
+
+def _external(request: pytest.FixtureRequest) -> str | None:
+    return _setting(request.config, "mqtt_url") or None
+
+
+def _need_our_own(request: pytest.FixtureRequest) -> None:
+    if url := _external(request):
+        pytest.skip(f"needs a broker that rmqtt runs, and --mqtt-url names another: {url}")
+
+
+@contextmanager
+def _running(settings: _Settings, *listeners: str, **options: Any) -> Iterator[Broker]:
+    """Run a broker for one test, and judge at its end how its clients behaved."""
+    from rmqtt import Broker  # noqa: PLC0415 - when a test asks for it
+
+    broker = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **options).start()
+    url = broker.url
+    try:
+        yield broker
+    finally:
+        broker.stop(grace=0)
+    if settings.strict and (count := broker.stats().connections_violated):
+        what = "a client" if count == 1 else f"clients, {count} times,"
+        pytest.fail(f"{what} broke the protocol or a limit of the broker at {url}", pytrace=False)
+
+
+@pytest.fixture
+def mqtt_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Run a broker for this test, on 127.0.0.1 and a free port. The marker ``mqtt`` says how it is made."""
+    _need_our_own(request)
+    settings = _Settings(request.node)
+    with _running(settings, **settings.broker) as broker:
+        yield broker
+
+
+@pytest.fixture
+def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[BrokerFactory]:
+    """Start as many brokers as the test calls for, with options as of the marker; all are stopped at its end."""
+    _need_our_own(request)
+    settings = _Settings(request.node)
+
+    with ExitStack() as running:
+
+        def start(*listeners: str, **options: Any) -> Broker:
+            made = settings.broker | broker_options(options)
+            return running.enter_context(_running(settings, *listeners, **made))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def mqtt_broker_session(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Run one broker for the whole session; with pytest-xdist, one for each worker. See ``mqtt_namespace``."""
+    _need_our_own(request)
+    from rmqtt import Broker  # noqa: PLC0415 - when a test asks for it
+
+    with Broker("mqtt://127.0.0.1:0") as broker:
+        yield broker
+
+
+@pytest.fixture
+def mqtt_namespace(request: pytest.FixtureRequest) -> str:
+    """Give a beginning of topics that no other test has, for brokers that tests share; without a slash at its end."""
+    import secrets  # noqa: PLC0415 - when a test asks for it
+
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name).strip("-")
+    return f"{name[:80]}-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def mqtt_url(request: pytest.FixtureRequest) -> str:
+    """Give the URL of ``mqtt_broker``, or of the broker that ``--mqtt-url`` names."""
+    if url := _external(request):
+        if _Settings(request.node).broker:
+            _need_our_own(request)
+        return url
+    broker: Broker = request.getfixturevalue("mqtt_broker")
+    return broker.url
+
+
+@pytest.fixture
+def mqtt_port(mqtt_url: str) -> int:
+    """Give the port of ``mqtt_url``."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - when a test asks for it
+
+    return urlsplit(mqtt_url if "://" in mqtt_url else f"mqtt://{mqtt_url}").port or 1883
+
+
+@pytest.fixture
+def mqtt_capture(mqtt_broker: Broker) -> Iterator[Capture]:
+    """Take down everything that ``mqtt_broker`` routes; taken inside of it, so nothing can be missed."""
+    with mqtt_broker.capture() as capture:
+        yield capture
+
+
+# ---- clients -------------------------------------------------------------------------------------
+
+
+def _client_options(request: pytest.FixtureRequest, options: dict[str, Any]) -> dict[str, Any]:
+    """Add what the marker says of clients: the version, and the first of the broker's users."""
+    settings = _Settings(request.node)
+    users = settings.broker.get("auth")
+    if users and not {"auth", "username"} & options.keys():
+        name, password = next(iter(users.items()))
+        options = {"username": name, "password": password, **options}
+    return {"version": settings.version, **options}
+
+
+@pytest.fixture
+def mqtt_client_factory(request: pytest.FixtureRequest, mqtt_url: str) -> ClientFactory:
+    """Make clients that are not connected yet, for ``async with``: in memory, or with ``transport="tcp"`` by socket."""
+    from rmqtt import Client  # noqa: PLC0415 - when a test asks for it
+
+    def make(*, transport: Literal["memory", "tcp"] = "memory", **options: Any) -> Client:
+        if transport not in ("memory", "tcp"):
+            raise ValueError(f"transport must be 'memory' or 'tcp', not {transport!r}")
+        options = _client_options(request, options)
+        if transport == "tcp" or _external(request):
+            return Client(mqtt_url, **options)
+        broker: Broker = request.getfixturevalue("mqtt_broker")
+        return broker.client(**options)
+
+    return make
+
+
+@pytest.fixture
+def mqtt_client(mqtt_client_factory: ClientFactory) -> Client:
+    """Give a client in memory that is not connected yet: ``async with mqtt_client as client``."""
+    return mqtt_client_factory()
+
+
+@pytest.fixture
+def mqtt_sync_client(request: pytest.FixtureRequest, mqtt_url: str) -> Iterator[SyncClient]:
+    """Give a connected client for plain code."""
+    from rmqtt import SyncClient  # noqa: PLC0415 - when a test asks for it
+
+    client = SyncClient(mqtt_url, **_client_options(request, {}))
+    client.connect()
+    try:
+        yield client
+    finally:
+        client.close(timeout=0)
