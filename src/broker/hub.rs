@@ -7,6 +7,7 @@
 mod core;
 mod inspect;
 mod leave;
+mod posting;
 mod sharing;
 mod tap;
 
@@ -16,15 +17,15 @@ pub use tap::{Caught, Tap};
 use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
-use crate::broker::outbox::{Letter, Next, Outbox, Pressure};
-use crate::broker::protocol::{Delivery, Farewell, FilterRequest, Room};
+use crate::broker::outbox::{Next, Outbox, Pressure};
+use crate::broker::protocol::{Delivery, Farewell, FilterRequest, Outgoing, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
 use crate::broker::subscriptions::Subscription;
 use crate::broker::{BrokerError, ClientInfo, Limits};
 use crate::codec::ReasonCode;
-use crate::message::{Message, QoS};
+use crate::message::Message;
 use crate::session::Session;
 use crate::topic::TopicFilter;
 use parking_lot::RwLock;
@@ -256,59 +257,6 @@ impl Hub {
         Ok(self.post(message, publisher, batch, now))
     }
 
-    /// Puts a message into the queues that were found for it.
-    fn post(
-        &self,
-        message: &Message,
-        publisher: Option<SessionKey>,
-        batch: &mut Batch,
-        now: Instant,
-    ) -> Published {
-        let mut published = Published {
-            matched: batch.found.len() + batch.groups.len(),
-            full: Vec::new(),
-        };
-        let mut letter = Letter::new(message, now);
-        for (outbox, route) in batch.found.drain(..) {
-            let (qos, session) = (route.qos, route.session);
-            let pushed = outbox.push(&mut letter, route, now);
-            self.counters.messages_dropped_qos0.add(pushed.evicted);
-            self.count_dropped(pushed.is_dropped, qos);
-            batch.to_wake.extend(pushed.wake);
-            // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
-            let pressure = if publisher == Some(session) {
-                if pushed.is_flooded {
-                    outbox.give_up(now);
-                }
-                pushed.pressure.min(Pressure::Withhold)
-            } else {
-                pushed.pressure
-            };
-            if pressure > Pressure::None {
-                published.full.push((FullQueue::Session(outbox), pressure));
-            }
-        }
-        for group in batch.groups.drain(..) {
-            let shared = group.push(&mut letter, publisher, now);
-            self.count_dropped(shared.is_dropped, shared.qos);
-            self.follow_group(&group, shared.after, Some(&mut batch.to_wake));
-            if shared.pressure > Pressure::None {
-                published
-                    .full
-                    .push((FullQueue::Group(group), shared.pressure));
-            }
-        }
-        published
-    }
-
-    fn count_dropped(&self, is_dropped: bool, qos: QoS) {
-        let counter = match qos {
-            QoS::AtMostOnce => &self.counters.messages_dropped_qos0,
-            _ => &self.counters.messages_dropped_queue_full,
-        };
-        counter.add(usize::from(is_dropped));
-    }
-
     /// Subscribes a session; one code for each filter, in order.
     // spec(4): MQTT-3.8.4-3, MQTT-3.8.4-4
     // spec(5): MQTT-3.8.4-3, MQTT-3.8.4-5
@@ -391,19 +339,19 @@ impl Hub {
     }
 
     /// The next message for a session that there is room for. When there is none, the next one rings the bell.
-    pub fn take(&self, attached: &Attached, room: Room, now: Instant) -> Option<Delivery> {
+    pub fn take(&self, attached: &Attached, room: Room, now: Instant) -> Option<Outgoing> {
         if room.at_most_once {
             self.fetch_retained(&attached.outbox, now);
         }
         let mut aside = Vec::new();
-        let delivery = loop {
+        let outgoing = loop {
             match attached.outbox.take(room) {
-                Next::Delivery(delivery) => break Some(delivery),
+                Next::Outgoing(outgoing) => break Some(outgoing),
                 Next::Nothing => break None,
                 Next::Hand(ready) => {
                     let taken = self.take_from_hand(&attached.outbox, ready, room, &mut aside);
                     if taken.is_some() {
-                        break taken;
+                        break taken.map(Outgoing::One);
                     }
                 }
             }
@@ -411,7 +359,7 @@ impl Hub {
         for ready in aside {
             attached.outbox.note_sent(None, Some(ready));
         }
-        delivery
+        outgoing
     }
 
     /// When [`Hub::handle_timeout`] wants to be called.

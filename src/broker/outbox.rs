@@ -28,6 +28,7 @@
 
 mod letter;
 mod shares;
+mod state;
 
 pub use letter::Letter;
 pub use shares::{Ready, Sent};
@@ -35,13 +36,13 @@ pub use shares::{Ready, Sent};
 use crate::broker::Limits;
 use crate::broker::bell::{Bell, ring_all};
 use crate::broker::group::Group;
-use crate::broker::protocol::{Delivery, Room};
+use crate::broker::protocol::{Delivery, Outgoing, Room};
 use crate::broker::router::{RetainedCursor, Route};
-use crate::codec::ReasonCode;
+use crate::codec::{ReasonCode, Run};
 use crate::message::QoS;
 use crate::session::Token;
 use parking_lot::Mutex;
-use shares::Shares;
+use state::{Entry, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,9 +50,6 @@ use std::time::{Duration, Instant};
 
 /// How long a connected client's queue may stay full before its connection is ended.
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// What one entry costs beside its message, in bytes: bounds must hold for small messages too.
-const ENTRY_COST: usize = 64;
 
 /// More waiting than this is copied out of the read buffers it was cut from: they must not be kept alive for long.
 const BACKLOG: usize = 64;
@@ -89,77 +87,11 @@ pub struct Pushed {
 #[derive(Debug)]
 pub enum Next {
     /// This, of the session's own queue.
-    Delivery(Delivery),
+    Outgoing(Outgoing),
     /// Something out of this hand.
     Hand(Ready),
     /// Nothing there is room for.
     Nothing,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// Keeps the order of arrival between the two lists.
-    number: u64,
-    cost: usize,
-    delivery: Delivery,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// QoS 0 has a list of its own: it need not wait for the client's window.
-    at_most_once: VecDeque<Entry>,
-    acknowledged: VecDeque<Entry>,
-    numbers: u64,
-    bytes: usize,
-    bell: Option<Arc<Bell>>,
-    /// Whether the connection knows that something waits.
-    is_awake: bool,
-    /// While retained messages are being fetched, live ones wait here so that no older value overtakes a newer one.
-    held: Option<Vec<Entry>>,
-    cursors: VecDeque<RetainedCursor>,
-    full_since: Option<Instant>,
-    publishers_waiting: Vec<Arc<Bell>>,
-    shares: Shares,
-}
-
-impl State {
-    fn count(&self) -> usize {
-        self.at_most_once.len() + self.acknowledged.len() + self.held.as_ref().map_or(0, Vec::len)
-    }
-
-    fn append(&mut self, entry: Entry) {
-        match entry.delivery.message.qos {
-            QoS::AtMostOnce => self.at_most_once.push_back(entry),
-            _ => self.acknowledged.push_back(entry),
-        }
-    }
-
-    fn enter(&mut self, delivery: Delivery) -> Entry {
-        let cost = delivery.message.size() + ENTRY_COST;
-        self.bytes += cost;
-        self.numbers += 1;
-        Entry {
-            number: self.numbers,
-            cost,
-            delivery,
-        }
-    }
-
-    /// Live messages wait no more for retained ones.
-    fn release_held(&mut self) {
-        for mut entry in self.held.take().unwrap_or_default() {
-            self.numbers += 1;
-            entry.number = self.numbers;
-            self.append(entry);
-        }
-    }
-
-    fn wake(&mut self) -> Option<Arc<Bell>> {
-        if std::mem::replace(&mut self.is_awake, true) {
-            return None;
-        }
-        self.bell.clone()
-    }
 }
 
 /// The queue of one session.
@@ -207,15 +139,12 @@ impl Outbox {
         state.full_since = None;
         state.shares.forget_ready();
         state.release_held();
-        let dropped = std::mem::take(&mut state.at_most_once);
-        state.bytes -= dropped.iter().map(|entry| entry.cost).sum::<usize>();
-        for entry in &mut state.acknowledged {
-            entry.delivery.message = entry.delivery.message.compact();
-        }
+        let dropped = state.drop_at_most_once();
+        state.compact();
         let waiting = std::mem::take(&mut state.publishers_waiting);
         drop(state);
         ring_all(&waiting);
-        dropped.len()
+        dropped
     }
 
     /// Queues a message or drops it: see the table on top.
@@ -229,44 +158,58 @@ impl Outbox {
             is_flooded: false,
         };
         let is_absent = state.bell.is_none();
-        let is_full = self.quarters(&state) >= 4;
+        let is_full = self.is_full(&state);
         let is_best_effort = route.qos == QoS::AtMostOnce;
         if (is_best_effort && (is_absent || is_full)) || (is_absent && is_full) {
             pushed.is_dropped = true;
             return pushed;
         }
-        let is_for_long = is_absent || state.count() >= BACKLOG;
-        let entry = state.enter(letter.delivery(route, is_for_long));
-        if let Some(held) = &mut state.held {
-            held.push(entry);
-        } else {
-            state.append(entry);
-            pushed.wake = state.wake();
-        }
+        let is_for_long = is_absent || state.count >= BACKLOG;
+        let delivery = letter.delivery(route, is_for_long);
+        pushed.wake = state.push(Outgoing::One(delivery));
         if is_absent || is_best_effort {
             return pushed;
         }
         pushed.evicted = self.make_room(&mut state);
-        if self.quarters(&state) >= 4 {
+        if self.is_full(&state) {
             if state.full_since.is_none() {
                 // Its connection may be stuck in a write: it has to learn that its time runs.
                 state.full_since = Some(now);
                 pushed.wake.clone_from(&state.bell);
             }
             pushed.pressure = self.pressure(&state);
-            pushed.is_flooded = state.count() >= self.messages_stop.saturating_mul(2)
+            pushed.is_flooded = state.count >= self.messages_stop.saturating_mul(2)
                 || state.bytes >= self.bytes_max.saturating_mul(4);
         }
         pushed
     }
 
+    /// Queues all messages of a run at once, or drops them since nobody is there; `None` if the queue has no room for all:
+    /// then they are to be pushed one by one.
+    pub fn push_run(&self, run: &Arc<Run>) -> Option<Pushed> {
+        let mut state = self.state.lock();
+        let is_dropped = state.bell.is_none();
+        let cost = Entry::cost_of_run(run);
+        let has_room = state.count.saturating_add(run.len()) <= self.messages_max
+            && state.bytes.saturating_add(cost) <= self.bytes_max;
+        let wake = match (is_dropped, has_room) {
+            (true, _) => None,
+            (false, true) => state.push(Outgoing::Run(Arc::clone(run))),
+            (false, false) => return None,
+        };
+        Some(Pushed {
+            is_dropped,
+            evicted: 0,
+            wake,
+            pressure: Pressure::None,
+            is_flooded: false,
+        })
+    }
+
     /// Drops the oldest messages of QoS 0 while the queue is at its bound.
     fn make_room(&self, state: &mut State) -> usize {
         let mut evicted = 0;
-        while self.quarters(state) >= 4
-            && let Some(entry) = state.at_most_once.pop_front()
-        {
-            state.bytes -= entry.cost;
+        while self.is_full(state) && state.drop_oldest() {
             evicted += 1;
         }
         evicted
@@ -274,7 +217,7 @@ impl Outbox {
 
     fn pressure(&self, state: &State) -> Pressure {
         let is_far_over =
-            state.count() >= self.messages_stop || state.bytes >= self.bytes_max.saturating_mul(2);
+            state.count >= self.messages_stop || state.bytes >= self.bytes_max.saturating_mul(2);
         if is_far_over {
             Pressure::Stop
         } else {
@@ -311,8 +254,8 @@ impl Outbox {
             state.is_awake = false;
             return Next::Nothing;
         };
-        state.bytes -= entry.cost;
-        if state.full_since.is_some() && self.quarters(&state) < 3 {
+        state.note_gone(&entry);
+        if state.full_since.is_some() && self.has_drained(&state) {
             state.full_since = None;
         }
         let waiting = if state.full_since.is_none() {
@@ -322,7 +265,7 @@ impl Outbox {
         };
         drop(state);
         ring_all(&waiting);
-        Next::Delivery(entry.delivery)
+        Next::Outgoing(entry.outgoing)
     }
 
     /// A group has dealt something to this session; says whom to wake.
@@ -371,18 +314,7 @@ impl Outbox {
     /// Puts back what was taken and could not be sent.
     pub fn put_back(&self, delivery: Delivery) {
         let mut state = self.state.lock();
-        let cost = delivery.message.size() + ENTRY_COST;
-        state.bytes += cost;
-        let entry = Entry {
-            // In front of everything.
-            number: 0,
-            cost,
-            delivery,
-        };
-        match entry.delivery.message.qos {
-            QoS::AtMostOnce => state.at_most_once.push_front(entry),
-            _ => state.acknowledged.push_front(entry),
-        }
+        state.put_back(Outgoing::One(delivery));
     }
 
     /// Whether a publisher still has to hold back; if so, its bell is rung when it need not any more.
@@ -433,7 +365,7 @@ impl Outbox {
             return None;
         }
         let mut state = self.state.lock();
-        if state.count() >= RETAINED_LOW || state.held.is_some() {
+        if state.count >= RETAINED_LOW || state.held.is_some() {
             return None;
         }
         let cursor = state.cursors.pop_front()?;
@@ -445,7 +377,7 @@ impl Outbox {
     pub fn push_retained(&self, slice: Vec<Delivery>, rest: Option<RetainedCursor>) {
         let mut state = self.state.lock();
         for delivery in slice {
-            let entry = state.enter(delivery);
+            let entry = state.enter(Outgoing::One(delivery));
             state.append(entry);
         }
         state.release_held();
@@ -468,7 +400,7 @@ impl Outbox {
 
     /// Messages waiting.
     pub fn len(&self) -> usize {
-        self.state.lock().count()
+        self.state.lock().count
     }
 
     /// Whether none waits.
@@ -481,10 +413,14 @@ impl Outbox {
         self.state.lock().bytes
     }
 
-    /// How full the queue is, in quarters of its bound.
-    fn quarters(&self, state: &State) -> usize {
-        let messages = state.count().saturating_mul(4) / self.messages_max.max(1);
-        let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
-        messages.max(bytes)
+    fn is_full(&self, state: &State) -> bool {
+        state.count >= self.messages_max.max(1) || state.bytes >= self.bytes_max.max(1)
+    }
+
+    /// Whether a queue that was full is down to three quarters of its bound.
+    fn has_drained(&self, state: &State) -> bool {
+        let is_below =
+            |used: usize, bound: usize| used.saturating_mul(4) < bound.max(1).saturating_mul(3);
+        is_below(state.count, self.messages_max) && is_below(state.bytes, self.bytes_max)
     }
 }

@@ -1,8 +1,8 @@
 //! Bytes ⇄ packets: the wire format of MQTT 3.1.1 and 5.0, strict both ways.
 //!
-//! Owns what a packet looks like; knows no time, no peer and no role. [`decode`] and [`encode`] are the only doors. The
-//! version is a value, asked where the bytes differ. Decoding cuts topics and payloads out of the read buffer and copies
-//! nothing. Read `packet.rs` next, then `wire.rs` for the primitives.
+//! Owns what a packet looks like; knows no time, no peer and no role. [`decode`] and [`encode`] are the only doors, and
+//! [`decode_run`] one for packets that come in numbers. The version is a value, asked where the bytes differ. Decoding cuts
+//! topics and payloads out of the read buffer and copies nothing. Read `packet.rs` next, then `wire.rs` for the primitives.
 
 mod ack;
 mod connack;
@@ -16,6 +16,7 @@ mod packet;
 mod properties;
 mod publish;
 mod reason;
+mod run;
 mod send_buffer;
 mod subscribe;
 mod wire;
@@ -29,6 +30,7 @@ pub use packet::{
     SubscribeFilter, SubscriptionOptions, UnsubAck, Unsubscribe, Will,
 };
 pub use reason::ReasonCode;
+pub use run::{Run, decode_run};
 pub use send_buffer::SendBuffer;
 
 use bytes::{Buf, BytesMut};

@@ -111,6 +111,11 @@ impl OutboundAliases {
         }
     }
 
+    /// Whether any can be given on this connection.
+    pub fn may_give(&self) -> bool {
+        self.maximum > 0
+    }
+
     /// How many aliases stand for a topic.
     pub fn len(&self) -> usize {
         self.by_hash.len()

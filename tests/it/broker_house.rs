@@ -12,7 +12,8 @@ use bytestring::ByteString;
 use rmqtt::broker::bell::Bell;
 use rmqtt::broker::group::Sharing;
 use rmqtt::broker::hub::{Arrival, Attached, Batch, Granted, Hub, Outcome};
-use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol};
+use rmqtt::broker::outbox::Outbox;
+use rmqtt::broker::protocol::{Accept, Delivered, Event, Outgoing, Protocol};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use rmqtt::broker::{ClientInfo, Limits};
 use rmqtt::codec::{self, Connect, Packet, ProtocolVersion, Publish, ReasonCode, SendBuffer};
@@ -44,6 +45,8 @@ struct Peer {
 pub(crate) struct House {
     pub(crate) hub: Hub,
     pub(crate) now: Instant,
+    /// Whether what waits for peers is sent to them.
+    pub(crate) is_delivering: bool,
     peers: Vec<Peer>,
     assigned: u32,
 }
@@ -61,6 +64,7 @@ impl House {
         Self {
             hub: Hub::with_sharing(Arc::new(limits), sharing),
             now: epoch(),
+            is_delivering: true,
             peers: Vec::new(),
             assigned: 0,
         }
@@ -272,6 +276,11 @@ impl House {
                 self.end(index, false, None);
                 return true;
             }
+            (Event::PublishRun(run), Link::Attached(attached)) => {
+                self.hub.counters().messages_received.add(run.len());
+                self.hub
+                    .publish_run(run, Some(attached.key), batch, self.now);
+            }
             (Event::Publish { message, packet_id }, Link::Attached(attached)) => {
                 self.hub.counters().messages_received.add_one();
                 let published = self
@@ -376,13 +385,34 @@ impl House {
         }
     }
 
+    /// The queue of a peer that is let in.
+    pub(crate) fn outbox(&self, peer: PeerId) -> Arc<Outbox> {
+        match &self.peers[peer.0].link {
+            Link::Attached(attached) => Arc::clone(&attached.outbox),
+            _ => panic!("it has no session"),
+        }
+    }
+
     fn deliver(&mut self, index: usize) -> bool {
+        if !self.is_delivering {
+            return false;
+        }
         let peer = &mut self.peers[index];
         let mut has_worked = false;
         if let Link::Attached(attached) = &peer.link {
             peer.protocol.send_due();
-            while let Some(delivery) = self.hub.take(attached, peer.protocol.room(), self.now) {
+            while let Some(outgoing) = self.hub.take(attached, peer.protocol.room(), self.now) {
                 has_worked = true;
+                let delivery = match outgoing {
+                    Outgoing::One(delivery) => delivery,
+                    Outgoing::Run(run) => {
+                        let sent = peer.protocol.deliver_run(&run, self.now);
+                        let counters = self.hub.counters();
+                        counters.messages_delivered.add(sent);
+                        counters.messages_expired.add(run.len() - sent);
+                        continue;
+                    }
+                };
                 match peer.protocol.deliver(delivery, self.now) {
                     Delivered::Sent => self.hub.counters().messages_delivered.add_one(),
                     Delivered::NoRoom(_) => panic!("room was promised"),

@@ -31,6 +31,7 @@ mod pair;
 mod qos;
 mod raw;
 mod router;
+mod runs;
 mod scripted;
 mod seed;
 mod shared;

@@ -8,7 +8,9 @@ use rmqtt::broker::ClientInfo;
 use rmqtt::broker::bell::Bell;
 use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
 use rmqtt::broker::outbox::Pressure;
-use rmqtt::broker::protocol::{Accept, Delivered, Event, Protocol, ProtocolError, SEND_BUFFER_MAX};
+use rmqtt::broker::protocol::{
+    Accept, Delivered, Event, Outgoing, Protocol, ProtocolError, SEND_BUFFER_MAX,
+};
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use rmqtt::codec::{Connect, Packet, PacketId, ReasonCode, SendBuffer, encode};
 use std::sync::Arc;
@@ -168,6 +170,11 @@ impl Line {
                         (Err(_), id) => self.protocol.reject(id, ReasonCode::QuotaExceeded)?,
                     }
                 }
+                Event::PublishRun(run) => {
+                    let publisher = self.attached.as_ref().map(|attached| attached.key);
+                    assert!(publisher.is_some(), "messages from nobody");
+                    hub.publish_run(run, publisher, batch, now);
+                }
                 Event::Subscribe(request) => {
                     let attached = self.attached.as_ref().expect("connected");
                     let id = request.subscription_id;
@@ -281,7 +288,14 @@ impl Line {
             return;
         };
         self.protocol.send_due();
-        while let Some(delivery) = hub.take(attached, self.protocol.room(), now) {
+        while let Some(outgoing) = hub.take(attached, self.protocol.room(), now) {
+            let delivery = match outgoing {
+                Outgoing::One(delivery) => delivery,
+                Outgoing::Run(run) => {
+                    self.protocol.deliver_run(&run, now);
+                    continue;
+                }
+            };
             if let Delivered::NoRoom(delivery) = self.protocol.deliver(delivery, now) {
                 attached.outbox.put_back(*delivery);
                 break;

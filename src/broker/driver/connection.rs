@@ -11,9 +11,10 @@ use crate::broker::bell::Bell;
 use crate::broker::hub::{Attached, Batch, FullQueue, Hub, Published};
 use crate::broker::outbox::{GRACE, Pressure};
 use crate::broker::protocol::{
-    Delivered, Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_TARGET,
+    Delivered, Event, Farewell, Outgoing, Protocol, ProtocolError, SEND_BUFFER_TARGET,
 };
 use crate::broker::registry::{ConnectionId, Leave};
+use crate::broker::router::SessionKey;
 use crate::codec::{PacketId, ReasonCode};
 use crate::message::Message;
 use crate::transport::Stream;
@@ -180,6 +181,12 @@ impl Connection {
             Event::Authenticate(step) => self.on_authenticate(&step, now),
             Event::ConnectRequested(connect) => self.admit(*connect, now),
             Event::Publish { message, packet_id } => self.on_publish(&message, packet_id, now),
+            Event::PublishRun(run) => {
+                self.hub.counters().messages_received.add(run.len());
+                let publisher = self.session_key();
+                self.hub.publish_run(run, publisher, &mut self.batch, now);
+                Ok(())
+            }
             Event::Subscribe(request) => {
                 if let Link::Attached(attached) = &self.link {
                     // Retained messages may come of it.
@@ -214,10 +221,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), End> {
         self.hub.counters().messages_received.add_one();
-        let publisher = match &self.link {
-            Link::Attached(attached) => Some(attached.key),
-            _ => None,
-        };
+        let publisher = self.session_key();
         let published = self.hub.publish(message, publisher, &mut self.batch, now);
         match (published, packet_id) {
             (Ok(published), Some(packet_id)) => self.on_published(published, packet_id),
@@ -225,6 +229,13 @@ impl Connection {
             (Err(_), packet_id) => self.protocol.reject(packet_id, ReasonCode::QuotaExceeded)?,
         }
         Ok(())
+    }
+
+    fn session_key(&self) -> Option<SessionKey> {
+        match &self.link {
+            Link::Attached(attached) => Some(attached.key),
+            _ => None,
+        }
     }
 
     fn on_published(&mut self, published: Published, packet_id: PacketId) {
@@ -329,9 +340,18 @@ impl Connection {
         let counters = self.hub.counters();
         while !self.is_drained {
             let room = self.protocol.room();
-            let Some(delivery) = self.hub.take(attached, room, now) else {
-                self.is_drained = room.at_most_once && room.acknowledged;
-                break;
+            let delivery = match self.hub.take(attached, room, now) {
+                Some(Outgoing::One(delivery)) => delivery,
+                Some(Outgoing::Run(run)) => {
+                    let sent = self.protocol.deliver_run(&run, now);
+                    counters.messages_delivered.add(sent);
+                    counters.messages_expired.add(run.len() - sent);
+                    continue;
+                }
+                None => {
+                    self.is_drained = room.at_most_once && room.acknowledged;
+                    break;
+                }
             };
             match self.protocol.deliver(delivery, now) {
                 Delivered::Sent => counters.messages_delivered.add_one(),

@@ -14,13 +14,13 @@ mod subscribe;
 pub use authenticate::{AUTH_ROUNDS_MAX, Authenticate};
 pub use connect::Accept;
 pub use farewell::Farewell;
-pub use publish::{Delivered, Delivery, Room};
+pub use publish::{Delivered, Delivery, Outgoing, Room};
 pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
 
 use crate::broker::{Limits, Terms};
 use crate::codec::{
     self, Connect, DecodeError, Disconnect, Packet, PacketId, PacketType, ProtocolVersion,
-    ReasonCode, SendBuffer,
+    ReasonCode, Run, SendBuffer,
 };
 use crate::message::Message;
 use crate::session::{OutboundAliases, Session, Silence, Token, Violation};
@@ -53,6 +53,8 @@ pub enum Event {
         /// What the answer needs.
         packet_id: Option<PacketId>,
     },
+    /// Messages of QoS 0 to one topic.
+    PublishRun(Run),
     /// Answer with [`Protocol::subscribed`].
     Subscribe(SubscribeRequest),
     /// Answer with [`Protocol::unsubscribed`].
@@ -124,6 +126,12 @@ enum Phase {
     Asked(Box<Connect>),
     Connected,
     Closed,
+}
+
+/// What arrives: one packet, or several that are dealt with as one.
+enum Input {
+    Packet(Packet),
+    Run(Run),
 }
 
 /// The server role of one connection.
@@ -221,18 +229,19 @@ impl Protocol {
                 Phase::Closed => return Err(ProtocolError::Closed),
                 Phase::Authenticating(_) | Phase::Connected => {}
             }
-            let packet = match codec::decode(input, self.version, &self.decode_limits) {
-                Ok(Some(packet)) => packet,
+            let outcome = match self.next_input(input) {
+                Ok(Some(next)) => {
+                    // spec(4): MQTT-3.1.2-24
+                    // spec(5): MQTT-3.1.2-22
+                    self.touch(now);
+                    match next {
+                        Input::Run(run) => self.on_run(run),
+                        Input::Packet(packet) if self.is_connected() => self.on_packet(packet, now),
+                        Input::Packet(packet) => self.on_packet_before_connack(packet).map(Some),
+                    }
+                }
                 Ok(None) => return Ok(None),
-                Err(error) => return Err(self.fail(error.into())),
-            };
-            // spec(4): MQTT-3.1.2-24
-            // spec(5): MQTT-3.1.2-22
-            self.touch(now);
-            let outcome = if self.is_connected() {
-                self.on_packet(packet, now)
-            } else {
-                self.on_packet_before_connack(packet).map(Some)
+                Err(error) => Err(error.into()),
             };
             match outcome {
                 Ok(Some(event)) => return Ok(Some(event)),
@@ -240,6 +249,16 @@ impl Protocol {
                 Err(error) => return Err(self.fail(error)),
             }
         }
+    }
+
+    fn next_input(&self, input: &mut BytesMut) -> Result<Option<Input>, DecodeError> {
+        if self.is_connected()
+            && let Some(run) = codec::decode_run(input, self.version, &self.decode_limits)
+        {
+            return Ok(Some(Input::Run(run)));
+        }
+        let packet = codec::decode(input, self.version, &self.decode_limits)?;
+        Ok(packet.map(Input::Packet))
     }
 
     /// What is to be written next.

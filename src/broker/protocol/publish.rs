@@ -5,9 +5,12 @@ use super::{
     Event, Protocol, ProtocolError, SEND_BUFFER_TARGET, is_reserved, levels_within, refusal,
     violation,
 };
-use crate::codec::{self, Ack, AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode};
+use crate::codec::{
+    self, Ack, AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Run,
+};
 use crate::message::{Message, QoS};
 use crate::session::{Receipt, Step, Token};
+use crate::topic::TopicName;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +30,27 @@ pub struct Delivery {
     pub expires_at: Option<Instant>,
     /// Comes back from [`Protocol::take_settled`] when the message is settled; 0: nobody asks.
     pub token: Token,
+}
+
+impl Delivery {
+    /// A message for a subscription without identifier, that is of use for ever.
+    pub fn plain(message: Message) -> Self {
+        Self {
+            message,
+            subscription_ids: Vec::new(),
+            expires_at: None,
+            token: 0,
+        }
+    }
+}
+
+/// What a session's connection is to send next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// For [`Protocol::deliver`].
+    One(Delivery),
+    /// For [`Protocol::deliver_run`].
+    Run(Arc<Run>),
 }
 
 /// What [`Protocol::deliver`] can take now.
@@ -83,6 +107,12 @@ impl Protocol {
         }))
     }
 
+    /// A run has nothing about it that could be refused, but its topic.
+    pub(super) fn on_run(&mut self, run: Run) -> Result<Option<Event>, ProtocolError> {
+        let is_forbidden = self.forbidden_topic(run.topic())?.is_some();
+        Ok((!is_forbidden).then_some(Event::PublishRun(run)))
+    }
+
     /// What this broker does without. Version 3.1.1 has no answer for it but the end of the connection: an acknowledgement
     /// would promise what is not kept.
     fn check_features(&self, message: &Message) -> Result<(), ProtocolError> {
@@ -137,7 +167,14 @@ impl Protocol {
 
     /// Why a message is not let in, if the client can be told, or the error that ends the connection.
     fn forbidden(&self, publish: &Publish) -> Result<Option<ReasonCode>, ProtocolError> {
-        let topic = &publish.message.topic;
+        let reason = self.forbidden_topic(&publish.message.topic)?;
+        Ok(reason.or_else(|| {
+            self.is_false_text(&publish.message)
+                .then_some(ReasonCode::PayloadFormatInvalid)
+        }))
+    }
+
+    fn forbidden_topic(&self, topic: &TopicName) -> Result<Option<ReasonCode>, ProtocolError> {
         if !levels_within(topic.as_str(), self.limits.topic_levels_max) {
             return match self.version {
                 ProtocolVersion::V5 => Ok(Some(ReasonCode::TopicNameInvalid)),
@@ -150,12 +187,7 @@ impl Protocol {
         }
         // 3.1.1 cannot say no: the message is acknowledged and dropped.
         // spec(4): MQTT-3.3.5-2
-        if is_reserved(topic) {
-            return Ok(Some(ReasonCode::NotAuthorized));
-        }
-        Ok(self
-            .is_false_text(&publish.message)
-            .then_some(ReasonCode::PayloadFormatInvalid))
+        Ok(is_reserved(topic).then_some(ReasonCode::NotAuthorized))
     }
 
     /// The message with this packet id is routed and queued, or refused: its answer may leave.
@@ -332,6 +364,22 @@ impl Protocol {
             self.settle_unsent(&publish);
         }
         Delivered::TooLarge
+    }
+
+    /// Sends a run to the client, as it came if the client reads that; says how many of its messages the client takes: the
+    /// others are too large.
+    pub fn deliver_run(&mut self, run: &Run, now: Instant) -> usize {
+        let fits = self
+            .packet_size_max
+            .is_none_or(|limit| run.largest() <= limit.get() as usize);
+        if fits && run.version() == self.version && !self.given.may_give() {
+            self.out.put_bytes(run.packets());
+            return run.len();
+        }
+        run.messages()
+            .map(|message| self.deliver(Delivery::plain(message), now))
+            .filter(|delivered| *delivered == Delivered::Sent)
+            .count()
     }
 
     fn fits_delivery(&self, delivery: &Delivery) -> bool {

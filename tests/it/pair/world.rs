@@ -273,6 +273,13 @@ impl Pair {
                         }
                     }
                 }
+                Ok(Some(server::Event::PublishRun(run))) => {
+                    for message in run.messages() {
+                        let number = number(&message);
+                        self.up.arrived.push(number);
+                        *self.up.accepted.entry(number).or_default() += 1;
+                    }
+                }
                 Ok(Some(other)) => panic!("nobody sent {other:?}"),
                 Ok(None) => return true,
                 Err(_) => return false,

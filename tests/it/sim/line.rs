@@ -3,6 +3,8 @@
 //! A line is looked at when bytes have arrived, its bell has rung or its time is up, and at no other time: a wake-up that
 //! is missing leaves it asleep, and its messages undelivered.
 
+mod delivering;
+
 use super::model::Model;
 use super::tap::{Tap, brief};
 use crate::pair::Pipe;
@@ -13,8 +15,7 @@ use rmqtt::broker::bell::Bell;
 use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
 use rmqtt::broker::outbox::Pressure;
 use rmqtt::broker::protocol::{
-    Accept, Delivered, Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_MAX,
-    SEND_BUFFER_TARGET,
+    Accept, Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_MAX, SEND_BUFFER_TARGET,
 };
 use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
 use rmqtt::codec::{Connect, PacketId, ProtocolVersion, ReasonCode};
@@ -213,6 +214,21 @@ impl Line {
                 self.publish(&message, packet_id, around);
                 Ok(())
             }
+            Event::PublishRun(run) => {
+                let Around {
+                    hub, model, now, ..
+                } = around;
+                for message in run.messages() {
+                    model.books.routed(&message);
+                    model.route(&message, Some(self.client), *now);
+                }
+                let key = match &self.link {
+                    Link::Attached(attached) => Some(attached.key),
+                    _ => None,
+                };
+                hub.publish_run(run, key, &mut self.batch, *now);
+                Ok(())
+            }
             Event::Subscribe(request) => {
                 let Link::Attached(attached) = &self.link else {
                     panic!("not connected");
@@ -370,37 +386,6 @@ impl Line {
             self.protocol.accepted(id, reason);
         }
         self.said_along(around);
-    }
-
-    fn deliver(&mut self, around: &mut Around<'_>) {
-        let Link::Attached(attached) = &self.link else {
-            return;
-        };
-        let attached = attached.clone();
-        self.protocol.send_due();
-        self.said_along(around);
-        loop {
-            let room = self.protocol.room();
-            if room.at_most_once {
-                around.model.fetch(self.client, around.now);
-            }
-            let Some(delivery) = around.hub.take(&attached, room, around.now) else {
-                break;
-            };
-            let copy = delivery.clone();
-            match self.protocol.deliver(delivery, around.now) {
-                Delivered::Sent => self.said_along(around),
-                Delivered::Expired | Delivered::TooLarge => {
-                    around.hub.counters().messages_expired.add_one();
-                    around.model.skip(self.client, &copy, around.now);
-                }
-                Delivered::NoRoom(_) => panic!("there was room"),
-            }
-        }
-        let in_flight = self.protocol.in_flight();
-        attached.outbox.note_in_flight(in_flight);
-        let settled = self.protocol.take_settled();
-        around.hub.settle(&attached, &settled);
     }
 
     /// Moves what waits to be written, unless the peer does not take it.

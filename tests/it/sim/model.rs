@@ -399,6 +399,12 @@ impl Model {
         }
     }
 
+    /// Whether the client takes packets of this size.
+    pub(super) fn takes(&self, client: usize, size: usize) -> bool {
+        let limit = self.sessions[&client].peer.size_max;
+        limit.is_none_or(|limit| size <= limit as usize)
+    }
+
     /// The broker has not sent what was next, because it is too old or too large.
     pub(super) fn skip(&mut self, client: usize, delivery: &Delivery, now: Instant) {
         let session = self.sessions.get_mut(&client).expect("it is connected");

@@ -1,0 +1,105 @@
+//! Messages into the queues that were found for them, one by one or a run at once; no lock of the hub's own.
+
+use super::{Batch, FullQueue, Hub, Published};
+use crate::broker::outbox::{Letter, Pressure};
+use crate::broker::router::SessionKey;
+use crate::codec::Run;
+use crate::message::{Message, QoS};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Hub {
+    /// Routes a run into the queues of those who subscribed, as [`Hub::publish`] would each of its messages. There is
+    /// nothing to answer: nobody holds back what is of QoS 0.
+    pub fn publish_run(
+        &self,
+        run: Run,
+        publisher: Option<SessionKey>,
+        batch: &mut Batch,
+        now: Instant,
+    ) {
+        let sample = Message::new(run.topic().clone(), Bytes::new());
+        self.core.read().route(&sample, publisher, batch);
+        if self.taps.is_any() {
+            for message in run.messages() {
+                self.catch(&message, publisher);
+            }
+        }
+        let run = Arc::new(run);
+        let mut one_by_one = Vec::new();
+        for (outbox, route) in batch.found.drain(..) {
+            let is_plain = route.subscription_ids.is_empty();
+            match is_plain.then(|| outbox.push_run(&run)).flatten() {
+                Some(pushed) => {
+                    let dropped = if pushed.is_dropped { run.len() } else { 0 };
+                    self.counters.messages_dropped_qos0.add(dropped);
+                    batch.to_wake.extend(pushed.wake);
+                }
+                None => one_by_one.push((outbox, route)),
+            }
+        }
+        let groups = std::mem::take(&mut batch.groups);
+        if one_by_one.is_empty() && groups.is_empty() {
+            return;
+        }
+        for message in run.messages() {
+            batch.found.extend(one_by_one.iter().cloned());
+            batch.groups.extend(groups.iter().cloned());
+            self.post(&message, publisher, batch, now);
+        }
+    }
+
+    /// Puts a message into the queues that were found for it.
+    pub(super) fn post(
+        &self,
+        message: &Message,
+        publisher: Option<SessionKey>,
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Published {
+        let mut published = Published {
+            matched: batch.found.len() + batch.groups.len(),
+            full: Vec::new(),
+        };
+        let mut letter = Letter::new(message, now);
+        for (outbox, route) in batch.found.drain(..) {
+            let (qos, session) = (route.qos, route.session);
+            let pushed = outbox.push(&mut letter, route, now);
+            self.counters.messages_dropped_qos0.add(pushed.evicted);
+            self.count_dropped(pushed.is_dropped, qos);
+            batch.to_wake.extend(pushed.wake);
+            // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
+            let pressure = if publisher == Some(session) {
+                if pushed.is_flooded {
+                    outbox.give_up(now);
+                }
+                pushed.pressure.min(Pressure::Withhold)
+            } else {
+                pushed.pressure
+            };
+            if pressure > Pressure::None {
+                published.full.push((FullQueue::Session(outbox), pressure));
+            }
+        }
+        for group in batch.groups.drain(..) {
+            let shared = group.push(&mut letter, publisher, now);
+            self.count_dropped(shared.is_dropped, shared.qos);
+            self.follow_group(&group, shared.after, Some(&mut batch.to_wake));
+            if shared.pressure > Pressure::None {
+                published
+                    .full
+                    .push((FullQueue::Group(group), shared.pressure));
+            }
+        }
+        published
+    }
+
+    fn count_dropped(&self, is_dropped: bool, qos: QoS) {
+        let counter = match qos {
+            QoS::AtMostOnce => &self.counters.messages_dropped_qos0,
+            _ => &self.counters.messages_dropped_queue_full,
+        };
+        counter.add(usize::from(is_dropped));
+    }
+}

@@ -1,0 +1,174 @@
+//! What the lock of an outbox guards. Plain data.
+
+use super::shares::Shares;
+use crate::broker::bell::Bell;
+use crate::broker::protocol::{Delivery, Outgoing};
+use crate::broker::router::RetainedCursor;
+use crate::codec::Run;
+use crate::message::QoS;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a queued message costs beside itself, in bytes: bounds must hold for small messages too.
+const MESSAGE_COST: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Keeps the order of arrival between the two lists.
+    pub(super) number: u64,
+    cost: usize,
+    pub(super) outgoing: Outgoing,
+}
+
+impl Entry {
+    fn new(number: u64, outgoing: Outgoing) -> Self {
+        let cost = match &outgoing {
+            Outgoing::One(delivery) => delivery.message.size() + MESSAGE_COST,
+            Outgoing::Run(run) => Self::cost_of_run(run),
+        };
+        Self {
+            number,
+            cost,
+            outgoing,
+        }
+    }
+
+    pub(super) fn cost_of_run(run: &Run) -> usize {
+        run.size() + run.len() * MESSAGE_COST
+    }
+
+    /// How many messages it is.
+    fn len(&self) -> usize {
+        match &self.outgoing {
+            Outgoing::One(_) => 1,
+            Outgoing::Run(run) => run.len(),
+        }
+    }
+
+    fn is_best_effort(&self) -> bool {
+        match &self.outgoing {
+            Outgoing::One(delivery) => delivery.message.qos == QoS::AtMostOnce,
+            Outgoing::Run(_) => true,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// QoS 0 has a list of its own: it need not wait for the client's window.
+    pub(super) at_most_once: VecDeque<Entry>,
+    pub(super) acknowledged: VecDeque<Entry>,
+    numbers: u64,
+    /// Messages in both lists and in `held`.
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+    pub(super) bell: Option<Arc<Bell>>,
+    /// Whether the connection knows that something waits.
+    pub(super) is_awake: bool,
+    /// While retained messages are being fetched, live ones wait here so that no older value overtakes a newer one.
+    pub(super) held: Option<Vec<Entry>>,
+    pub(super) cursors: VecDeque<RetainedCursor>,
+    pub(super) full_since: Option<Instant>,
+    pub(super) publishers_waiting: Vec<Arc<Bell>>,
+    pub(super) shares: Shares,
+}
+
+impl State {
+    /// Queues behind all others; says whom to wake.
+    pub(super) fn push(&mut self, outgoing: Outgoing) -> Option<Arc<Bell>> {
+        let entry = self.enter(outgoing);
+        if let Some(held) = &mut self.held {
+            held.push(entry);
+            return None;
+        }
+        self.append(entry);
+        self.wake()
+    }
+
+    /// Queues in front of all others.
+    pub(super) fn put_back(&mut self, outgoing: Outgoing) {
+        let entry = Entry::new(0, outgoing);
+        self.count += entry.len();
+        self.bytes += entry.cost;
+        if entry.is_best_effort() {
+            self.at_most_once.push_front(entry);
+        } else {
+            self.acknowledged.push_front(entry);
+        }
+    }
+
+    pub(super) fn enter(&mut self, outgoing: Outgoing) -> Entry {
+        self.numbers += 1;
+        let entry = Entry::new(self.numbers, outgoing);
+        self.count += entry.len();
+        self.bytes += entry.cost;
+        entry
+    }
+
+    pub(super) fn append(&mut self, entry: Entry) {
+        if entry.is_best_effort() {
+            self.at_most_once.push_back(entry);
+        } else {
+            self.acknowledged.push_back(entry);
+        }
+    }
+
+    /// It is in no list any more.
+    pub(super) fn note_gone(&mut self, entry: &Entry) {
+        self.count -= entry.len();
+        self.bytes -= entry.cost;
+    }
+
+    /// Drops the oldest message of QoS 0, if there is one.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.at_most_once.pop_front() else {
+            return false;
+        };
+        self.note_gone(&oldest);
+        if let Outgoing::Run(run) = &oldest.outgoing {
+            let rest: Vec<_> = run.messages().skip(1).collect();
+            for message in rest.into_iter().rev() {
+                self.put_back(Outgoing::One(Delivery::plain(message)));
+            }
+            for entry in self.at_most_once.iter_mut().take(run.len() - 1) {
+                entry.number = oldest.number;
+            }
+        }
+        true
+    }
+
+    /// Drops all of QoS 0; says how many messages they were.
+    pub(super) fn drop_at_most_once(&mut self) -> usize {
+        let dropped = std::mem::take(&mut self.at_most_once);
+        for entry in &dropped {
+            self.note_gone(entry);
+        }
+        dropped.iter().map(Entry::len).sum()
+    }
+
+    /// Copies what remains out of the read buffers.
+    pub(super) fn compact(&mut self) {
+        for entry in &mut self.acknowledged {
+            if let Outgoing::One(delivery) = &mut entry.outgoing {
+                delivery.message = delivery.message.compact();
+            }
+        }
+    }
+
+    /// Live messages wait no more for retained ones.
+    pub(super) fn release_held(&mut self) {
+        for mut entry in self.held.take().unwrap_or_default() {
+            self.numbers += 1;
+            entry.number = self.numbers;
+            self.append(entry);
+        }
+    }
+
+    pub(super) fn wake(&mut self) -> Option<Arc<Bell>> {
+        if std::mem::replace(&mut self.is_awake, true) {
+            return None;
+        }
+        self.bell.clone()
+    }
+}
