@@ -25,7 +25,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench bench-brokers bench-clients fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench bench-brokers bench-clients bench-micro bench-churn bench-verdict fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -132,14 +132,28 @@ deny: ## licences, advisories and doubled versions of our dependencies (needs ca
 	@command -v cargo-deny >/dev/null || { echo "cargo install --locked cargo-deny" >&2; exit 1; }
 	$(CARGO) deny check
 
-bench: .venv-demo/.package ## what a message costs here, in CPU time
-	$(DEMO)/python benches/messages.py $(ARGS)
+# Pages, charts and raw figures go where OUT says, or are printed; QUICK=1 is for a glance.
+BENCH_OPTIONS = $(if $(QUICK),--quick) $(if $(OUT),--out $(abspath $(OUT))) $(ARGS)
+SECONDS ?= $(if $(QUICK),20,600)
+
+bench: ## brokers, clients and quiet rooms in turn: half an hour (QUICK=1: 3 minutes; OUT=docs/benchmarks writes the pages)
+	@$(MAKE) --no-print-directory bench-brokers bench-clients bench-micro
+	@$(if $(OUT),$(BENCH)/python benches/verdict.py --write $(OUT))
 
 bench-brokers: .venv-bench/.stamp $(LOAD) mosquitto ## our broker, mosquitto and a bare relay in turn (ARGS='--only q1-*')
-	$(BENCH)/python benches/brokers.py $(ARGS)
+	$(BENCH)/python benches/brokers.py $(BENCH_OPTIONS)
 
 bench-clients: .venv-bench/.package $(LOAD) ## our Python client and five others in turn (ARGS='--only publish-*')
-	$(BENCH)/python benches/clients.py $(ARGS)
+	$(BENCH)/python benches/clients.py $(BENCH_OPTIONS)
+
+bench-micro: .venv-bench/.stamp ## codec, filter tree, session and send buffer by themselves (ARGS='--only route')
+	$(BENCH)/python benches/micro.py $(BENCH_OPTIONS)
+
+bench-churn: .venv-bench/.stamp $(LOAD) ## clients come and go: is memory level, is nothing lost? (SECONDS=600)
+	$(BENCH)/python benches/churn.py --seconds $(SECONDS) $(if $(OUT),--out $(abspath $(OUT))) $(ARGS)
+
+bench-verdict: .venv-bench/.stamp ## what of the targets is met, by the figures in OUT
+	$(BENCH)/python benches/verdict.py --write $(or $(OUT),docs/benchmarks)
 
 # The stable toolchain knows the sanitizer's flags when it is told so. Every target runs, also after a finding.
 fuzz: fuzzer ## the laws in fuzz/ under libFuzzer (SECONDS_EACH=60 TARGETS='decode broker'; needs cargo-fuzz and a C++ compiler)

@@ -236,8 +236,11 @@ def main() -> None:
     parser.add_argument("--peers", default=",".join(SHARE), help="which clients (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times so many messages")
+    parser.add_argument("--quick", action="store_true", help="for a glance: one round, few messages")
     parser.add_argument("--out", type=Path, help="where page, chart and raw figures go; else the page is printed")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.scale = 1, 0.05
     where = report.machine()
     peers = arguments.peers.split(",")
     patterns = arguments.only.split(",")

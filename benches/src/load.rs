@@ -24,6 +24,17 @@ const UNWRITTEN_MAX: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 const TICK: Token = Token(usize::MAX - 1);
 
+/// With slow subscribers, nothing for so long is the end of what is left for them.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How far a run with slow subscribers is.
+#[derive(Clone, Copy)]
+enum Slow {
+    Publishing,
+    Asked,
+    Reading,
+}
+
 struct Publisher {
     peer: usize,
     to_send: u64,
@@ -43,6 +54,7 @@ struct Mark {
     at: Instant,
     cpu: Duration,
     delivered: u64,
+    published: u64,
 }
 
 struct Load<'a> {
@@ -59,6 +71,8 @@ struct Load<'a> {
     started: Instant,
     sent: u64,
     answered: u64,
+    /// Publishers that know that all of theirs has been taken.
+    pongs: usize,
     last_progress: Instant,
 }
 
@@ -94,13 +108,14 @@ pub fn run(scenario: &Scenario) -> Outcome<String> {
     let books = &load.books;
     let expected = load.sent * scenario.copies();
     Ok(format!(
-        "{{\"sent\":{},\"expected\":{expected},\"delivered\":{},\"lost\":{},\"duplicates\":{},\"out_of_order\":{},\"measured\":{},\"seconds\":{seconds:.6},\"cpu_seconds\":{:.6},\"p50_us\":{},\"p99_us\":{},\"p999_us\":{},\"rss_before_kib\":{memory_before},\"rss_kib\":{now},\"peak_rss_kib\":{peak}}}",
+        "{{\"sent\":{},\"expected\":{expected},\"delivered\":{},\"lost\":{},\"duplicates\":{},\"out_of_order\":{},\"measured\":{},\"published\":{},\"seconds\":{seconds:.6},\"cpu_seconds\":{:.6},\"p50_us\":{},\"p99_us\":{},\"p999_us\":{},\"rss_before_kib\":{memory_before},\"rss_kib\":{now},\"peak_rss_kib\":{peak}}}",
         load.sent,
         books.delivered,
         expected - books.distinct(),
         books.duplicates,
         books.out_of_order,
         books.delivered - mark.delivered,
+        load.published() - mark.published,
         cpu.as_secs_f64(),
         books.latency.value_at_quantile(0.5),
         books.latency.value_at_quantile(0.99),
@@ -145,6 +160,7 @@ impl<'a> Load<'a> {
             started: Instant::now(),
             sent: 0,
             answered: 0,
+            pongs: 0,
             last_progress: Instant::now(),
         })
     }
@@ -152,11 +168,13 @@ impl<'a> Load<'a> {
     /// Sends all and hears all; the first tenth is not measured.
     fn play(&mut self) -> Outcome<Mark> {
         let mut poll = Poll::new()?;
-        for (token, peer) in self.peers.iter_mut().enumerate() {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry()
-                .register(&mut peer.stream, Token(token), interest)?;
-        }
+        let asleep = if self.scenario.slow {
+            self.scenario.subscribers
+        } else {
+            0
+        };
+        self.watch(&poll, asleep..self.peers.len())?;
+        let mut slow = self.scenario.slow.then_some(Slow::Publishing);
         let timer = self.timer(&poll)?;
         let each = self.scenario.messages / self.scenario.publishers as u64;
         let total = each * self.scenario.publishers as u64;
@@ -172,13 +190,20 @@ impl<'a> Load<'a> {
                 self.send_into_windows();
             }
             self.flush()?;
-            if mark.is_none() && self.books.delivered >= expected / 10 {
+            if mark.is_none() && (self.scenario.slow || self.published() >= total / 10) {
                 self.books.latency.reset();
                 mark = Some(self.mark()?);
             }
             let is_answered = self.scenario.qos == 0 || self.answered == self.sent;
             let is_done = self.sent == total && self.books.delivered >= expected && is_answered;
-            if is_done || self.last_progress.elapsed() > PATIENCE {
+            if let Some(state) = slow {
+                slow = Some(self.slow(state, total, &poll)?);
+            }
+            let patience = match slow {
+                Some(Slow::Reading) => QUIET,
+                _ => PATIENCE,
+            };
+            if is_done || self.last_progress.elapsed() > patience {
                 break;
             }
             let wait = if self.worklist.is_empty() {
@@ -200,11 +225,49 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// Messages that have gone all their way: to all subscribers, or where there is none, to the broker and back.
+    fn published(&self) -> u64 {
+        match self.scenario.copies() {
+            0 => self.answered,
+            copies => self.books.delivered / copies,
+        }
+    }
+
+    fn watch(&mut self, poll: &Poll, peers: std::ops::Range<usize>) -> Outcome<()> {
+        for number in peers {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry()
+                .register(&mut self.peers[number].stream, Token(number), interest)?;
+        }
+        Ok(())
+    }
+
+    /// With slow subscribers: once all is sent, asks whether it was taken; once it was, lets them read.
+    fn slow(&mut self, state: Slow, total: u64, poll: &Poll) -> Outcome<Slow> {
+        let publishers = self.scenario.subscribers..self.peers.len();
+        match state {
+            Slow::Publishing if self.sent == total => {
+                for number in publishers {
+                    self.peers[number].output.extend([0xC0, 0]);
+                    self.peers[number].flush()?;
+                }
+                Ok(Slow::Asked)
+            }
+            Slow::Asked if self.pongs == publishers.len() => {
+                self.last_progress = Instant::now();
+                self.watch(poll, 0..self.scenario.subscribers)?;
+                Ok(Slow::Reading)
+            }
+            state => Ok(state),
+        }
+    }
+
     fn mark(&self) -> Outcome<Mark> {
         Ok(Mark {
             at: Instant::now(),
             cpu: cpu_time(self.scenario.pid)?,
             delivered: self.books.delivered,
+            published: self.published(),
         })
     }
 
@@ -229,22 +292,22 @@ impl<'a> Load<'a> {
 
     /// Closed loop: every publisher that has room in its window fills it.
     fn send_into_windows(&mut self) {
-        let copies = self.scenario.copies();
         while let Some(number) = self.worklist.pop_front() {
             self.publishers[number].is_listed = false;
             let now = self.nanos();
-            loop {
-                let publisher = &self.publishers[number];
-                let has_room = publisher.sent < publisher.to_send
-                    && publisher.under_way < self.scenario.window * copies
-                    && (self.scenario.qos == 0 || publisher.unanswered < self.scenario.window)
-                    && self.peers[publisher.peer].unwritten() < UNWRITTEN_MAX;
-                if !has_room {
-                    break;
-                }
+            while self.has_window(number)
+                && self.peers[self.publishers[number].peer].unwritten() < UNWRITTEN_MAX
+            {
                 self.send(number, now);
             }
         }
+    }
+
+    fn has_window(&self, number: usize) -> bool {
+        let publisher = &self.publishers[number];
+        publisher.sent < publisher.to_send
+            && publisher.under_way < self.scenario.window * self.scenario.copies().max(1)
+            && (self.scenario.qos == 0 || publisher.unanswered < self.scenario.window)
     }
 
     /// Open loop: what is due is sent, one publisher after the other, stamped with when it was due.
@@ -288,6 +351,14 @@ impl<'a> Load<'a> {
     fn flush(&mut self) -> Outcome<()> {
         for peer in std::mem::take(&mut self.unflushed) {
             self.peers[peer].flush()?;
+            // A socket that took all of it tells nothing more: who stopped for it goes on.
+            if let Some(number) = peer.checked_sub(self.scenario.subscribers)
+                && self.scenario.rate == 0
+                && self.peers[peer].unwritten() == 0
+                && self.has_window(number)
+            {
+                self.list(number);
+            }
         }
         Ok(())
     }
@@ -334,6 +405,7 @@ impl<'a> Load<'a> {
                     let id = [bytes[body], bytes[body + 1]];
                     put_ack(&mut self.peers[peer].output, 0x70, id);
                 }
+                13 => self.pongs += 1,
                 _ => {}
             }
         }

@@ -1,10 +1,14 @@
 //! The load generator, and the two brokers it is built with: ours and a bare relay.
 //!
 //! `load` puts one scenario on one broker and prints one line of JSON: what was sent, what came, what came twice or out of
-//! order, how long it took, and what it cost the broker's process by the operating system's books. `serve` is our broker
-//! alone in a process, `relay` the floor. `benches/run.py` starts them in turn and makes the tables.
+//! order, how long it took, and what it cost the broker's process by the operating system's books. `spread` asks what
+//! worker threads are worth, `churn` lets clients come and go. `serve` is our broker alone in a process, `relay` the floor
+//! under brokers; `sink` and `roundtrip` are the other side and the floor of clients. The Python files beside this package
+//! start them in turn and make the tables.
 
+mod actor;
 mod books;
+mod churn;
 mod handshake;
 mod load;
 mod peer;
@@ -12,11 +16,12 @@ mod process;
 mod relay;
 mod roundtrip;
 mod scenario;
+mod serve;
 mod sink;
+mod spread;
 
 use lexopt::prelude::*;
 use std::error::Error;
-use std::io::Read;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -29,39 +34,18 @@ fn main() -> Outcome<()> {
             println!("{}", load::run(&scenario)?);
             Ok(())
         }
-        Some(Value(mode)) if mode == "serve" => serve(),
+        Some(Value(mode)) if mode == "serve" => serve::run(&mut arguments),
         Some(Value(mode)) if mode == "relay" => relay::run(),
+        Some(Value(mode)) if mode == "spread" => {
+            println!("{}", spread::run(&mut arguments)?);
+            Ok(())
+        }
+        Some(Value(mode)) if mode == "churn" => {
+            println!("{}", churn::run(&mut arguments)?);
+            Ok(())
+        }
         Some(Value(mode)) if mode == "sink" => sink::run(&mut arguments),
         Some(Value(mode)) if mode == "roundtrip" => roundtrip::run(&mut arguments),
-        _ => Err("say load, serve, relay, sink or roundtrip".into()),
+        _ => Err("say load, spread, churn, serve, relay, sink or roundtrip".into()),
     }
-}
-
-/// Our broker until standard input ends, with bounds that no scenario reaches.
-fn serve() -> Outcome<()> {
-    let options = rmqtt::broker::BrokerOptions {
-        listeners: vec![rmqtt::transport::Address::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-        }],
-        limits: rmqtt::broker::Limits {
-            queue_messages_max: 200_000,
-            queue_bytes_max: 1 << 30,
-            ..rmqtt::broker::Limits::default()
-        },
-        ..rmqtt::broker::BrokerOptions::default()
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let broker = rmqtt::broker::Broker::new(options);
-    runtime.block_on(broker.start())?;
-    for address in broker.addresses() {
-        if let rmqtt::transport::Address::Tcp { port, .. } = address {
-            println!("{port}");
-        }
-    }
-    std::io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
 }

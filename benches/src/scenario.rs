@@ -40,6 +40,10 @@ pub struct Scenario {
     pub idle: usize,
     /// Retained messages under topics of their own.
     pub retained: usize,
+    /// Subscribers, each to another filter that matches the one publisher's topic; 0: nobody gets it.
+    pub matching: Option<usize>,
+    /// Subscribers read nothing before all has been published: some bound is hit.
+    pub slow: bool,
     /// MQTT 5 instead of 3.1.1.
     pub v5: bool,
 }
@@ -60,6 +64,8 @@ impl Scenario {
             filters: 0,
             idle: 0,
             retained: 0,
+            matching: None,
+            slow: false,
             v5: false,
         };
         while let Some(argument) = arguments.next()? {
@@ -76,6 +82,8 @@ impl Scenario {
                 Long("filters") => scenario.filters = arguments.value()?.parse()?,
                 Long("idle") => scenario.idle = arguments.value()?.parse()?,
                 Long("retained") => scenario.retained = arguments.value()?.parse()?,
+                Long("matching") => scenario.matching = Some(arguments.value()?.parse()?),
+                Long("slow") => scenario.slow = true,
                 Long("v5") => scenario.v5 = true,
                 Long("topology") => {
                     scenario.topology = match arguments.value()?.string()?.as_str() {
@@ -89,6 +97,13 @@ impl Scenario {
                 other => return Err(other.unexpected().into()),
             }
         }
+        if let Some(count) = scenario.matching {
+            scenario.topology = Topology::FanOut;
+            scenario.subscribers = count;
+        }
+        if scenario.slow {
+            scenario.window = scenario.messages;
+        }
         Ok(scenario)
     }
 
@@ -97,6 +112,12 @@ impl Scenario {
         match self.topology {
             Topology::Pairs | Topology::Idle => topic(subscriber),
             Topology::FanIn => "bench/plant/+/temperature".to_owned(),
+            Topology::FanOut if self.matching.is_some() => match subscriber % 4 {
+                0 => topic(0),
+                1 => "bench/plant/+/temperature".to_owned(),
+                2 => "+/+/0000/#".to_owned(),
+                _ => "bench/#".to_owned(),
+            },
             Topology::FanOut => topic(0),
         }
     }
