@@ -9,15 +9,17 @@
 //! | [`codec`] | bytes ⇄ packets | message, topic |
 //! | [`session`] | the QoS engine, for both roles and both versions | codec, message, topic |
 //! | [`scram`] | SCRAM-SHA-256: the messages of both ends, verifiers of passwords | nothing |
-//! | [`transport`] | byte pipes; nothing of MQTT | nothing |
-//! | [`client`] | one connection, client side | session, codec, message, topic, scram, transport |
-//! | [`broker`] | many connections, server side | session, codec, message, topic, scram, transport |
-//! | `python` | everything PyO3 (feature `python`) | client, broker, codec, message, topic |
+//! | [`clock`] | time: the system's, or one that is moved by hand | nothing |
+//! | [`transport`] | byte pipes; nothing of MQTT | clock |
+//! | [`client`] | one connection, client side | session, codec, message, topic, scram, transport, clock |
+//! | [`broker`] | many connections, server side | session, codec, message, topic, scram, transport, clock |
+//! | `python` | everything PyO3 (feature `python`) | client, broker, codec, message, topic, clock |
 //!
 //! Start reading at [`topic`] and go down the table; `docs/architecture.md` follows one PUBLISH through all of it.
 
 pub mod broker;
 pub mod client;
+pub mod clock;
 pub mod codec;
 pub mod message;
 pub mod scram;

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
-    from rmqtt.testing import Capture
+    from rmqtt.testing import Capture, Clock
 
 __all__ = ["Broker"]
 
@@ -57,6 +57,9 @@ class Broker:
         SCRAM-SHA-256 (MQTT 5), or by CONNECT's user name and password. A session belongs to its user: nobody else gets
         it by its client id. The passwords are not kept, only what they can be checked against. Making that takes some
         milliseconds for each. `None`: nobody is asked.
+    clock
+        A clock for tests, which stands still until it is moved: `rmqtt.testing.Clock`. Clients in memory share it.
+        `None`: the system's.
 
     Raises
     ------
@@ -72,7 +75,7 @@ class Broker:
     True
     """
 
-    __slots__ = ("__weakref__", "_listeners", "_native")
+    __slots__ = ("__weakref__", "_clock", "_listeners", "_native")
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Broker:
         shared_strategy: SharedStrategy = "round_robin",
         allow_anonymous: bool | None = None,
         auth: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
         terms = {
@@ -93,7 +97,10 @@ class Broker:
             "shared_strategy": shared_strategy,
         }
         users = None if auth is None else list(auth.items())
-        self._native = NativeBroker(list(self._listeners), bool(allow_anonymous), limits, terms, users)
+        access = {"allow_anonymous": bool(allow_anonymous), "users": users}
+        seams = {"clock": None if clock is None else clock._native}  # noqa: SLF001 - of this package
+        self._clock = clock
+        self._native = NativeBroker(list(self._listeners), access, limits, terms, seams)
 
     async def serve(self) -> None:
         """Start, and run until cancelled; then stop, giving what is on its way out a second.
@@ -238,6 +245,19 @@ class Broker:
         if port is None:
             raise BrokerError("the broker has no port: it is not running, or listens in memory only")
         return port
+
+    @property
+    def clock(self) -> Clock:
+        """The clock it was made with.
+
+        Raises
+        ------
+        BrokerError
+            It runs by the system's clock.
+        """
+        if self._clock is None:
+            raise BrokerError("the broker runs by the system's clock: make it with Broker(clock=rmqtt.testing.Clock())")
+        return self._clock
 
     def client(self, **options: Any) -> Client:
         """Make a client that reaches this broker in memory, without a socket.

@@ -15,11 +15,13 @@ use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::protocol::Protocol;
 use crate::broker::{BrokerError, BrokerOptions, Keep, Terms};
+use crate::clock::{Clock, yield_now};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::transport::{Address, Listener, Stream};
 use admission::Guard;
 use connection::Connection;
+use pipe::Pipe;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
@@ -27,7 +29,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
@@ -36,11 +38,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a stop may take beyond its grace, before tasks are cut off.
 const STOP_MARGIN: Duration = Duration::from_millis(250);
-
-/// The hour, which tests may have stopped.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 /// What the world sees of a running broker.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +51,8 @@ struct Status {
 /// A running broker. Dropping it cuts its tasks off.
 #[derive(Debug)]
 pub(super) struct Running {
-    /// `Some`: stop until then.
-    stop: watch::Sender<Option<Instant>>,
+    /// `Some`: stop, within so long.
+    stop: watch::Sender<Option<Duration>>,
     tasks: JoinSet<()>,
 }
 
@@ -117,26 +114,29 @@ impl Server {
             return Err(BrokerError::RetainUnavailable);
         }
         let mut batch = Batch::default();
-        let published = self.hub.publish(message, None, &mut batch, now());
+        let published = self
+            .hub
+            .publish(message, None, &mut batch, self.options.clock.now());
         batch.finish();
         published.map(|published| published.matched)
     }
 
     pub(super) fn retained(&self) -> Vec<Message> {
-        self.hub.retained(now())
+        self.hub.retained(self.options.clock.now())
     }
 
     pub(super) async fn start(&self) -> Result<Running, BrokerError> {
         check(&self.options)?;
+        let clock = &self.options.clock;
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         let crashed_at = self.status.borrow().crashed_at.clone();
         for address in crashed_at.as_ref().unwrap_or(&self.options.listeners) {
-            let (listener, bound) = bind(address).await?;
+            let (listener, bound) = bind(address, clock).await?;
             listeners.push(listener);
             addresses.push(bound);
         }
-        listeners.push(bind(&self.memory_address).await?.0);
+        listeners.push(bind(&self.memory_address, clock).await?.0);
         let (stop, stopped) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for listener in listeners {
@@ -144,13 +144,15 @@ impl Server {
                 hub: Arc::clone(&self.hub),
                 terms: self.options.terms.clone(),
                 guard: self.guard.clone(),
+                clock: clock.clone(),
                 open: Arc::clone(&self.open),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
             };
-            tasks.spawn(doors.keep(listener, stopped.clone()));
+            tasks.spawn(clock.track(doors.keep(listener, stopped.clone())));
         }
-        tasks.spawn(keep_time(Arc::clone(&self.hub), stopped));
+        let keep_time = keep_time(Arc::clone(&self.hub), clock.clone(), stopped);
+        tasks.spawn(clock.track(keep_time));
         self.status.send_replace(Status {
             is_running: true,
             addresses,
@@ -162,13 +164,11 @@ impl Server {
     pub(super) async fn stop(&self, running: Running, grace: Duration) {
         let Running { stop, mut tasks } = running;
         self.status.send_replace(Status::default());
-        let now = now();
-        stop.send_replace(Some(now.checked_add(grace).unwrap_or(now)));
+        stop.send_replace(Some(grace));
         let all_gone = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace.saturating_add(STOP_MARGIN), all_gone)
-            .await
-            .is_err()
-        {
+        let limit = grace.saturating_add(STOP_MARGIN);
+        let clock = &self.options.clock;
+        if clock.timeout_real(limit, all_gone).await.is_none() {
             tasks.shutdown().await;
         }
     }
@@ -184,7 +184,7 @@ impl Server {
                 ..Status::default()
             };
         });
-        stop.send_replace(Some(now()));
+        stop.send_replace(Some(Duration::ZERO));
         while tasks.join_next().await.is_some() {}
         if keep == Keep::Nothing {
             self.hub.forget_everything();
@@ -240,8 +240,8 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-async fn bind(address: &Address) -> Result<(Listener, Address), BrokerError> {
-    let bound = match Listener::bind(address).await {
+async fn bind(address: &Address, clock: &Clock) -> Result<(Listener, Address), BrokerError> {
+    let bound = match Listener::bind_at(address, clock).await {
         Ok(listener) => listener.address().map(|bound| (listener, bound)),
         Err(error) => Err(error),
     };
@@ -258,6 +258,7 @@ struct Doors {
     hub: Arc<Hub>,
     terms: Terms,
     guard: Option<Arc<Guard>>,
+    clock: Clock,
     /// Connections of all listeners.
     open: Arc<AtomicUsize>,
     connections: JoinSet<()>,
@@ -266,7 +267,7 @@ struct Doors {
 
 impl Doors {
     /// Takes connections until told to stop, then sees them out.
-    async fn keep(mut self, listener: Listener, mut stopped: watch::Receiver<Option<Instant>>) {
+    async fn keep(mut self, listener: Listener, mut stopped: watch::Receiver<Option<Duration>>) {
         loop {
             tokio::select! {
                 biased;
@@ -276,7 +277,7 @@ impl Doors {
                 }
                 accepted = listener.accept() => match accepted {
                     Ok(stream) => self.welcome(stream),
-                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                    Err(_) => self.clock.sleep(ACCEPT_PAUSE).await,
                 },
             }
         }
@@ -285,15 +286,11 @@ impl Doors {
             // Sockets are closed by their ends, and sessions handed back by theirs.
             return self.connections.shutdown().await;
         }
-        let deadline = *stopped.borrow();
+        let grace = stopped.borrow().unwrap_or_default();
         let tell = |bell: &Arc<Bell>| bell.tell_to_go(ReasonCode::ServerShuttingDown);
         self.bells.values().for_each(tell);
         let seen_out = async { while self.connections.join_next().await.is_some() {} };
-        let deadline = deadline.unwrap_or_else(now);
-        if tokio::time::timeout_at(deadline.into(), seen_out)
-            .await
-            .is_err()
-        {
+        if self.clock.timeout_real(grace, seen_out).await.is_none() {
             self.connections.shutdown().await;
         }
     }
@@ -305,16 +302,21 @@ impl Doors {
             return;
         };
         let bell = Arc::new(Bell::default());
-        let now = now();
+        let now = self.clock.now();
         let limits = Arc::clone(self.hub.limits());
         let protocol = Protocol::new(limits, now).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
         let guard = self.guard.clone();
-        let mut connection = Connection::new(stream, protocol, hub, guard, Arc::clone(&bell), now);
-        let task = self.connections.spawn(async move {
-            let _place = place;
+        let outside = match &stream {
+            Stream::Memory(_) => None,
+            _ => Some(self.clock.outside()),
+        };
+        let pipe = Pipe::new(stream, self.clock.clone());
+        let mut connection = Connection::new(pipe, protocol, hub, guard, Arc::clone(&bell));
+        let task = self.connections.spawn(self.clock.track(async move {
+            let _places = (place, outside);
             connection.run().await;
-        });
+        }));
         self.bells.insert(task.id(), bell);
     }
 
@@ -345,13 +347,13 @@ impl Drop for Place {
 }
 
 /// Calls the hub when something is due.
-async fn keep_time(hub: Arc<Hub>, mut stopped: watch::Receiver<Option<Instant>>) {
+async fn keep_time(hub: Arc<Hub>, clock: Clock, mut stopped: watch::Receiver<Option<Duration>>) {
     loop {
         let next = hub.next_timeout();
-        if next.is_some_and(|at| at <= now()) {
-            hub.handle_timeout(now());
+        if next.is_some_and(|at| at <= clock.now()) {
+            hub.handle_timeout(clock.now());
             // A slice at a time: others want to run too.
-            tokio::task::yield_now().await;
+            yield_now().await;
             if stopped.has_changed().unwrap_or(true) {
                 return;
             }
@@ -359,7 +361,7 @@ async fn keep_time(hub: Arc<Hub>, mut stopped: watch::Receiver<Option<Instant>>)
         }
         let due = async {
             match next {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(at) => clock.sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,6 +1,7 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
 use crate::broker::auth::Users;
+use crate::clock::Clock;
 use crate::message::QoS;
 use crate::transport::Address;
 use bytestring::ByteString;
@@ -22,6 +23,8 @@ pub struct BrokerOptions {
     pub terms: Terms,
     /// Which member of a group of shared subscriptions gets a message.
     pub shared_strategy: SharedStrategy,
+    /// Where it takes the time from. Its clients in memory share it.
+    pub clock: Clock,
 }
 
 /// Which member of a group of shared subscriptions gets a message, among those that are connected and have room.
@@ -63,6 +66,7 @@ impl Default for BrokerOptions {
             limits: Limits::default(),
             terms: Terms::default(),
             shared_strategy: SharedStrategy::default(),
+            clock: Clock::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::codec::{
     AckProperties, ConnAck, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions,
 };
 use crate::message::{Message, QoS, UserProperty};
+use crate::transport;
 use bytestring::ByteString;
 use commands::{Command, Queue, Reply};
 use driver::Driver;
@@ -203,9 +204,11 @@ impl Client {
             client_id,
         } = &*self.shared;
         queue.begin()?;
-        let mut driver = Driver::new(Arc::clone(queue), options.clone(), client_id);
-        let (stream, negotiated) = driver.first().await?;
-        tokio::spawn(driver.run(stream));
+        let clock = transport::clock(&options.address).unwrap_or_default();
+        let mut driver = Driver::new(Arc::clone(queue), options.clone(), client_id, clock.clone());
+        let (stream, negotiated) = clock.track(driver.first()).await?;
+        let clock = driver.clock().clone();
+        tokio::spawn(clock.track(driver.run(stream)));
         Ok(negotiated)
     }
 

@@ -5,10 +5,12 @@ use super::capture::NativeCapture;
 use super::errors::{Failure, qos as qos_member};
 use super::message::PyMessage;
 use super::negotiated::version_text;
-use super::options::{self, Given, LimitsArguments, PropertyArguments, TermsArguments};
+use super::options::{
+    self, AccessArguments, Given, LimitsArguments, PropertyArguments, SeamsArguments,
+    TermsArguments,
+};
 use super::outcome::Outcome;
 use super::payload;
-use crate::broker::auth::Users;
 use crate::broker::{Broker, BrokerError};
 use crate::message::Message;
 use crate::topic::TopicName;
@@ -16,7 +18,6 @@ use crate::transport::Address;
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The native half of a broker.
@@ -34,20 +35,13 @@ impl NativeBroker {
     )]
     fn new(
         listeners: Vec<String>,
-        allow_anonymous: bool,
+        access: Given<AccessArguments>,
         limits: Given<LimitsArguments>,
         terms: Given<TermsArguments>,
-        users: Option<Vec<(String, String)>>,
+        seams: Given<SeamsArguments>,
         py: Python<'_>,
     ) -> PyResult<Self> {
-        let mut options = options::broker(&listeners, allow_anonymous, &limits.0, terms.0)?;
-        if let Some(users) = users {
-            // Hashing each password takes a while.
-            let users = py
-                .detach(|| Users::new(users))
-                .map_err(|error| Failure::from(error).to_py(py))?;
-            options.auth = Some(Arc::new(users));
-        }
+        let options = options::broker(&listeners, access.0, &limits.0, terms.0, &seams.0, py)?;
         Ok(Self {
             broker: ForkSafe::new(Broker::new(options)),
         })

@@ -35,6 +35,8 @@ pub(crate) enum Failure {
         /// The limit, as the caller wrote it.
         limit: String,
     },
+    /// A manual clock waited for rest, and none came.
+    Restless(String),
     /// More publishes wait for room than may.
     BacklogFull,
     /// A clean close could not wait any longer for this message.
@@ -99,6 +101,7 @@ impl Failure {
                 let message = format!("{what} took longer than {limit} s");
                 exception(py, "MqttTimeout", &message, &fields)
             }
+            Self::Restless(message) => exception(py, "MqttTimeout", message, &fields),
             Self::BacklogFull => exception(
                 py,
                 "QueueFull",

@@ -23,6 +23,7 @@ mod payload;
 mod reader;
 mod subscription;
 mod sync;
+mod testing;
 
 use crate::topic::{TopicFilter, TopicName};
 use pyo3::prelude::*;
@@ -79,6 +80,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
     module.add_class::<capture::NativeCapture>()?;
+    module.add_class::<testing::NativeClock>()?;
     module.add_class::<codec::NativeCodec>()?;
     module.add_function(wrap_pyfunction!(codec::encode_packet, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_packet, module)?)?;

@@ -5,7 +5,10 @@ mod broker;
 mod given;
 mod subscription;
 
-pub(crate) use broker::{LimitsArguments, TermsArguments, broker, farewell, keep, to_server};
+pub(crate) use broker::{
+    AccessArguments, LimitsArguments, SeamsArguments, TermsArguments, broker, farewell, keep,
+    to_server,
+};
 pub(crate) use given::Given;
 pub(crate) use subscription::{SubscribeArguments, subscription};
 

@@ -4,6 +4,7 @@
 //! [`PIPE_BYTES`] each way and a listener at most [`BACKLOG`] pipes that were not accepted, so that a stalled reader
 //! stalls its writer just as a socket would.
 
+use crate::clock::Clock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +16,13 @@ const PIPE_BYTES: usize = 64 << 10;
 /// Pipes that wait to be accepted.
 const BACKLOG: usize = 1024;
 
-static BOUND: Mutex<BTreeMap<String, mpsc::Sender<DuplexStream>>> = Mutex::new(BTreeMap::new());
+/// Who listens under a name, and the clock of those who connect there.
+struct Bound {
+    sender: mpsc::Sender<DuplexStream>,
+    clock: Clock,
+}
+
+static BOUND: Mutex<BTreeMap<String, Bound>> = Mutex::new(BTreeMap::new());
 
 /// Takes in-memory pipes under one name; dropping it frees the name.
 #[derive(Debug)]
@@ -27,7 +34,7 @@ pub struct MemoryListener {
 }
 
 impl MemoryListener {
-    pub(super) fn bind(name: &str) -> io::Result<Self> {
+    pub(super) fn bind(name: &str, clock: &Clock) -> io::Result<Self> {
         let (sender, incoming) = mpsc::channel(BACKLOG);
         let mut bound = BOUND.lock();
         if bound.contains_key(name) {
@@ -36,7 +43,8 @@ impl MemoryListener {
                 format!("mem://{name} is bound already"),
             ));
         }
-        bound.insert(name.to_owned(), sender);
+        let clock = clock.clone();
+        bound.insert(name.to_owned(), Bound { sender, clock });
         drop(bound);
         Ok(Self {
             name: name.to_owned(),
@@ -61,13 +69,18 @@ impl MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        let sender = BOUND.lock().remove(&self.name);
-        drop(sender);
+        let bound = BOUND.lock().remove(&self.name);
+        drop(bound);
     }
 }
 
+pub(super) fn clock(name: &str) -> Option<Clock> {
+    BOUND.lock().get(name).map(|bound| bound.clock.clone())
+}
+
 pub(super) async fn connect(name: &str) -> io::Result<DuplexStream> {
-    let sender = BOUND.lock().get(name).cloned().ok_or_else(|| {
+    let sender = BOUND.lock().get(name).map(|bound| bound.sender.clone());
+    let sender = sender.ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::NotFound,
             format!("nobody has bound mem://{name} in this process"),

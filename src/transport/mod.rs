@@ -11,6 +11,7 @@ mod tests;
 
 pub use memory::MemoryListener;
 
+use crate::clock::Clock;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -130,6 +131,15 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// The clock of whoever listens at this address, if it is in this process: both ends of a pipe in memory live in the same
+/// hour.
+pub fn clock(address: &Address) -> Option<Clock> {
+    match address {
+        Address::Tcp { .. } => None,
+        Address::Memory { name } => memory::clock(name),
+    }
+}
+
 /// Takes incoming pipes at one address.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -146,9 +156,17 @@ impl Listener {
     /// # Errors
     /// Of the operating system; `AddrInUse` for an in-memory name that is taken.
     pub async fn bind(address: &Address) -> io::Result<Self> {
+        Self::bind_at(address, &Clock::default()).await
+    }
+
+    /// Binds `address` where it may be another hour: see [`clock`].
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub async fn bind_at(address: &Address, clock: &Clock) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => tcp::bind(host, *port).await.map(Self::Tcp),
-            Address::Memory { name } => MemoryListener::bind(name).map(Self::Memory),
+            Address::Memory { name } => MemoryListener::bind(name, clock).map(Self::Memory),
         }
     }
 

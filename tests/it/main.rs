@@ -24,6 +24,7 @@ mod client_parting;
 mod client_reconnect;
 mod client_script;
 mod client_wire;
+mod clock;
 mod conformance;
 mod corpora;
 mod hostile;

@@ -7,22 +7,42 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may name. Client and broker are siblings: neither knows the other.
-const DOORS: [(&str, &[&str]); 9] = [
+const DOORS: [(&str, &[&str]); 10] = [
     ("topic", &[]),
     ("message", &["topic"]),
     ("codec", &["message", "topic"]),
     ("session", &["codec", "message", "topic"]),
-    ("transport", &[]),
+    ("clock", &[]),
+    ("transport", &["clock"]),
     ("scram", &[]),
     (
         "client",
-        &["session", "codec", "message", "topic", "scram", "transport"],
+        &[
+            "session",
+            "codec",
+            "message",
+            "topic",
+            "scram",
+            "transport",
+            "clock",
+        ],
     ),
     (
         "broker",
-        &["session", "codec", "message", "topic", "scram", "transport"],
+        &[
+            "session",
+            "codec",
+            "message",
+            "topic",
+            "scram",
+            "transport",
+            "clock",
+        ],
     ),
-    ("python", &["client", "broker", "codec", "message", "topic"]),
+    (
+        "python",
+        &["client", "broker", "codec", "message", "topic", "clock"],
+    ),
 ];
 
 /// Files that are plain functions over plain data: the beginnings of their paths under `src`.
@@ -71,7 +91,7 @@ const RESERVED: [(&str, &[&str]); 9] = [
 ];
 
 /// Where there are locks: one at a time, never across a call out.
-const LOCKS: [&str; 11] = [
+const LOCKS: [&str; 12] = [
     "broker/bell",
     "broker/group",
     "broker/hub",
@@ -81,12 +101,14 @@ const LOCKS: [&str; 11] = [
     "client/commands",
     "client/shared",
     "client/mod.rs",
+    "clock/manual",
     "transport/memory",
     "python/",
 ];
 
 /// Where time comes from.
-const EDGES: [&str; 4] = [
+const EDGES: [&str; 5] = [
+    "clock",
     "transport/",
     "client/driver",
     "broker/driver",

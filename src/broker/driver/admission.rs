@@ -7,6 +7,7 @@
 use super::connection::{Connection, End};
 use crate::broker::auth::{Answer, Exchange, Users};
 use crate::broker::protocol::Authenticate;
+use crate::clock::Busy;
 use crate::codec::{Connect, ReasonCode};
 use bytestring::ByteString;
 use std::fmt;
@@ -43,7 +44,7 @@ impl Guard {
     }
 
     /// Who this name and password prove to be.
-    fn check(&self, username: ByteString, password: bytes::Bytes) -> Checking {
+    fn check(&self, username: ByteString, password: bytes::Bytes, busy: Busy) -> Checking {
         let users = Arc::clone(&self.users);
         let hashing = Arc::clone(&self.hashing);
         Box::pin(async move {
@@ -51,7 +52,7 @@ impl Guard {
             // Nobody can stop a hash that has begun. So the permit goes with it, and not with the one who waits.
             let check = move || {
                 let user = users.check(&username, &password);
-                drop(permit);
+                drop((permit, busy));
                 user
             };
             tokio::task::spawn_blocking(check).await.ok().flatten()
@@ -158,7 +159,9 @@ impl Connection {
         let Some(password) = connect.password.clone() else {
             return Err(self.turn_away(ReasonCode::BadUserNameOrPassword));
         };
-        admission.checking = Some((connect, admission.guard.check(username, password)));
+        let busy = self.pipe.clock().busy();
+        let checking = admission.guard.check(username, password, busy);
+        admission.checking = Some((connect, checking));
         Ok(())
     }
 

@@ -4,12 +4,11 @@
 //! for this client, one write. Whatever ends the task, a panic included, the session is handed back by `Drop`.
 
 use super::admission::{Admission, Guard};
-use super::now;
 use super::pipe::Pipe;
 use super::timer::Timer;
 use crate::broker::bell::Bell;
 use crate::broker::hub::{Attached, Batch, FullQueue, Hub, Published};
-use crate::broker::outbox::{GRACE, Pressure};
+use crate::broker::outbox::Pressure;
 use crate::broker::protocol::{
     Delivered, Event, Farewell, Outgoing, Protocol, ProtocolError, SEND_BUFFER_TARGET,
 };
@@ -17,7 +16,6 @@ use crate::broker::registry::{ConnectionId, Leave};
 use crate::broker::router::SessionKey;
 use crate::codec::{PacketId, ReasonCode};
 use crate::message::Message;
-use crate::transport::Stream;
 use bytestring::ByteString;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -85,16 +83,17 @@ pub(super) struct Connection {
 impl Connection {
     /// `protocol` is one of which nothing has been heard yet.
     pub(super) fn new(
-        stream: Stream,
+        pipe: Pipe,
         protocol: Protocol,
         hub: Arc<Hub>,
         guard: Option<Arc<Guard>>,
         bell: Arc<Bell>,
-        now: Instant,
     ) -> Self {
-        let timer = Timer::new(protocol.next_timeout().unwrap_or(now));
+        let clock = pipe.clock();
+        let due = protocol.next_timeout();
+        let timer = Timer::new(clock, due.unwrap_or_else(|| clock.now()));
         Self {
-            pipe: Pipe::new(stream),
+            pipe,
             protocol,
             hub,
             bell,
@@ -115,23 +114,28 @@ impl Connection {
     /// By reference: a future that owned it would hold it twice, and there are as many as there are clients.
     pub(super) async fn run(&mut self) {
         let end = loop {
-            let now = now();
+            let now = self.now();
             let worked = self.work(now);
             self.batch.finish();
             if let Err(end) = worked {
                 break end;
             }
-            self.timer.set(self.next_timeout(now));
+            self.timer.set(self.next_timeout());
             poll_fn(|cx| self.poll(cx)).await;
         };
         self.take_leave(&end);
         if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
             // When nobody reads them, last words are lost words.
             let last_words = self.protocol.outgoing();
+            let clock = self.pipe.clock().clone();
             // On the heap: it comes once, at the end, and would make every connection larger until then.
             let farewell = Box::pin(self.pipe.say_farewell(last_words));
-            drop(tokio::time::timeout(FAREWELL, farewell).await);
+            drop(clock.timeout_real(FAREWELL, farewell).await);
         }
+    }
+
+    fn now(&self) -> Instant {
+        self.pipe.clock().now()
     }
 
     /// Everything that can be done without waiting.
@@ -309,7 +313,7 @@ impl Connection {
         };
     }
 
-    fn next_timeout(&self, now: Instant) -> Instant {
+    fn next_timeout(&self) -> Instant {
         let protocol = if self.is_held_back() {
             None
         } else {
@@ -324,8 +328,7 @@ impl Connection {
             .flatten()
             .chain(full)
             .min()
-            // Nothing is due: look again in a while.
-            .unwrap_or(now + GRACE * 360)
+            .unwrap_or_else(|| self.pipe.clock().never())
     }
 
     /// Takes out what waits for this client, as far as its window and the next write have room.
@@ -431,7 +434,7 @@ impl Connection {
     fn let_go(&mut self, publish_will: bool, session_expiry_interval: Option<u32>) {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::None => {}
-            Link::Waiting(connection, _) => self.hub.give_up(connection, now()),
+            Link::Waiting(connection, _) => self.hub.give_up(connection, self.now()),
             Link::Attached(attached) => {
                 self.hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
@@ -439,7 +442,7 @@ impl Connection {
                     publish_will,
                     session_expiry_interval,
                 };
-                self.hub.detach(&attached, leave, now());
+                self.hub.detach(&attached, leave, self.now());
             }
         }
     }

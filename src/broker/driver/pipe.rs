@@ -1,7 +1,7 @@
 //! Bytes in and out of one connection, a batch at a time; nothing of MQTT.
 
-use super::now;
 use crate::broker::stats::Counters;
+use crate::clock::Clock;
 use crate::codec::SendBuffer;
 use crate::transport::Stream;
 use bytes::{Buf, BytesMut};
@@ -34,6 +34,7 @@ thread_local! {
 /// A stream with what was read from it and not yet dealt with.
 pub(super) struct Pipe {
     stream: Stream,
+    clock: Clock,
     input: BytesMut,
     is_at_end: bool,
     /// Much was read the last time.
@@ -45,15 +46,20 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream, clock: Clock) -> Self {
         Self {
             stream,
+            clock,
             input: BytesMut::new(),
             is_at_end: false,
             is_flowing: false,
             is_mute: false,
             stalled_since: None,
         }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(super) fn peer_address(&self) -> Option<SocketAddr> {
@@ -102,7 +108,7 @@ impl Pipe {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_mute = true;
                     // Its end has to come as soon as that of a peer that takes nothing.
-                    self.stalled_since.get_or_insert_with(now);
+                    self.stalled_since.get_or_insert_with(|| self.clock.now());
                 }
                 Poll::Ready(Ok(count)) => {
                     counters.bytes_sent.add(count);
@@ -111,7 +117,7 @@ impl Pipe {
                 Poll::Pending => {
                     // The first time, the caller has to learn of the new deadline.
                     let is_news = self.stalled_since.is_none();
-                    self.stalled_since.get_or_insert_with(now);
+                    self.stalled_since.get_or_insert_with(|| self.clock.now());
                     return is_news;
                 }
             }

@@ -3,11 +3,12 @@
 //! Before CONNACK there is nothing else to do, so the mechanism is waited for. Later its steps run in a task of their own,
 //! which rings when it has an answer: messages flow meanwhile, however long the mechanism thinks.
 
-use super::{Driver, now};
+use super::Driver;
 use crate::client::auth::{AuthFailure, Exchange};
 use crate::client::commands::{Queue, Reply};
 use crate::client::protocol::{Event as Heard, Said};
 use crate::client::{ClientError, ClientOptions};
+use crate::clock::Clock;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,14 +34,14 @@ struct Step {
 
 impl Step {
     fn begin(
-        queue: &Arc<Queue>,
+        (queue, clock): (&Arc<Queue>, &Clock),
         mut exchange: Box<dyn Exchange>,
         asked: Asked,
         data: Option<Bytes>,
     ) -> Self {
         let (sender, answer) = oneshot::channel();
         let queue = Arc::clone(queue);
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(clock.track(async move {
             let word = match asked {
                 Asked::Start => exchange.start().await,
                 Asked::More => exchange.step(data).await,
@@ -49,7 +50,7 @@ impl Step {
             // Nobody listens any more when the exchange was given up.
             let _ = sender.send((exchange, word));
             queue.work.notify_one();
-        });
+        }));
         Self {
             asked,
             answer,
@@ -120,7 +121,7 @@ impl Driver {
     ) -> Result<Option<Heard>, ClientError> {
         let is_last = matches!(said, Said::Content(_));
         match handshake.answer(said).await {
-            Ok(_) if is_last => self.protocol.trust(now()),
+            Ok(_) if is_last => self.protocol.trust(self.now()),
             Ok(data) => self.protocol.answer_auth(data).map(|()| None),
             Err(error) => {
                 self.protocol.distrust();
@@ -146,11 +147,11 @@ impl Driver {
         let Some(auth) = &self.options.auth else {
             return;
         };
-        let step = Step::begin(&self.queue, auth.begin(), Asked::Start, None);
+        let step = Step::begin((&self.queue, &self.clock), auth.begin(), Asked::Start, None);
         self.authenticating = Some(Authenticating {
             reply,
             turn: Turn::Ours(step),
-            by: now() + self.options.connect_timeout,
+            by: self.now() + self.options.connect_timeout,
         });
     }
 
@@ -164,7 +165,7 @@ impl Driver {
                 Said::More(data) => (Asked::More, data),
                 Said::Content(data) => (Asked::Content, data),
             };
-            let step = Step::begin(&self.queue, exchange, asked, data);
+            let step = Step::begin((&self.queue, &self.clock), exchange, asked, data);
             authenticating.turn = Turn::Ours(step);
         }
         self.authenticating = Some(authenticating);
@@ -219,7 +220,7 @@ impl Driver {
         match asked {
             Asked::Start => self.protocol.reauthenticate(word),
             Asked::More => self.protocol.answer_auth(word),
-            Asked::Content => self.protocol.trust(now()).map(drop),
+            Asked::Content => self.protocol.trust(self.now()).map(drop),
         }
     }
 

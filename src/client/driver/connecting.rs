@@ -1,18 +1,18 @@
 //! From nothing to a connection that the broker has accepted: the first one, and every one after a cut.
 
 use super::authenticating::Handshake;
-use super::{Driver, EARLY, LAST_WORDS, now, pipe, random_share};
+use super::{Driver, EARLY, pipe, random_share};
 use crate::client::commands::Queue;
 use crate::client::protocol::Event as Heard;
 use crate::client::{ClientError, Event, Negotiated};
+use crate::clock::Clock;
 use crate::codec::ConnAck;
 use crate::message::Message;
 use crate::session::Token;
-use crate::transport::Stream;
+use crate::transport::{self, Stream};
 use bytes::BytesMut;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::time::{sleep, sleep_until, timeout};
 
 impl Driver {
     /// Makes the first connection. Dropping the future gives up, and leaves the client as it was.
@@ -44,7 +44,7 @@ impl Driver {
                 retry_in: Some(delay),
             });
             tokio::select! {
-                () = sleep(delay) => {}
+                () = self.clock.sleep(delay) => {}
                 () = queue.ended() => return Err(ClientError::Closed),
             }
         }
@@ -53,10 +53,10 @@ impl Driver {
     /// Tries until there is a connection, or no more tries, or a reason not to, or a request to close.
     pub(super) async fn come_back(&mut self, error: ClientError) -> Result<Stream, ClientError> {
         let queue = Arc::clone(&self.queue);
-        let close_by = self.close_by;
+        let (clock, close_by) = (self.clock.clone(), self.close_by);
         tokio::select! {
             outcome = self.try_again(error) => outcome,
-            () = stop(&queue, close_by) => Err(ClientError::Closed),
+            () = stop(&queue, &clock, close_by) => Err(ClientError::Closed),
         }
     }
 
@@ -71,7 +71,7 @@ impl Driver {
                 error,
                 retry_in: Some(delay),
             });
-            sleep(delay).await;
+            self.clock.sleep(delay).await;
             match self.establish().await {
                 Ok((stream, _)) => return Ok(stream),
                 Err(failure) => error = failure,
@@ -87,9 +87,9 @@ impl Driver {
             what: "connecting",
             seconds: limit.as_secs(),
         };
-        let outcome = timeout(limit, self.attempt())
-            .await
-            .unwrap_or(Err(timed_out));
+        let clock = self.clock.clone();
+        let outcome = clock.timeout(limit, self.attempt()).await;
+        let outcome = outcome.unwrap_or(Err(timed_out));
         if outcome.is_err() {
             self.protocol.rise_again();
         }
@@ -130,6 +130,10 @@ impl Driver {
         // Before the broker waits for us: a mechanism may have to ask somebody else first.
         let (mut handshake, first) = Handshake::begin(&self.options).await?;
         let address = self.options.address.clone();
+        if let Some(clock) = transport::clock(&address) {
+            // Who was not there yet when the first try began.
+            self.clock = clock;
+        }
         let mut stream =
             Stream::connect(&address)
                 .await
@@ -140,7 +144,7 @@ impl Driver {
         self.input = BytesMut::new();
         self.queue.take(&mut self.work, &self.stats);
         self.leave_without_connection();
-        self.protocol.connect_as(first, now())?;
+        self.protocol.connect_as(first, self.now())?;
         loop {
             let came = self.exchange_bytes(&mut stream, None).await;
             if matches!(came, Ok(came) if came.read == 0) {
@@ -154,7 +158,7 @@ impl Driver {
                 // A broker may refuse a large CONNECT and close before all of it is written.
                 Ok(_) => drop(came?),
                 Err(error) => {
-                    pipe::finish(&mut stream, self.protocol.outgoing(), LAST_WORDS).await;
+                    pipe::finish(&mut stream, self.protocol.outgoing(), &self.clock).await;
                     return Err(error);
                 }
             }
@@ -167,7 +171,7 @@ impl Driver {
         handshake: &mut Handshake,
     ) -> Result<Option<Heard>, ClientError> {
         loop {
-            match self.protocol.receive(&mut self.input, now())? {
+            match self.protocol.receive(&mut self.input, self.clock.now())? {
                 Some(Heard::Authenticate(said)) => {
                     if let Some(event) = self.shake(handshake, said).await? {
                         return Ok(Some(event));
@@ -200,7 +204,7 @@ impl Driver {
             self.tell(Event::SessionLost);
         }
         if is_first && session_present {
-            self.early_until = Some(now() + EARLY);
+            self.early_until = Some(self.now() + EARLY);
         }
         self.dispatch.begin(session_present);
         self.send_as_new(lost);
@@ -214,10 +218,13 @@ impl Driver {
 }
 
 /// Waits for a request to close that cannot be met by connecting first.
-async fn stop(queue: &Queue, close_by: Option<Instant>) {
+async fn stop(queue: &Queue, clock: &Clock, close_by: Option<Instant>) {
     let late = async {
         let limit = queue.asked_to_drain().await;
-        sleep_until(close_by.unwrap_or_else(|| now() + limit).into()).await;
+        match close_by {
+            Some(at) => clock.sleep_until(at).await,
+            None => clock.sleep(limit).await,
+        }
     };
     tokio::select! {
         () = queue.asked_to_stop() => {}

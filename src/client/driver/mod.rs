@@ -19,6 +19,7 @@ use super::dispatch::{Dispatch, Key};
 use super::inbox::Aftermath;
 use super::protocol::{Event as Heard, Protocol};
 use super::{ClientError, ClientOptions, ClientStats, Close, Event};
+use crate::clock::Clock;
 use crate::codec::{Disconnect, ReasonCode};
 use crate::transport::Stream;
 use authenticating::Authenticating;
@@ -33,8 +34,6 @@ use subscribing::Subscribed;
 
 /// With so much unread by the broker, nothing more is read from it: answers are bounded too.
 const UNREAD_BYTES_MAX: usize = 256 << 10;
-/// How long the last bytes of a connection may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long messages of a session that an earlier process left wait for their subscription.
 const EARLY: Duration = Duration::from_secs(10);
 
@@ -48,6 +47,7 @@ enum Ending {
 pub(super) struct Driver {
     queue: Arc<Queue>,
     options: ClientOptions,
+    clock: Clock,
     protocol: Protocol,
     dispatch: Dispatch,
     subscriptions: BTreeMap<Key, Subscribed>,
@@ -74,10 +74,16 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(queue: Arc<Queue>, options: ClientOptions, client_id: &str) -> Self {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        options: ClientOptions,
+        client_id: &str,
+        clock: Clock,
+    ) -> Self {
         Self {
             queue,
-            protocol: Protocol::new(options.clone(), client_id, now()),
+            protocol: Protocol::new(options.clone(), client_id, clock.now()),
+            clock,
             dispatch: Dispatch::default(),
             subscriptions: BTreeMap::new(),
             last_key: Key::MAX,
@@ -101,11 +107,20 @@ impl Driver {
         }
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The hour of the client: asked here, and an argument everywhere else.
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     /// Keeps the connection by the options, until the end.
     pub(super) async fn run(mut self, stream: Stream) {
         let mut stream = stream;
         loop {
-            let began = now();
+            let began = self.now();
             let error = match self.serve(&mut stream).await {
                 Ending::Asked(how) => {
                     self.take_leave(&mut stream, how).await;
@@ -117,8 +132,9 @@ impl Driver {
             drop(stream);
             self.fail_authentication(&error);
             self.connection_lost();
+            let now = self.now();
             self.backoff
-                .connection_lasted(now().saturating_duration_since(began));
+                .connection_lasted(now.saturating_duration_since(began));
             match self.come_back(error).await {
                 Ok(next) => stream = next,
                 Err(error) => {
@@ -132,10 +148,10 @@ impl Driver {
     /// The life of one connection.
     async fn serve(&mut self, stream: &mut Stream) -> Ending {
         loop {
-            let now = now();
+            let now = self.now();
             let heard = self.hear(now);
             if let Err(error) = heard.and_then(|()| self.go_on_authenticating()) {
-                pipe::finish(stream, self.protocol.outgoing(), LAST_WORDS).await;
+                pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
                 return Ending::Lost(error);
             }
             if let Some(how) = self.take_work(now) {
@@ -145,14 +161,14 @@ impl Driver {
             match self.exchange_bytes(stream, deadline).await {
                 Ok(came) if came.deadline => {
                     if let Err(error) = self.on_deadline() {
-                        pipe::finish(stream, self.protocol.outgoing(), LAST_WORDS).await;
+                        pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
                         return Ending::Lost(error);
                     }
                 }
                 Ok(_) => {}
                 Err(error) => {
                     // The last packets before the end of file may say why it ends.
-                    let error = self.hear(self::now()).err().unwrap_or(error);
+                    let error = self.hear(self.now()).err().unwrap_or(error);
                     return Ending::Lost(error);
                 }
             }
@@ -228,7 +244,7 @@ impl Driver {
     }
 
     fn on_deadline(&mut self) -> Result<(), ClientError> {
-        let now = now();
+        let now = self.now();
         if self.early_until.is_some_and(|until| until <= now) {
             self.drop_early();
         }
@@ -248,7 +264,7 @@ impl Driver {
             (&mut self.input, out),
             may_read,
             &self.queue.work,
-            deadline,
+            (&self.clock, deadline),
         )
         .await;
         self.is_closed_by_broker =
@@ -263,7 +279,7 @@ impl Driver {
         self.stats.bytes_sent += came.written as u64;
         self.stats.bytes_received += came.read as u64;
         if came.written > 0 {
-            self.protocol.sent(now());
+            self.protocol.sent(self.clock.now());
         }
         Ok(came)
     }
@@ -284,7 +300,7 @@ impl Driver {
             Close::WithWill => self.say_farewell(ReasonCode::DisconnectWithWill),
             Close::Abort => return,
         }
-        pipe::finish(stream, self.protocol.outgoing(), LAST_WORDS).await;
+        pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
     }
 
     fn say_farewell(&mut self, usual: ReasonCode) {
@@ -346,11 +362,6 @@ impl Drop for Driver {
             self.queue.give_up();
         }
     }
-}
-
-/// The clock of the client: here, and as an argument everywhere else.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// A random number; not for secrets.

@@ -1,6 +1,7 @@
 //! Waits for whatever comes first: bytes in, room for bytes out, work, or a deadline. One task, one wait, no halves of a
 //! stream: reading goes on while writing is stuck, or two ends that both write would wait for each other for ever.
 
+use crate::clock::Clock;
 use crate::codec::SendBuffer;
 use crate::transport::Stream;
 use bytes::{Buf, BytesMut};
@@ -11,12 +12,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{sleep_until, timeout};
 
 /// As much as is read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Less room than this is not worth a read.
 const READ_ROOM_MIN: usize = 8 << 10;
+/// How long the last bytes of a connection may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a peer may take to close its side after ours.
 const LINGER: Duration = Duration::from_millis(500);
 /// As much is read once nothing can be written any more: over what systems hold back for a socket.
@@ -47,10 +49,10 @@ pub(super) async fn wait(
     (input, out): (&mut BytesMut, &mut SendBuffer),
     may_read: bool,
     work: &Notify,
-    deadline: Option<Instant>,
+    (clock, deadline): (&Clock, Option<Instant>),
 ) -> io::Result<Came> {
     let mut notified = pin!(work.notified());
-    let mut sleep = pin!(sleep_until(deadline.unwrap_or_else(far_future).into()));
+    let mut sleep = pin!(clock.sleep_until(deadline.unwrap_or_else(|| clock.never())));
     let came = poll_fn(|cx| {
         let came = Came {
             written: poll_write(stream, out, cx)?,
@@ -70,13 +72,13 @@ pub(super) async fn wait(
     })
     .await;
     if came.is_err() {
-        hear_out(stream, input).await;
+        hear_out(stream, input, clock).await;
     }
     came
 }
 
 /// Reads what a broken pipe still holds, in bounded time.
-async fn hear_out(stream: &mut Stream, input: &mut BytesMut) {
+async fn hear_out(stream: &mut Stream, input: &mut BytesMut, clock: &Clock) {
     let read = async {
         while input.len() < LAST_BYTES_MAX {
             input.reserve(READ_BYTES);
@@ -86,7 +88,7 @@ async fn hear_out(stream: &mut Stream, input: &mut BytesMut) {
         }
     };
     // Late or not, it is all that there will be.
-    let _ = timeout(LINGER, read).await;
+    clock.timeout_real(LINGER, read).await;
 }
 
 fn poll_write(
@@ -119,13 +121,13 @@ fn poll_read(stream: &mut Stream, input: &mut BytesMut, cx: &mut Context<'_>) ->
 
 /// Writes what is left and closes, in bounded time. The peer is given a moment to close first: closing a socket with
 /// unread bytes would reset it, and a reset can overtake the DISCONNECT.
-pub(super) async fn finish(stream: &mut Stream, out: &mut SendBuffer, limit: Duration) {
+pub(super) async fn finish(stream: &mut Stream, out: &mut SendBuffer, clock: &Clock) {
     let write = async {
         stream.write_all_buf(out).await?;
         stream.flush().await?;
         stream.shutdown().await
     };
-    if !matches!(timeout(limit, write).await, Ok(Ok(()))) {
+    if !matches!(clock.timeout_real(LAST_WORDS, write).await, Some(Ok(()))) {
         return;
     }
     let drain = async {
@@ -135,9 +137,5 @@ pub(super) async fn finish(stream: &mut Stream, out: &mut SendBuffer, limit: Dur
         }
     };
     // Late or not, the pipe is closed when the stream is dropped.
-    let _ = timeout(LINGER, drain).await;
-}
-
-fn far_future() -> Instant {
-    super::now() + Duration::from_secs(86_400)
+    clock.timeout_real(LINGER, drain).await;
 }

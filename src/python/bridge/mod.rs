@@ -24,5 +24,7 @@ pub(crate) use blocking::{Bell, Deadline, block_on};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
-pub(crate) use runtime::{EventQueue, ForkSafe, after_fork, reply, rest_of, runtime, within};
+pub(crate) use runtime::{
+    EventQueue, ForkSafe, Running, after_fork, on_a_thread, reply, rest_of, runtime, spawn, within,
+};
 pub(crate) use stream::{Run, Waiters};

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, oneshot};
+use tokio::task::AbortHandle;
 
 /// What one generation owns; made when first needed, never dropped.
 struct Generation {
@@ -77,6 +78,30 @@ fn block_signals() {
         // It fails only for a mask that is none.
         let _ = nix::sys::signal::SigSet::all().thread_block();
     }
+}
+
+/// Runs what blocks on a thread that is not the network's; `None` if the runtime ends first.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// A task that ends when this is dropped.
+pub(crate) struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a future on the network's threads until it ends or nobody holds it.
+///
+/// # Errors
+/// The system has no more threads to give.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> PyResult<Running> {
+    Ok(Running(runtime()?.spawn(future).abort_handle()))
 }
 
 /// Waits for a future, but not longer than this.

@@ -1,12 +1,16 @@
 //! What `rmqtt.Broker` asks for.
 
 use super::super::errors::Failure;
+use super::super::testing::NativeClock;
 use super::{address, duration, out_of_range, seconds_u32};
+use crate::broker::auth::Users;
 use crate::broker::{BrokerOptions, Farewell, Features, Keep, Limits, SharedStrategy, Terms};
+use crate::clock::Clock;
 use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::sync::Arc;
 
 /// `rmqtt.Limits`.
 #[derive(FromPyObject)]
@@ -43,6 +47,34 @@ struct FeaturesArguments {
     wildcard_subscriptions: bool,
     subscription_identifiers: bool,
     shared_subscriptions: bool,
+}
+
+/// Who may come in, by name.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct AccessArguments {
+    allow_anonymous: bool,
+    users: Option<Vec<(String, String)>>,
+}
+
+impl AccessArguments {
+    /// Those who may; hashing each password takes a while.
+    fn users(self, py: Python<'_>) -> PyResult<Option<Arc<Users>>> {
+        let Some(users) = self.users else {
+            return Ok(None);
+        };
+        let users = py.detach(|| Users::new(users));
+        users
+            .map(|users| Some(Arc::new(users)))
+            .map_err(|error| Failure::from(error).to_py(py))
+    }
+}
+
+/// What tests ask for, by name.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct SeamsArguments {
+    clock: Option<Py<NativeClock>>,
 }
 
 /// What is offered within the limits, by name.
@@ -94,9 +126,11 @@ impl TermsArguments {
 /// `ValueError` naming the argument and its range.
 pub(crate) fn broker(
     listeners: &[String],
-    allow_anonymous: bool,
+    access: AccessArguments,
     limits: &LimitsArguments,
     terms: TermsArguments,
+    seams: &SeamsArguments,
+    py: Python<'_>,
 ) -> PyResult<BrokerOptions> {
     if limits.receive_maximum == 0 || limits.in_flight_max == 0 {
         return Err(out_of_range(
@@ -112,10 +146,14 @@ pub(crate) fn broker(
             .iter()
             .map(|url| address(url))
             .collect::<PyResult<_>>()?,
-        allow_anonymous,
+        allow_anonymous: access.allow_anonymous,
+        auth: access.users(py)?,
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
-        auth: None,
+        clock: match &seams.clock {
+            Some(clock) => clock.get().clock()?,
+            None => Clock::default(),
+        },
         limits: Limits {
             connections_max: limits.connections_max,
             connect_timeout: duration("limits.connect_timeout", limits.connect_timeout)?,

@@ -1,6 +1,7 @@
 //! When it goes off.
 
 use super::Timer;
+use crate::clock::Clock;
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -13,7 +14,10 @@ async fn has_gone_off(timer: &mut Timer) -> bool {
 #[tokio::test(start_paused = true)]
 async fn it_wakes_at_the_time_that_was_set_last_if_that_is_earlier() {
     let began = Instant::now();
-    let mut timer = Timer::new((began + Duration::from_secs(90)).into_std());
+    let mut timer = Timer::new(
+        &Clock::default(),
+        (began + Duration::from_secs(90)).into_std(),
+    );
     assert!(!has_gone_off(&mut timer).await);
     timer.set((began + Duration::from_secs(10)).into_std());
     poll_fn(|cx| timer.poll(cx)).await;
@@ -23,7 +27,10 @@ async fn it_wakes_at_the_time_that_was_set_last_if_that_is_earlier() {
 #[tokio::test(start_paused = true)]
 async fn a_later_time_counts_only_from_the_next_time_it_goes_off() {
     let began = Instant::now();
-    let mut timer = Timer::new((began + Duration::from_secs(10)).into_std());
+    let mut timer = Timer::new(
+        &Clock::default(),
+        (began + Duration::from_secs(10)).into_std(),
+    );
     for _ in 0..3 {
         timer.set((began + Duration::from_secs(30)).into_std());
         assert!(!has_gone_off(&mut timer).await);
