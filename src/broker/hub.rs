@@ -199,7 +199,7 @@ impl Hub {
         };
         outbox.connect(bell);
         self.set_online(&groups, &outbox, true);
-        Some(Box::new(granted(connection, grant, outbox)))
+        Some(Box::new(granted(connection, *grant, outbox)))
     }
 
     /// A connection that waits for its session gives up, or has been refused meanwhile.

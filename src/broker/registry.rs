@@ -102,10 +102,10 @@ pub struct Entry {
     pub connection: Option<ConnectionId>,
     /// Whose it is: nobody else gets it by its client id.
     user: Option<ByteString>,
-    /// What it keeps while nobody has it.
-    session: Session,
-    will: Option<Will>,
-    waiting: Option<(ConnectionId, ConnectRequest)>,
+    /// What it keeps while nobody has it. On the heap, as what follows: most entries have none of it.
+    session: Option<Box<Session>>,
+    will: Option<Box<Will>>,
+    waiting: Option<Box<(ConnectionId, ConnectRequest)>>,
     will_due: Option<Instant>,
     ends_at: Option<Instant>,
 }
@@ -183,10 +183,11 @@ impl Registry {
             return Verdict::Refused(ReasonCode::NotAuthorized);
         }
         if let Some(old) = entry.connection {
-            if let Some((also_waiting, _)) = entry.waiting.replace((connection, request)) {
+            let successor = Box::new((connection, request));
+            if let Some(also_waiting) = entry.waiting.replace(successor) {
                 effects
                     .told_to_go
-                    .push((also_waiting, ReasonCode::SessionTakenOver));
+                    .push((also_waiting.0, ReasonCode::SessionTakenOver));
             }
             effects.told_to_go.push((old, ReasonCode::SessionTakenOver));
             return Verdict::Wait;
@@ -200,7 +201,7 @@ impl Registry {
             && entry
                 .waiting
                 .as_ref()
-                .is_some_and(|(waiting, _)| *waiting == connection)
+                .is_some_and(|waiting| waiting.0 == connection)
         {
             entry.waiting = None;
         }
@@ -222,7 +223,7 @@ impl Registry {
             return;
         }
         entry.connection = None;
-        entry.session = leave.session;
+        entry.session = Some(Box::new(leave.session));
         if let Some(interval) = leave.session_expiry_interval {
             entry.expiry_interval = interval;
         }
@@ -231,7 +232,7 @@ impl Registry {
             // spec(5): MQTT-3.1.2-10, MQTT-3.14.4-3
             entry.will = None;
         }
-        if let Some((successor, request)) = entry.waiting.take() {
+        if let Some((successor, request)) = entry.waiting.take().map(|waiting| *waiting) {
             // A will without delay speaks even if the successor is the same client.
             // spec(4): MQTT-3.1.2-8
             if entry.will.as_ref().is_some_and(|will| delay(will) == 0) {
@@ -289,8 +290,8 @@ impl Registry {
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
             user: request.user.clone(),
-            session: Session::default(),
-            will: request.will.as_ref().map(compact),
+            session: None,
+            will: request.will.as_ref().map(compact).map(Box::new),
             waiting: None,
             will_due: None,
             ends_at: None,
@@ -318,11 +319,11 @@ impl Registry {
                 // spec(5): MQTT-3.1.2-5, MQTT-3.1.3-9, MQTT-3.2.2-3
                 entry.connection = Some(connection);
                 entry.expiry_interval = request.session_expiry_interval;
-                entry.will = request.will.as_ref().map(compact);
+                entry.will = request.will.as_ref().map(compact).map(Box::new);
                 entry.ends_at = None;
                 Grant {
                     key,
-                    session: std::mem::take(&mut entry.session),
+                    session: entry.session.take().map(|kept| *kept).unwrap_or_default(),
                     session_present: true,
                 }
             }

@@ -49,7 +49,13 @@ impl Subscribers {
             .binary_search_by_key(&session, |entry| entry.0)
         {
             Ok(at) => self.sessions[at].1 = subscription,
-            Err(at) => self.sessions.insert(at, (session, subscription)),
+            Err(at) => {
+                if self.sessions.is_empty() {
+                    // Most filters have one subscriber.
+                    self.sessions.reserve_exact(1);
+                }
+                self.sessions.insert(at, (session, subscription));
+            }
         }
     }
 

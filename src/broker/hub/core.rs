@@ -21,7 +21,7 @@ pub(super) struct Connected {
     pub(super) info: ClientInfo,
     pub(super) bell: Arc<Bell>,
     /// A session that was granted and not yet claimed.
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Option<Box<Grant>>,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Core {
     groups: Vec<Option<Arc<Group>>>,
     /// How groups deal, and the chance for the next one.
     sharing: Sharing,
-    pub(super) connections: BTreeMap<ConnectionId, Connected>,
+    pub(super) connections: BTreeMap<ConnectionId, Box<Connected>>,
     /// How all who want to connect are turned away, if they are.
     pub(super) turned_away: Option<Farewell>,
     last_connection: u64,
@@ -93,7 +93,8 @@ impl Core {
                 bell: arrival.bell,
                 grant: None,
             };
-            self.connections.insert(connection, connected);
+            // Boxed, since numbers that only grow leave each node of the map half empty.
+            self.connections.insert(connection, Box::new(connected));
         }
         let outbox = match &verdict {
             Verdict::Granted(grant) => Some(self.outbox(grant.key)),
@@ -161,7 +162,7 @@ impl Core {
         if let Some((connection, grant)) = effects.granted
             && let Some(successor) = self.connections.get_mut(&connection)
         {
-            successor.grant = Some(grant);
+            successor.grant = Some(Box::new(grant));
             aftermath.may_claim = Some(Arc::clone(&successor.bell));
         }
         aftermath
