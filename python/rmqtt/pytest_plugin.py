@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rmqtt import Broker, Client, SyncClient
-    from rmqtt.testing import Capture
+    from rmqtt.testing import Capture, Clock
+
+_brokers = pytest.StashKey[list[tuple[str, "Broker"]]]()
 
 
 # ---- options, and the marker ---------------------------------------------------------------------
@@ -129,12 +131,15 @@ def _need_our_own(request: pytest.FixtureRequest) -> None:
 
 
 @contextmanager
-def _running(settings: _Settings, *listeners: str, **options: Any) -> Iterator[Broker]:
+def _running(request: pytest.FixtureRequest, settings: _Settings, *listeners: str, **options: Any) -> Iterator[Broker]:
     """Run a broker for one test, and judge at its end how its clients behaved."""
     from rmqtt import Broker  # noqa: PLC0415 - when a test asks for it
 
+    if "mqtt_clock" in request.fixturenames:
+        options.setdefault("clock", request.getfixturevalue("mqtt_clock"))
     broker = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **options).start()
     url = broker.url
+    request.node.stash.setdefault(_brokers, []).append((url, broker))
     try:
         yield broker
     finally:
@@ -149,7 +154,7 @@ def mqtt_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """Run a broker for this test, on 127.0.0.1 and a free port. The marker ``mqtt`` says how it is made."""
     _need_our_own(request)
     settings = _Settings(request.node)
-    with _running(settings, **settings.broker) as broker:
+    with _running(request, settings, **settings.broker) as broker:
         yield broker
 
 
@@ -163,7 +168,7 @@ def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[BrokerFactor
 
         def start(*listeners: str, **options: Any) -> Broker:
             made = settings.broker | broker_options(options)
-            return running.enter_context(_running(settings, *listeners, **made))
+            return running.enter_context(_running(request, settings, *listeners, **made))
 
         yield start
 
@@ -211,6 +216,17 @@ def mqtt_capture(mqtt_broker: Broker) -> Iterator[Capture]:
     """Take down everything that ``mqtt_broker`` routes; taken inside of it, so nothing can be missed."""
     with mqtt_broker.capture() as capture:
         yield capture
+
+
+@pytest.fixture
+def mqtt_clock(request: pytest.FixtureRequest) -> Clock:
+    """Give the clock of this test's brokers and of their clients in memory: it stands still until it is moved."""
+    _need_our_own(request)
+    from rmqtt.testing import Clock  # noqa: PLC0415 - when a test asks for it
+
+    if request.node.stash.get(_brokers, []):
+        pytest.fail("name mqtt_clock among the arguments: the test has a broker that runs by the system's clock by now")
+    return Clock()
 
 
 # ---- clients -------------------------------------------------------------------------------------

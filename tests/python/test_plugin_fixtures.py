@@ -10,7 +10,7 @@ import rmqtt
 
 if TYPE_CHECKING:
     from rmqtt.pytest_plugin import BrokerFactory, ClientFactory
-    from rmqtt.testing import Capture
+    from rmqtt.testing import Capture, Clock
 
 SEEN: list[rmqtt.Broker] = []
 SPACES: list[str] = []
@@ -54,6 +54,23 @@ def test_a_factory_makes_as_many_brokers_as_one_likes(mqtt_broker_factory: Broke
 
 def test_the_brokers_of_a_factory_are_gone_with_their_test() -> None:
     assert not any(broker.is_running for broker in SEEN)
+
+
+def test_a_broker_runs_by_the_clock_of_the_system(mqtt_broker: rmqtt.Broker) -> None:
+    with pytest.raises(rmqtt.BrokerError, match="the system's clock"):
+        _ = mqtt_broker.clock
+
+
+def test_all_brokers_of_a_test_run_by_the_clock_that_it_asks_for(
+    mqtt_broker: rmqtt.Broker, mqtt_broker_factory: BrokerFactory, mqtt_clock: Clock
+) -> None:
+    other = mqtt_broker_factory()
+    assert mqtt_broker.clock is mqtt_clock is other.clock
+    for broker in (mqtt_broker, other):
+        broker.publish_now("a", b"1", retain=True, expiry=3600)
+    mqtt_clock.advance(hours=2)
+    assert not mqtt_broker.retained
+    assert not other.retained
 
 
 async def test_a_client_is_in_memory_and_not_connected_yet(

@@ -190,6 +190,18 @@ def test_classes_of_unittest_take_the_fixtures_through_one_of_their_own(pytester
     run_apart(pytester, source).assert_outcomes(passed=3)
 
 
+def test_who_asks_for_the_clock_too_late_is_told_so(pytester: Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        def test_late(mqtt_broker, request):
+            request.getfixturevalue("mqtt_clock")
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*name mqtt_clock among the arguments: *"])
+
+
 def test_importing_the_package_does_not_import_pytest() -> None:
     code = "import sys, rmqtt; rmqtt.Broker, rmqtt.SyncClient; import rmqtt.testing; print('pytest' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
