@@ -236,7 +236,9 @@ def table(scenarios: list[Scenario], figures: Figures, columns: dict[str, str]) 
             rows.append([f"{scenario.name}: {scenario.about}", kind, *cells])
         if "rmqtt" in of_all and len(of_all) > 1:
             ours = of_all["rmqtt"]["cpu_us"]
-            ratios = (f"{ours / row['cpu_us']:.2f} of {kind}'s" for kind, row in of_all.items() if kind != "rmqtt")
+            others = {kind: row["cpu_us"] for kind, row in of_all.items() if kind != "rmqtt"}
+            # So short a run that the clock of CPU time has not moved has no ratio.
+            ratios = (f"{ours / theirs:.2f} of {kind}'s" for kind, theirs in others.items() if theirs)
             rows.append(["", "**CPU**", f"**{', '.join(ratios)}**", *[""] * (len(shown) - 1)])
     return report.table(["scenario", "broker", *shown.values()], rows)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+from peers import PEERS, Peer
 
 HERE = Path(__file__).parent
 #: No run of a client may take longer, in seconds.
@@ -84,6 +85,22 @@ def messages_of(scenario: Scenario, peer: str, scale: float) -> int:
     return max(wanted // scenario.step, 1) * scenario.step
 
 
+#: What not every client has.
+VERBS = {
+    "publish-nowait": "publish_nowait",
+    "publish-many-q0": "publish_many",
+    "publish-many-q1": "publish_many",
+    "receive-many": "receive_many",
+    "receive-bounded": "receive_bounded",
+}
+
+
+def lacks(scenario: Scenario, peer: str) -> bool:
+    """Say whether this client is known to have no such call."""
+    verb = VERBS.get(scenario.name)
+    return verb is not None and getattr(PEERS[peer], verb) is getattr(Peer, verb)
+
+
 def play(scenario: Scenario, peer: str, loop: str, scale: float) -> dict[str, Any]:
     """Run one scenario with one client; what the sink counted must be what the client sent."""
     count = messages_of(scenario, peer, scale)
@@ -101,9 +118,9 @@ def play(scenario: Scenario, peer: str, loop: str, scale: float) -> dict[str, An
     return result
 
 
-def variants(peers: list[str]) -> list[tuple[str, str]]:
+def variants(peers: list[str], *, only_asyncio: bool = False) -> list[tuple[str, str]]:
     """Give every client with every loop."""
-    loops = ["asyncio"] + (["uvloop"] if importlib.util.find_spec("uvloop") else [])
+    loops = ["asyncio"] + (["uvloop"] if importlib.util.find_spec("uvloop") and not only_asyncio else [])
     return [(peer, loop) for peer in peers for loop in loops if loop == "asyncio" or peer not in ONLY_ASYNCIO]
 
 
@@ -135,42 +152,49 @@ def only_ours(scale: float) -> dict[str, float]:
     return figures
 
 
-def measure(scenarios: list[Scenario], peers: list[str], rounds: int, scale: float) -> dict[str, Any]:
-    """Run everything in turn."""
+def measure(scenarios: list[Scenario], every: list[tuple[str, str]], rounds: int, scale: float) -> dict[str, Any]:
+    """Run everything in turn; what failed once, or is not there, is not tried again."""
     results: dict[str, dict[str, list[dict[str, float]]]] = {scenario.name: {} for scenario in scenarios}
     failures: dict[str, str] = {}
-    missing: dict[str, list[str]] = {}
+    left = [(scenario, *who) for scenario in scenarios for who in every]
+    missing = [(scenario, peer, loop) for scenario, peer, loop in left if lacks(scenario, peer)]
     ours = []
     for number in range(rounds):
-        for scenario in scenarios:
-            for peer, loop in variants(peers):
-                who = label(peer, loop)
-                if who in missing.get(scenario.name, ()) or f"{scenario.name}: {who}" in failures:
-                    continue
-                report.say(f"round {number + 1} of {rounds}: {scenario.name} by {who}")
-                try:
-                    result = play(scenario, peer, loop, scale)
-                except report.RunError as error:
-                    report.say(f"failed: {error}")
-                    failures[f"{scenario.name}: {who}"] = str(error)
-                    continue
-                if result.pop("missing", False):
-                    missing.setdefault(scenario.name, []).append(who)
-                else:
-                    results[scenario.name].setdefault(who, []).append(result)
-        if "rmqtt" in peers:
+        for scenario, peer, loop in [run for run in left if run not in missing]:
+            who = label(peer, loop)
+            report.say(f"round {number + 1} of {rounds}: {scenario.name} by {who}")
             try:
-                ours.append(only_ours(scale))
+                result = play(scenario, peer, loop, scale)
             except report.RunError as error:
-                failures["beside messages"] = str(error)
+                report.say(f"failed: {error}")
+                failures[f"{scenario.name}: {who}"] = str(error)
+                left.remove((scenario, peer, loop))
+                continue
+            if result.pop("missing", False):
+                missing.append((scenario, peer, loop))
+            else:
+                results[scenario.name].setdefault(who, []).append(result)
+        ours += floor_and_ours(failures, scale) if any(peer == "rmqtt" for peer, _ in every) else []
     return {
         "figures": {
             name: {who: report.medians(rows) for who, rows in of.items()} for name, of in results.items() if of
         },
         "ours": report.medians(ours) if ours else {},
         "failures": failures,
-        "missing": missing,
+        "missing": {
+            scenario.name: [label(peer, loop) for of, peer, loop in missing if of == scenario]
+            for scenario in dict.fromkeys(of for of, _, _ in missing)
+        },
     }
+
+
+def floor_and_ours(failures: dict[str, str], scale: float) -> list[dict[str, float]]:
+    """Measure what stands beside messages, or note why not."""
+    try:
+        return [only_ours(scale)]
+    except report.RunError as error:
+        failures["beside messages"] = str(error)
+        return []
 
 
 COLUMNS = {"cpu_us": "CPU µs", "rate": "per s", "p50_us": "p50 µs", "peak_mib": "peak MiB", "dropped": "dropped"}
@@ -212,7 +236,7 @@ def notes(measured: dict[str, Any]) -> list[str]:
         ]  # fmt: skip
         page += ["## Beside messages", report.table(["what", "median"], rows)]
     if measured["missing"]:
-        lines = [f"* {name}: {', '.join(who)}" for name, who in measured["missing"].items()]
+        lines = [f"* {name}: {'; '.join(who)}" for name, who in measured["missing"].items()]
         page += ["## Not there", "These clients have no such call:", "\n".join(lines)]
     if measured["failures"]:
         by_reason: dict[str, list[str]] = {}
@@ -236,7 +260,7 @@ def main() -> None:
     parser.add_argument("--peers", default=",".join(SHARE), help="which clients (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times so many messages")
-    parser.add_argument("--quick", action="store_true", help="for a glance: one round, few messages")
+    parser.add_argument("--quick", action="store_true", help="for a glance: one round, few messages, no uvloop")
     parser.add_argument("--out", type=Path, help="where page, chart and raw figures go; else the page is printed")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -245,7 +269,8 @@ def main() -> None:
     peers = arguments.peers.split(",")
     patterns = arguments.only.split(",")
     scenarios = [s for s in SCENARIOS if any(fnmatch.fnmatch(s.name, pattern) for pattern in patterns)]
-    measured = measure(scenarios, peers, arguments.rounds, arguments.scale)
+    every = variants(peers, only_asyncio=arguments.quick)
+    measured = measure(scenarios, every, arguments.rounds, arguments.scale)
     measured |= {"machine": where, "versions": versions(peers), "rounds": arguments.rounds}
     clients = ", ".join(f"{peer} {version}" for peer, version in measured["versions"].items())
     page = ["# Python clients", report.about(where, "make bench-clients"), f"Clients: {clients}."]

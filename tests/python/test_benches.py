@@ -60,6 +60,12 @@ def test_slow_clients_get_fewer_messages_but_whole_steps() -> None:
     assert clients.messages_of(scenario, "rmqtt", 1.0) % 1000 == 0
 
 
+def test_a_client_without_such_a_call_is_not_started_to_say_so() -> None:
+    scenario = next(s for s in clients.SCENARIOS if s.name == "receive-many")
+    assert clients.lacks(scenario, "gmqtt")
+    assert not clients.lacks(scenario, "rmqtt")
+
+
 def test_memory_is_level_by_medians_and_not_by_a_single_sample() -> None:
     samples = [100.0] * 600
     samples[60] = samples[-1] = 500.0
