@@ -33,14 +33,18 @@ MODULES = {"rmqtt-v5": "rmqtt", "paho-mqtt": "paho"}
 ONLY_ASYNCIO = ("paho-mqtt",)
 
 
-#: In an interpreter that has imported nothing yet. Names are loaded when they are first used, so that is timed too.
+#: In an interpreter that has imported nothing yet. Names are loaded when they are first used, so that is timed too; but
+#: not asyncio, which every user of ours has anyway.
 IMPORT = """\
 import time
 begun = time.perf_counter()
 import rmqtt
-imported = time.perf_counter()
+imported = time.perf_counter() - begun
+import asyncio
+begun = time.perf_counter()
 rmqtt.Client, rmqtt.Broker
-print(f'{{"import_ms": {1e3 * (imported - begun)}, "import_used_ms": {1e3 * (time.perf_counter() - begun)}}}')
+used = imported + time.perf_counter() - begun
+print(f'{{"import_ms": {1e3 * imported}, "import_used_ms": {1e3 * used}}}')
 """
 
 
@@ -231,7 +235,7 @@ def notes(measured: dict[str, Any]) -> list[str]:
             [f"`rmqtt.decode`, PUBLISH of {ours['bytes']:.0f} B, QoS 1", f"{ours['decode_ns']:.0f} ns"],
             ["`rmqtt.encode`, the same", f"{ours['encode_ns']:.0f} ns"],
             ["`import rmqtt`", f"{ours['import_ms']:.1f} ms"],
-            ["`import rmqtt`, and the names `Client` and `Broker` used", f"{ours['import_used_ms']:.1f} ms"],
+            ["`import rmqtt` and its names `Client` and `Broker`, without asyncio", f"{ours['import_used_ms']:.1f} ms"],
             ["start and stop an empty broker", f"{ours['broker_ms']:.2f} ms"],
         ]  # fmt: skip
         page += ["## Beside messages", report.table(["what", "median"], rows)]
