@@ -10,11 +10,12 @@ mod connection;
 mod pipe;
 mod timer;
 
+use crate::broker::auth::Users;
 use crate::broker::bell::Bell;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::protocol::Protocol;
-use crate::broker::{BrokerError, BrokerOptions, Keep, Terms};
+use crate::broker::{BrokerError, BrokerOptions, Keep, Snapshot, Terms};
 use crate::clock::{Clock, yield_now};
 use crate::codec::ReasonCode;
 use crate::message::Message;
@@ -94,6 +95,10 @@ impl Server {
         &self.hub
     }
 
+    pub(super) fn users(&self) -> Option<Arc<Users>> {
+        self.options.auth.clone()
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.status.borrow().is_running
     }
@@ -171,6 +176,15 @@ impl Server {
         if clock.timeout_real(limit, all_gone).await.is_none() {
             tasks.shutdown().await;
         }
+    }
+
+    pub(super) async fn snapshot(&self) -> Snapshot {
+        self.hub.snapshot(|| self.options.clock.now()).await
+    }
+
+    pub(super) async fn restore(&self, snapshot: &Snapshot) {
+        let clock = &self.options.clock;
+        self.hub.restore(snapshot, || clock.now()).await;
     }
 
     /// Ends at once, with nothing said to anybody.

@@ -29,9 +29,11 @@
 //! queue has drained.
 
 mod choice;
+mod image;
 mod member;
 mod state;
 
+pub use image::GroupImage;
 pub use member::{MemberId, Parcel};
 
 use crate::broker::bell::Bell;
@@ -44,7 +46,6 @@ use crate::message::QoS;
 use member::{Member, Share};
 use parking_lot::Mutex;
 use state::State;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -143,19 +144,11 @@ impl Group {
         } else {
             state.joined += 1;
             state.online += 1;
-            let member = Member {
-                number: state.joined,
-                session,
-                outbox: Arc::clone(outbox),
-                subscription,
+            let absent = Member::absent(state.joined, session, Arc::clone(outbox), subscription);
+            state.members.push(Member {
                 is_online: true,
-                is_ready: false,
-                has_taken: true,
-                best_effort: BTreeMap::new(),
-                acknowledged: BTreeMap::new(),
-                bytes: 0,
-            };
-            state.members.push(member);
+                ..absent
+            });
             state.lay_down_if_paid();
         }
         self.follow(state)

@@ -9,9 +9,11 @@ mod inspect;
 mod leave;
 mod posting;
 mod sharing;
+mod snapshot;
 mod tap;
 
 pub use sharing::FullQueue;
+pub use snapshot::Still;
 pub use tap::{Caught, Tap};
 
 use self::core::{Aftermath, Core};
@@ -29,6 +31,7 @@ use crate::message::Message;
 use crate::session::Session;
 use crate::topic::TopicFilter;
 use parking_lot::RwLock;
+use snapshot::Standstill;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,6 +122,7 @@ pub struct Hub {
     limits: Arc<Limits>,
     counters: Counters,
     taps: Taps,
+    standstill: Standstill,
     /// Whether the broker is being cut off from the world: whoever goes now has no last words.
     is_cut_off: AtomicBool,
     /// Rung when something becomes due earlier than was known.
@@ -138,6 +142,7 @@ impl Hub {
             limits,
             counters: Counters::default(),
             taps: Taps::default(),
+            standstill: Standstill::default(),
             is_cut_off: AtomicBool::new(false),
             timer: Arc::new(Bell::default()),
         }
@@ -167,6 +172,9 @@ impl Hub {
         let bell = Arc::clone(&arrival.bell);
         let (connection, verdict, outbox, groups, aftermath) = {
             let mut core = self.core.write();
+            if self.is_cut_off() {
+                return Outcome::Refused(ReasonCode::ServerBusy.into());
+            }
             let (connection, verdict, outbox, aftermath) = core.connect(arrival);
             let groups = match &verdict {
                 Verdict::Granted(grant) => core.groups_of(grant.key),
@@ -206,6 +214,7 @@ impl Hub {
     pub fn give_up(&self, connection: ConnectionId, now: Instant) {
         let aftermath = self.core.write().give_up(connection, now);
         self.follow(aftermath, now);
+        self.note_gone();
     }
 
     /// A connection lets go of its session.
@@ -223,6 +232,7 @@ impl Hub {
         self.set_online(&groups, &attached.outbox, false);
         let aftermath = self.core.write().leave(attached, leave, now);
         self.follow(aftermath, now);
+        self.note_gone();
     }
 
     /// Routes a message into the queues of those who subscribed. `publisher` is the session it came from, if from one.

@@ -17,6 +17,7 @@ pub mod protocol;
 pub mod registry;
 pub mod retained;
 pub mod router;
+pub mod snapshot;
 pub mod stats;
 pub mod subscriptions;
 
@@ -24,6 +25,7 @@ pub use error::BrokerError;
 pub use hub::{Caught, Tap};
 pub use options::{BrokerOptions, Features, Keep, Limits, SharedStrategy, Terms};
 pub use protocol::Farewell;
+pub use snapshot::Snapshot;
 
 use crate::message::Message;
 use crate::topic::TopicFilter;
@@ -152,6 +154,26 @@ impl Broker {
         let ended = running.take().ok_or(BrokerError::NotRunning)?;
         self.server.crash(ended, keep).await;
         Ok(())
+    }
+
+    /// The whole state, as a crash would leave it to a store that is written before anything is acknowledged. Clients do
+    /// not notice, but that they wait for some milliseconds.
+    pub async fn snapshot(&self) -> Arc<Snapshot> {
+        let _running = self.running.lock().await;
+        Arc::new(self.server.snapshot().await)
+    }
+
+    /// Puts a state, of this broker or another, in the place of what there is; times go on with what was left of them.
+    /// Who is connected is told to go, MQTT 5 clients with *server busy*, and finds its session of the snapshot when it
+    /// comes back. Running or not.
+    pub async fn restore(&self, snapshot: &Snapshot) {
+        let _running = self.running.lock().await;
+        self.server.restore(snapshot).await;
+    }
+
+    /// Who may connect, for another broker that is to know the same users.
+    pub fn users(&self) -> Option<Arc<auth::Users>> {
+        self.server.users()
     }
 
     /// Whether it takes connections.

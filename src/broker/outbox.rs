@@ -26,10 +26,12 @@
 //! exceeded); the session keeps what is queued, and what comes then is dropped as for any absent client. So one slow
 //! consumer costs its publishers at most [`GRACE`], and memory about twice the bound and one message per publisher.
 
+mod image;
 mod letter;
 mod shares;
 mod state;
 
+pub use image::{OutboxImage, SentImage};
 pub use letter::Letter;
 pub use shares::{Ready, Sent};
 

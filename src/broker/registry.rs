@@ -13,11 +13,12 @@
 
 use crate::broker::Limits;
 use crate::broker::router::SessionKey;
+use crate::broker::snapshot::Shift;
 use crate::codec::{ReasonCode, Will};
 use crate::message::Message;
 use crate::session::Session;
 use bytestring::ByteString;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// The number of a connection since the broker was made.
@@ -92,7 +93,7 @@ enum Timer {
 }
 
 /// A session as its owner sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// Whose.
     pub client_id: ByteString,
@@ -110,8 +111,16 @@ pub struct Entry {
     ends_at: Option<Instant>,
 }
 
+impl Entry {
+    /// Messages on their way, while nobody has it.
+    pub fn in_flight(&self) -> usize {
+        let session = self.session.as_ref();
+        session.map_or(0, |session| session.outbound.in_flight())
+    }
+}
+
 /// All sessions by client id.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Registry {
     /// Only ever looked up. Strangers choose the keys, so the hash has to be one that they cannot foresee.
     by_client_id: HashMap<ByteString, SessionKey>,
@@ -159,6 +168,54 @@ impl Registry {
             .iter()
             .enumerate()
             .filter_map(|(key, entry)| Some((SessionKey(key), entry.as_ref()?)))
+    }
+
+    /// What is left when all connections are cut at once, with no will said for them. `sessions` are those that they have.
+    #[must_use]
+    pub fn parted(
+        &self,
+        sessions: BTreeMap<ConnectionId, Session>,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> Self {
+        let mut parted = self.clone();
+        let keys: BTreeMap<_, _> = self
+            .iter()
+            .filter_map(|(key, entry)| Some((entry.connection?, key)))
+            .collect();
+        for (connection, session) in sessions {
+            let Some(key) = keys.get(&connection).copied() else {
+                continue;
+            };
+            if let Some(entry) = parted.entry(key) {
+                entry.waiting = None;
+            }
+            let leave = Leave {
+                session,
+                publish_will: false,
+                session_expiry_interval: None,
+            };
+            parted.leave(key, connection, leave, now, effects);
+        }
+        parted
+    }
+
+    /// The same where it is another hour, and with other bounds: what is over them stays.
+    #[must_use]
+    pub fn moved(&self, limits: &Limits, shift: Shift) -> Self {
+        let mut moved = Self {
+            sessions_max: limits.sessions_max,
+            ..self.clone()
+        };
+        for entry in moved.entries.iter_mut().flatten() {
+            entry.will_due = shift.moved(entry.will_due);
+            entry.ends_at = shift.moved(entry.ends_at);
+        }
+        let timers = self.timers.iter();
+        moved.timers = timers
+            .filter_map(|(at, key, timer)| Some((shift.moved(Some(*at))?, *key, *timer)))
+            .collect();
+        moved
     }
 
     /// A client wants to connect.

@@ -3,9 +3,13 @@
 //! Owns the store, its bounds and the walk that finds what a filter matches, in slices and in the order of the topics'
 //! levels. Like the filters, the topics lie in a slab: depth costs memory, never stack, and an emptied branch is freed.
 
+mod pages;
+
+use crate::broker::snapshot::Shift;
 use crate::broker::{BrokerError, Limits};
 use crate::message::Message;
 use crate::topic::{TopicFilter, TopicName};
+use pages::Pages;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Range};
 use std::ops::Bound;
@@ -34,7 +38,8 @@ struct Node {
 /// The retained messages, by topic.
 #[derive(Debug, Clone)]
 pub struct Retained {
-    nodes: Vec<Node>,
+    /// Shared with snapshots, page by page.
+    nodes: Pages<Node>,
     free: Vec<NodeId>,
     expiries: BTreeSet<(Instant, TopicName)>,
     count: usize,
@@ -47,7 +52,7 @@ impl Retained {
     /// An empty store with these bounds.
     pub fn new(limits: &Limits) -> Self {
         Self {
-            nodes: vec![Node::default()],
+            nodes: Pages::of(Node::default()),
             free: Vec::new(),
             expiries: BTreeSet::new(),
             count: 0,
@@ -55,6 +60,29 @@ impl Retained {
             count_max: limits.retained_messages_max,
             bytes_max: limits.retained_bytes_max,
         }
+    }
+
+    /// The same messages where it is another hour, and with other bounds: what is over them stays.
+    #[must_use]
+    pub fn moved(&self, limits: &Limits, shift: Shift) -> Self {
+        let mut moved = Self {
+            count_max: limits.retained_messages_max,
+            bytes_max: limits.retained_bytes_max,
+            expiries: BTreeSet::new(),
+            ..self.clone()
+        };
+        for (at, topic) in &self.expiries {
+            let expires_at = shift.moved(Some(*at));
+            if let Some(at) = expires_at {
+                moved.expiries.insert((at, topic.clone()));
+            }
+            if let Some(node) = moved.find(topic.as_str())
+                && let Some(value) = &mut moved.nodes[node].value
+            {
+                value.expires_at = expires_at;
+            }
+        }
+        moved
     }
 
     /// Keeps a copy of the message as its topic's last value; an empty payload deletes the value instead.

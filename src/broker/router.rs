@@ -7,6 +7,7 @@
 use crate::broker::BrokerError;
 use crate::broker::Limits;
 use crate::broker::retained::{Retained, RetainedMessage};
+use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::{Frontier, Match, Subscription, Subscriptions};
 use crate::codec::RetainHandling;
 use crate::message::{Message, QoS};
@@ -73,6 +74,15 @@ impl Router {
         Self {
             subscriptions: Subscriptions::default(),
             retained: Retained::new(limits),
+        }
+    }
+
+    /// The same where it is another hour, and with other bounds.
+    #[must_use]
+    pub fn moved(&self, limits: &Limits, shift: Shift) -> Self {
+        Self {
+            subscriptions: self.subscriptions.clone(),
+            retained: self.retained.moved(limits, shift),
         }
     }
 

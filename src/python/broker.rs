@@ -11,6 +11,8 @@ use super::options::{
 };
 use super::outcome::Outcome;
 use super::payload;
+use super::snapshot::NativeSnapshot;
+use crate::broker::auth::Users;
 use crate::broker::{Broker, BrokerError};
 use crate::message::Message;
 use crate::topic::TopicName;
@@ -18,12 +20,20 @@ use crate::transport::Address;
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The native half of a broker.
 #[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
 pub(crate) struct NativeBroker {
     broker: ForkSafe<Broker>,
+}
+
+impl NativeBroker {
+    /// Who may connect.
+    pub(super) fn users(&self) -> PyResult<Option<Arc<Users>>> {
+        Ok(self.broker.get()?.users())
+    }
 }
 
 #[pymethods]
@@ -87,6 +97,21 @@ impl NativeBroker {
         let broker = self.broker.get()?.clone();
         let keep = options::keep(keep)?;
         to_the_end(py, async move { broker.crash(keep).await })
+    }
+
+    fn snapshot(&self, py: Python<'_>) -> PyResult<NativeSnapshot> {
+        let broker = self.broker.get()?.clone();
+        let snapshot = block_on(py, None, broker.snapshot())?;
+        NativeSnapshot::of(snapshot)
+    }
+
+    fn restore(&self, py: Python<'_>, snapshot: &NativeSnapshot) -> PyResult<()> {
+        let broker = self.broker.get()?.clone();
+        let snapshot = snapshot.get()?;
+        to_the_end(py, async move {
+            broker.restore(&snapshot).await;
+            Ok(())
+        })
     }
 
     #[getter]

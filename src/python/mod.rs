@@ -21,6 +21,7 @@ mod outcome;
 mod packets;
 mod payload;
 mod reader;
+mod snapshot;
 mod subscription;
 mod sync;
 mod testing;
@@ -81,6 +82,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<broker::NativeBroker>()?;
     module.add_class::<capture::NativeCapture>()?;
     module.add_class::<testing::NativeClock>()?;
+    module.add_class::<snapshot::NativeSnapshot>()?;
     module.add_class::<codec::NativeCodec>()?;
     module.add_function(wrap_pyfunction!(codec::encode_packet, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_packet, module)?)?;

@@ -85,6 +85,11 @@ class RawPeer:
             self._heard.extend(self._codec.feed(data))
         self._heard = [packet for packet in self._heard if not isinstance(packet, rmqtt.PingResp)]
 
+    def leave(self) -> None:
+        """Say goodbye; the broker has let go of the session when this returns."""
+        self.say(rmqtt.Disconnect())
+        self.rest()
+
     def close(self) -> None:
         """Close, with no word said."""
         self._socket.close()

@@ -1,9 +1,10 @@
-"""For tests: what a broker saw, and what it would do; and hours that pass when a test says so.
+"""For tests: what a broker saw, and what it would do.
 
 Everything here is free while it is not used, and reached through `rmqtt.Broker`.
 """
 
 from rmqtt.testing._capture import Capture, Captured
 from rmqtt.testing._clock import Clock
+from rmqtt.testing._snapshot import Snapshot
 
-__all__ = ["Capture", "Captured", "Clock"]
+__all__ = ["Capture", "Captured", "Clock", "Snapshot"]

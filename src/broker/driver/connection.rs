@@ -120,6 +120,9 @@ impl Connection {
             if let Err(end) = worked {
                 break end;
             }
+            if self.hub.wants_standstill() {
+                self.stand_still().await;
+            }
             self.timer.set(self.next_timeout());
             poll_fn(|cx| self.poll(cx)).await;
         };
@@ -136,6 +139,20 @@ impl Connection {
 
     fn now(&self) -> Instant {
         self.pipe.clock().now()
+    }
+
+    /// Waits while the state of the whole broker is copied, this session's too.
+    async fn stand_still(&mut self) {
+        let Link::Attached(attached) = &self.link else {
+            return;
+        };
+        self.hub.settle(attached, &self.protocol.take_settled());
+        let mut copy = self.protocol.session().clone();
+        for (packet_id, reason) in &self.withheld {
+            copy.inbound.accepted(*packet_id, *reason);
+        }
+        // On the heap: it is rare, and would make every connection larger.
+        Box::pin(self.hub.stand_still(attached, copy)).await;
     }
 
     /// Everything that can be done without waiting.

@@ -4,7 +4,7 @@ use super::member::{Member, Share};
 use crate::broker::SharedStrategy;
 
 /// A strategy and where it has got to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Choice {
     strategy: SharedStrategy,
     /// The number of the member that was chosen last.

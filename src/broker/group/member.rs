@@ -3,6 +3,7 @@
 use crate::broker::outbox::Outbox;
 use crate::broker::protocol::{Delivery, Room};
 use crate::broker::router::SessionKey;
+use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::Subscription;
 use crate::message::{Message, QoS};
 use std::collections::BTreeMap;
@@ -23,6 +24,14 @@ pub struct Parcel {
 impl Parcel {
     pub(super) fn cost(&self) -> usize {
         self.message.size() + PARCEL_COST
+    }
+
+    /// The same where it is another hour.
+    pub(crate) fn moved(&self, shift: Shift) -> Self {
+        Self {
+            message: self.message.clone(),
+            expires_at: shift.moved(self.expires_at),
+        }
     }
 
     /// The message as a member with this subscription gets it.
@@ -70,6 +79,27 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// One that is not connected, with an empty hand.
+    pub(super) fn absent(
+        number: u64,
+        session: SessionKey,
+        outbox: Arc<Outbox>,
+        subscription: Subscription,
+    ) -> Self {
+        Self {
+            number,
+            session,
+            outbox,
+            subscription,
+            is_online: false,
+            is_ready: false,
+            has_taken: true,
+            best_effort: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.best_effort.len() + self.acknowledged.len()
     }

@@ -31,14 +31,14 @@ pub(super) struct Core {
     /// By session.
     pub(super) outboxes: Vec<Option<Arc<Outbox>>>,
     /// By their numbers.
-    groups: Vec<Option<Arc<Group>>>,
+    pub(super) groups: Vec<Option<Arc<Group>>>,
     /// How groups deal, and the chance for the next one.
-    sharing: Sharing,
+    pub(super) sharing: Sharing,
     pub(super) connections: BTreeMap<ConnectionId, Box<Connected>>,
     /// How all who want to connect are turned away, if they are.
     pub(super) turned_away: Option<Farewell>,
     last_connection: u64,
-    limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits>,
 }
 
 /// What is to be done once the lock is let go.

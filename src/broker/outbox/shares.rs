@@ -77,6 +77,20 @@ impl Shares {
         self.sent.remove(&token);
     }
 
+    /// What is on its way, by token, and the last token that was given.
+    pub(super) fn sent(&self) -> (impl Iterator<Item = (&Token, &Sent)>, Token) {
+        (self.sent.iter(), self.tokens)
+    }
+
+    /// As they were, with no hand to take from.
+    pub(super) fn restored(sent: BTreeMap<Token, Sent>, tokens: Token) -> Self {
+        Self {
+            sent,
+            tokens,
+            ..Self::default()
+        }
+    }
+
     /// The session has ended: hands out what is still on its way.
     pub(super) fn take_sent(&mut self) -> Vec<Sent> {
         self.ready = VecDeque::new();

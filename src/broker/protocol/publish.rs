@@ -9,7 +9,7 @@ use crate::codec::{
     self, Ack, AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Run,
 };
 use crate::message::{Message, QoS};
-use crate::session::{Receipt, Step, Token};
+use crate::session::{Receipt, Session, Step, Token};
 use crate::topic::TopicName;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -304,6 +304,11 @@ impl Protocol {
         if token > 0 {
             self.settled.push(token);
         }
+    }
+
+    /// What the session keeps, as it is between two packets.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     /// The tokens of the deliveries that have been settled since this was asked last: acknowledged, refused, expired or

@@ -1,5 +1,6 @@
 //! What `rmqtt.Broker` asks for.
 
+use super::super::broker::NativeBroker;
 use super::super::errors::Failure;
 use super::super::testing::NativeClock;
 use super::{address, duration, out_of_range, seconds_u32};
@@ -54,19 +55,27 @@ struct FeaturesArguments {
 #[pyo3(from_item_all)]
 pub(crate) struct AccessArguments {
     allow_anonymous: bool,
-    users: Option<Vec<(String, String)>>,
+    users: Option<UsersArgument>,
+}
+
+/// Names and passwords, or the users of another broker.
+#[derive(FromPyObject)]
+enum UsersArgument {
+    Of(Py<NativeBroker>),
+    New(Vec<(String, String)>),
 }
 
 impl AccessArguments {
     /// Those who may; hashing each password takes a while.
     fn users(self, py: Python<'_>) -> PyResult<Option<Arc<Users>>> {
-        let Some(users) = self.users else {
-            return Ok(None);
-        };
-        let users = py.detach(|| Users::new(users));
-        users
-            .map(|users| Some(Arc::new(users)))
-            .map_err(|error| Failure::from(error).to_py(py))
+        match self.users {
+            None => Ok(None),
+            Some(UsersArgument::Of(broker)) => broker.get().users(),
+            Some(UsersArgument::New(users)) => py
+                .detach(|| Users::new(users))
+                .map(|users| Some(Arc::new(users)))
+                .map_err(|error| Failure::from(error).to_py(py)),
+        }
     }
 }
 

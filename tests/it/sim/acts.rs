@@ -265,9 +265,10 @@ impl World {
                 let time = Duration::from_millis(self.seed.pick(1..20_000) as u64);
                 self.pass(time);
             }
-            37..40 => {
+            37 | 38 => {
                 self.step(true);
             }
+            39 if self.seed.one_in(4) => self.power_cut(),
             40..45 if !is_up => self.come(number),
             _ => {
                 self.run();

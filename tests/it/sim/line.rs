@@ -4,6 +4,7 @@
 //! is missing leaves it asleep, and its messages undelivered.
 
 mod delivering;
+mod power;
 
 use super::model::Model;
 use super::tap::{Tap, brief};

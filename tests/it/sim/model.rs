@@ -219,6 +219,13 @@ impl Model {
         self.let_go(client, is_clean, expiry, now);
     }
 
+    /// The power goes before its will is said.
+    pub(super) fn take_back_will(&mut self, client: usize) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.goodbye.get_or_insert_default().0 = true;
+        }
+    }
+
     fn let_go(&mut self, client: usize, is_clean: bool, expiry: Option<u32>, now: Instant) {
         let session = self.sessions.get_mut(&client).expect("it was held");
         self.counts.qos0 += session.queue.forget_qos0();

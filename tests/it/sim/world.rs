@@ -105,6 +105,27 @@ impl World {
         }
     }
 
+    /// The power goes and comes back: all there is then is a snapshot of that moment.
+    pub(super) fn power_cut(&mut self) {
+        self.trace.say(|| "the power goes".to_owned());
+        let still = self.hub.begin_standstill();
+        for line in self.lines.iter_mut().filter(|line| !line.is_over()) {
+            line.leave_copy(&self.hub);
+        }
+        let snapshot = self.hub.try_snapshot(self.now);
+        drop(still);
+        for is_waiting in [true, false] {
+            for line in 0..self.lines.len() {
+                self.with_line(line, |line, around| line.cut_off(is_waiting, around));
+            }
+        }
+        for number in 0..self.clients.len() {
+            self.cut(number, End::AtOnce);
+        }
+        let snapshot = snapshot.expect("all stood still");
+        assert!(self.hub.try_restore(&snapshot, self.now), "nobody is left");
+    }
+
     pub(super) fn any_end(&mut self) -> End {
         [End::AtOnce, End::BehindTheRest, End::Unheard][self.seed.pick(0..3)]
     }
