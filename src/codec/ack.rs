@@ -3,10 +3,36 @@
 //! MQTT 3.1.1 has no codes and no properties here: they are not written, and read as success. MQTT 5 leaves out what
 //! says nothing: success without properties is as short as in 3.1.1.
 
+use super::header::FixedHeader;
 use super::properties::{NoProperties, read_ack_properties};
 use super::reason::{check_reason, read_reason};
 use super::wire::{Reader, Sink};
-use super::{Ack, AckKind, DecodeError, EncodeError, ProtocolVersion, ReasonCode};
+use super::{
+    Ack, AckKind, DecodeError, EncodeError, PacketId, PacketType, ProtocolVersion, ReasonCode,
+};
+use bytes::{Buf, BytesMut};
+
+/// Takes an acknowledgement off the front of `input` that is an id and nothing else, as nearly all are, without making
+/// a shared buffer of it.
+pub(super) fn decode_short(header: &FixedHeader, input: &mut BytesMut) -> Option<Ack> {
+    let kind = match header.packet_type {
+        PacketType::PubAck => AckKind::PubAck,
+        PacketType::PubRec => AckKind::PubRec,
+        PacketType::PubRel => AckKind::PubRel,
+        PacketType::PubComp => AckKind::PubComp,
+        _ => return None,
+    };
+    // Longer, or wrong in a way that is named where all fields are read: not here.
+    let number = input.get(header.length..header.size())?;
+    let id = PacketId::new(u16::from_be_bytes(number.try_into().ok()?))?;
+    input.advance(header.size());
+    Some(Ack::new(kind, id, ReasonCode::Success))
+}
+
+/// Whether an acknowledgement is written as its id and nothing else.
+pub(super) fn is_short(ack: &Ack, version: ProtocolVersion) -> bool {
+    version != ProtocolVersion::V5 || ack.reason == ReasonCode::Success && ack.properties.is_none()
+}
 
 pub(super) fn decode(kind: AckKind, packet: &mut Reader) -> Result<Ack, DecodeError> {
     let packet_id = packet.packet_id()?;

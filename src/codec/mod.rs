@@ -115,6 +115,9 @@ pub fn decode(
     if input.len() < size {
         return Ok(None);
     }
+    if let Some(ack) = ack::decode_short(&header, input) {
+        return Ok(Some(Packet::Ack(ack)));
+    }
     let mut packet = input.split_to(size);
     packet.advance(header.length);
     let mut body = Reader::new(packet.freeze(), version);
@@ -158,6 +161,13 @@ pub fn encode(
     version: ProtocolVersion,
     out: &mut SendBuffer,
 ) -> Result<(), EncodeError> {
+    if let Packet::Ack(ack) = packet
+        && ack::is_short(ack, version)
+    {
+        let [high, low] = ack.packet_id.get().to_be_bytes();
+        out.put(&[first_byte(packet), 2, high, low]);
+        return Ok(());
+    }
     let body = Body { packet, version };
     let remaining = Counter::measure(&body)?;
     out.reserve(1 + variable_length(remaining) + remaining);

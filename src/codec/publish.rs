@@ -88,7 +88,7 @@ pub(super) fn write<S: Sink>(
     } else {
         ""
     };
-    out.text("topic name", topic)?;
+    out.checked_text("topic name", topic)?;
     if let Some(packet_id) = publish.packet_id {
         out.two(packet_id.get());
     }

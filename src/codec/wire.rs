@@ -230,6 +230,11 @@ pub(super) trait Sink: Sized {
     }
 
     fn text(&mut self, field: &'static str, text: &str) -> Result<(), EncodeError> {
+        self.checked_text(field, text)
+    }
+
+    /// A text that was checked before, as a topic name is.
+    fn checked_text(&mut self, field: &'static str, text: &str) -> Result<(), EncodeError> {
         self.two(field_length(field, text.len())?);
         self.put(text.as_bytes());
         Ok(())

@@ -488,7 +488,8 @@ fn announces_connect(first_byte: u8) -> bool {
 
 /// Whether a topic or filter has no more levels than allowed.
 fn levels_within(text: &str, limit: usize) -> bool {
-    text.bytes().filter(|byte| *byte == b'/').count() < limit
+    // A short text cannot have too many.
+    text.len() < limit || text.bytes().filter(|byte| *byte == b'/').count() < limit
 }
 
 /// The topics that only the broker itself may publish to.
