@@ -125,11 +125,12 @@ impl Message {
                 ..properties.clone()
             })
         });
+        let (topic, payload) = self.topic.compact_with(&self.payload);
         Self {
-            topic: self.topic.compact(),
-            payload: Bytes::copy_from_slice(&self.payload),
+            topic,
+            payload,
             properties,
-            ..self.clone()
+            ..*self
         }
     }
 

@@ -4,6 +4,7 @@
 //! what, is the broker's business. A value of [`TopicName`] or [`TopicFilter`] is valid by construction, and cloning one
 //! is a reference count: topics cut out of a read buffer stay there. Next: [`crate::message`].
 
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use std::fmt;
 
@@ -90,6 +91,22 @@ impl TopicName {
     #[must_use]
     pub fn compact(&self) -> Self {
         Self(ByteString::from(self.as_str().to_owned()))
+    }
+}
+
+impl TopicName {
+    /// The same name and these bytes, in one piece of memory of their own.
+    pub(crate) fn compact_with(&self, bytes: &[u8]) -> (Self, Bytes) {
+        let text = self.0.as_bytes();
+        let mut both = BytesMut::with_capacity(text.len() + bytes.len());
+        both.extend_from_slice(text);
+        both.extend_from_slice(bytes);
+        let name = both.split_to(text.len()).freeze();
+        // It is the text of before, so looking at it again finds nothing.
+        match ByteString::try_from(name) {
+            Ok(name) => (Self(name), both.freeze()),
+            Err(_) => (self.compact(), both.freeze()),
+        }
     }
 }
 

@@ -223,17 +223,33 @@ impl Outbound {
         subscription_ids: Vec<NonZeroU32>,
         token: Token,
     ) -> Result<Publish, Message> {
+        self.send_and_keep(message, subscription_ids, token, Message::clone)
+    }
+
+    /// As [`Outbound::send_for`], where what is held of the message is what `keep` makes of it.
+    ///
+    /// # Errors
+    /// The message itself, when there is no room.
+    pub fn send_and_keep(
+        &mut self,
+        message: Message,
+        subscription_ids: Vec<NonZeroU32>,
+        token: Token,
+        keep: impl FnOnce(&Message) -> Message,
+    ) -> Result<Publish, Message> {
+        let has_room = message.qos == QoS::AtMostOnce || self.has_room();
+        if !has_room {
+            return Err(message);
+        }
+        let mut publish = Publish::new(message);
+        publish.subscription_ids = subscription_ids;
+        if publish.message.qos == QoS::AtMostOnce {
+            return Ok(publish);
+        }
         let sent = Sent {
-            message,
-            subscription_ids,
+            message: keep(&publish.message),
+            subscription_ids: publish.subscription_ids.clone(),
         };
-        if sent.message.qos == QoS::AtMostOnce {
-            return Ok(sent.into_publish());
-        }
-        if !self.has_room() {
-            return Err(sent.message);
-        }
-        let mut publish = sent.clone().into_publish();
         publish.packet_id = self.ids.take(Exchange::Message {
             token,
             state: State::Sent(Box::new(sent)),

@@ -349,11 +349,13 @@ impl Protocol {
         if is_acknowledged && !outbound.has_room() {
             return Delivered::NoRoom(Box::new(delivery));
         }
-        if is_acknowledged && outbound.in_flight() >= BACKLOG {
-            delivery.message = delivery.message.compact();
-        }
+        let keep = if outbound.in_flight() >= BACKLOG {
+            Message::compact
+        } else {
+            Message::clone
+        };
         // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
-        let sent = outbound.send_for(delivery.message, delivery.subscription_ids, token);
+        let sent = outbound.send_and_keep(delivery.message, delivery.subscription_ids, token, keep);
         let Ok(mut publish) = sent else {
             self.note_settled(token);
             return Delivered::TooLarge;
