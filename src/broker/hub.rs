@@ -34,6 +34,7 @@ use parking_lot::RwLock;
 use snapshot::Standstill;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tap::Taps;
@@ -104,11 +105,14 @@ pub struct Batch {
     found: Vec<(Arc<Outbox>, Route)>,
     groups: Vec<Arc<Group>>,
     to_wake: Vec<Arc<Bell>>,
+    /// No other batch has it.
+    number: Option<u64>,
 }
 
 impl Batch {
     /// Wakes everybody who got something. To be called before waiting for anything.
     pub fn finish(&mut self) {
+        self.number = None;
         for bell in self.to_wake.drain(..) {
             bell.ring();
         }
@@ -121,6 +125,8 @@ pub struct Hub {
     core: RwLock<Core>,
     limits: Arc<Limits>,
     counters: Counters,
+    /// How many batches there were.
+    batches: AtomicU64,
     taps: Taps,
     standstill: Standstill,
     /// Whether the broker is being cut off from the world: whoever goes now has no last words.
@@ -141,6 +147,7 @@ impl Hub {
             core: RwLock::new(Core::new(Arc::clone(&limits), sharing)),
             limits,
             counters: Counters::default(),
+            batches: AtomicU64::new(0),
             taps: Taps::default(),
             standstill: Standstill::default(),
             is_cut_off: AtomicBool::new(false),

@@ -53,9 +53,6 @@ use std::time::{Duration, Instant};
 /// How long a connected client's queue may stay full before its connection is ended.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// More waiting than this is copied out of the read buffers it was cut from: they must not be kept alive for long.
-const BACKLOG: usize = 64;
-
 /// Retained messages are fetched in slices, only while less than this waits.
 const RETAINED_LOW: usize = 64;
 
@@ -166,7 +163,7 @@ impl Outbox {
             pushed.is_dropped = true;
             return pushed;
         }
-        let is_for_long = is_absent || state.count >= BACKLOG;
+        let is_for_long = is_absent || !state.may_borrow(letter.batch());
         let delivery = letter.delivery(route, is_for_long);
         pushed.wake = state.push(Outgoing::One(delivery));
         if is_absent || is_best_effort {
@@ -257,6 +254,7 @@ impl Outbox {
             return Next::Nothing;
         };
         state.note_gone(&entry);
+        state.note_drained();
         if state.full_since.is_some() && self.has_drained(&state) {
             state.full_since = None;
         }

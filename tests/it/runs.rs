@@ -4,12 +4,17 @@
 
 use crate::broker_house::{House, PeerId};
 use crate::broker_packets::{BOTH, V4, V5, connect, message, options, publish, retain, subscribe};
+use crate::seed::epoch;
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use rmqtt::broker::Limits;
+use rmqtt::broker::outbox::{Letter, Next, Outbox};
+use rmqtt::broker::protocol::{Outgoing, Room};
+use rmqtt::broker::router::{Route, SessionKey};
 use rmqtt::codec::{self, Packet, ProtocolVersion, Publish, SendBuffer};
 use rmqtt::message::{Message, QoS};
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 
 fn bytes_of(packets: &[Packet], version: ProtocolVersion) -> BytesMut {
     let mut out = SendBuffer::new();
@@ -254,4 +259,44 @@ fn a_run_for_nobody_who_is_there_is_dropped_and_counted() {
     let counted = house.hub.counters().snapshot();
     assert_eq!(counted.messages_dropped_qos0, 7);
     assert_eq!(house.hub.stats().queued_messages, 0);
+}
+
+/// What is copied out of its read buffer, and what may stay there: each batch is one buffer that a message keeps alive.
+#[test]
+fn a_queue_that_is_never_empty_keeps_few_read_buffers_alive() {
+    let outbox = Outbox::new(&Limits::default());
+    outbox.connect(Arc::default());
+    let message = message("line/7/t", "in a read buffer", QoS::AtMostOnce);
+    let push = |batch| {
+        let route = Route {
+            session: SessionKey(0),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            subscription_ids: Vec::new(),
+        };
+        let mut letter = Letter::new(&message, batch, epoch());
+        outbox.push(&mut letter, route, epoch());
+    };
+    let room = Room {
+        at_most_once: true,
+        acknowledged: true,
+    };
+    let is_next_copied = || match outbox.take(room) {
+        Next::Outgoing(Outgoing::One(delivery)) => {
+            assert_eq!(delivery.message, message);
+            delivery.message.payload.as_ptr() != message.payload.as_ptr()
+        }
+        other => panic!("not a message: {other:?}"),
+    };
+    for batch in 0..20 {
+        push(batch);
+        push(batch);
+    }
+    let copied: Vec<_> = (0..39).map(|_| is_next_copied()).collect();
+    assert_eq!(copied.iter().filter(|copied| !**copied).count(), 2 * 16);
+    assert!(copied[32..].iter().all(|copied| *copied));
+    push(20);
+    assert!(is_next_copied() && is_next_copied(), "it was not empty");
+    push(21);
+    assert!(!is_next_copied());
 }

@@ -7,6 +7,7 @@ use crate::codec::Run;
 use crate::message::{Message, QoS};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Hub {
@@ -62,7 +63,7 @@ impl Hub {
             matched: batch.found.len() + batch.groups.len(),
             full: Vec::new(),
         };
-        let mut letter = Letter::new(message, now);
+        let mut letter = Letter::new(message, self.number(batch), now);
         for (outbox, route) in batch.found.drain(..) {
             let (qos, session) = (route.qos, route.session);
             let pushed = outbox.push(&mut letter, route, now);
@@ -93,6 +94,13 @@ impl Hub {
             }
         }
         published
+    }
+
+    /// The number of a batch, given when it is first asked for.
+    fn number(&self, batch: &mut Batch) -> u64 {
+        *batch
+            .number
+            .get_or_insert_with(|| self.batches.fetch_add(1, Ordering::Relaxed))
     }
 
     fn count_dropped(&self, is_dropped: bool, qos: QoS) {

@@ -10,16 +10,19 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Letter<'a> {
     message: &'a Message,
+    /// The batch it came with, and whose read buffers it may lie in.
+    batch: u64,
     expires_at: Option<Instant>,
     /// The message in memory of its own: made once, for the first queue in which it may stay long.
     copy: Option<Message>,
 }
 
 impl<'a> Letter<'a> {
-    /// A message that arrives at `now`.
-    pub fn new(message: &'a Message, now: Instant) -> Self {
+    /// A message that arrives at `now` with this batch: a number that no other batch has.
+    pub fn new(message: &'a Message, batch: u64, now: Instant) -> Self {
         Self {
             message,
+            batch,
             expires_at: expiry(message, now),
             copy: None,
         }
@@ -34,6 +37,10 @@ impl<'a> Letter<'a> {
     pub fn share(&mut self, is_for_long: bool) -> (Message, Option<Instant>) {
         let message = self.lasting(is_for_long).clone();
         (message, self.expires_at)
+    }
+
+    pub(super) fn batch(&self) -> u64 {
+        self.batch
     }
 
     fn lasting(&mut self, is_for_long: bool) -> &Message {

@@ -13,6 +13,10 @@ use std::time::Instant;
 /// What a queued message costs beside itself, in bytes: bounds must hold for small messages too.
 const MESSAGE_COST: usize = 64;
 
+/// From so many batches messages may lie in the read buffers they were cut from, until the queue has been empty: those
+/// must not be kept alive for long, and one message keeps as much alive as a thousand.
+const LOANS_MAX: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Keeps the order of arrival between the two lists.
@@ -63,6 +67,9 @@ pub(super) struct State {
     /// Messages in both lists and in `held`.
     pub(super) count: usize,
     pub(super) bytes: usize,
+    /// Batches whose read buffers are kept alive, and the latest.
+    loans: usize,
+    latest_loan: u64,
     pub(super) bell: Option<Arc<Bell>>,
     /// Whether the connection knows that something waits.
     pub(super) is_awake: bool,
@@ -84,6 +91,26 @@ impl State {
         }
         self.append(entry);
         self.wake()
+    }
+
+    /// Whether a message of this batch may stay in its read buffer.
+    pub(super) fn may_borrow(&mut self, batch: u64) -> bool {
+        if self.loans > 0 && self.latest_loan == batch {
+            return true;
+        }
+        if self.loans >= LOANS_MAX {
+            return false;
+        }
+        self.loans += 1;
+        self.latest_loan = batch;
+        true
+    }
+
+    /// An empty queue keeps nothing alive.
+    pub(super) fn note_drained(&mut self) {
+        if self.count == 0 {
+            self.loans = 0;
+        }
     }
 
     /// Queues in front of all others.
@@ -149,6 +176,7 @@ impl State {
 
     /// Copies what remains out of the read buffers.
     pub(super) fn compact(&mut self) {
+        self.loans = 0;
         for entry in &mut self.acknowledged {
             if let Outgoing::One(delivery) = &mut entry.outgoing {
                 delivery.message = delivery.message.compact();

@@ -60,7 +60,7 @@ impl Table {
 
     fn push(&self, qos: QoS) -> Shared {
         let message = Message::new(TopicName::new("t").expect("a topic"), "m").with_qos(qos);
-        let mut letter = Letter::new(&message, self.now);
+        let mut letter = Letter::new(&message, 0, self.now);
         let mut shared = self.group.push(&mut letter, None, self.now);
         self.follow(std::mem::take(&mut shared.after));
         shared
