@@ -26,6 +26,7 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
             queue_bytes_max: 1 << 30,
             ..Limits::default()
         },
+        threads,
         ..BrokerOptions::default()
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -7,6 +7,7 @@
 mod admission;
 mod arrival;
 mod connection;
+mod cores;
 mod pipe;
 mod timer;
 
@@ -22,6 +23,7 @@ use crate::message::Message;
 use crate::transport::{Address, Listener, Stream};
 use admission::Guard;
 use connection::Connection;
+use cores::Cores;
 use pipe::Pipe;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
@@ -55,6 +58,7 @@ pub(super) struct Running {
     /// `Some`: stop, within so long.
     stop: watch::Sender<Option<Duration>>,
     tasks: JoinSet<()>,
+    cores: Arc<Cores>,
 }
 
 /// A broker, running or not.
@@ -142,6 +146,9 @@ impl Server {
             addresses.push(bound);
         }
         listeners.push(bind(&self.memory_address, clock).await?.0);
+        let cores = Cores::start(self.options.threads)
+            .map(Arc::new)
+            .map_err(|error| BrokerError::Options(format!("no threads to be had: {error}")))?;
         let (stop, stopped) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for listener in listeners {
@@ -150,6 +157,7 @@ impl Server {
                 terms: self.options.terms.clone(),
                 guard: self.guard.clone(),
                 clock: clock.clone(),
+                cores: Arc::clone(&cores),
                 open: Arc::clone(&self.open),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
@@ -163,11 +171,15 @@ impl Server {
             addresses,
             crashed_at: None,
         });
-        Ok(Running { stop, tasks })
+        Ok(Running { stop, tasks, cores })
     }
 
     pub(super) async fn stop(&self, running: Running, grace: Duration) {
-        let Running { stop, mut tasks } = running;
+        let Running {
+            stop,
+            mut tasks,
+            cores,
+        } = running;
         self.status.send_replace(Status::default());
         stop.send_replace(Some(grace));
         let all_gone = async { while tasks.join_next().await.is_some() {} };
@@ -176,6 +188,7 @@ impl Server {
         if clock.timeout_real(limit, all_gone).await.is_none() {
             tasks.shutdown().await;
         }
+        drop(cores);
     }
 
     pub(super) async fn snapshot(&self) -> Snapshot {
@@ -189,7 +202,11 @@ impl Server {
 
     /// Ends at once, with nothing said to anybody.
     pub(super) async fn crash(&self, running: Running, keep: Keep) {
-        let Running { stop, mut tasks } = running;
+        let Running {
+            stop,
+            mut tasks,
+            cores,
+        } = running;
         self.hub.cut_off(true);
         self.status.send_modify(|status| {
             let addresses = std::mem::take(&mut status.addresses);
@@ -203,6 +220,7 @@ impl Server {
         if keep == Keep::Nothing {
             self.hub.forget_everything();
         }
+        drop(cores);
         self.hub.cut_off(false);
     }
 }
@@ -273,6 +291,7 @@ struct Doors {
     terms: Terms,
     guard: Option<Arc<Guard>>,
     clock: Clock,
+    cores: Arc<Cores>,
     /// Connections of all listeners.
     open: Arc<AtomicUsize>,
     connections: JoinSet<()>,
@@ -315,6 +334,18 @@ impl Doors {
             self.hub.counters().connects_refused.add_one();
             return;
         };
+        let core = self.cores.place(&stream);
+        // What is made here, timers too, belongs to the runtime that will use it.
+        let _entered = core.map(Handle::enter);
+        let stream = match core {
+            Some(_) => stream.adopt(),
+            None => Ok(stream),
+        };
+        let Ok(stream) = stream else {
+            // As if it had been lost just after it was taken.
+            self.hub.counters().connects_refused.add_one();
+            return;
+        };
         let bell = Arc::new(Bell::default());
         let now = self.clock.now();
         let limits = Arc::clone(self.hub.limits());
@@ -327,10 +358,14 @@ impl Doors {
         };
         let pipe = Pipe::new(stream, self.clock.clone());
         let mut connection = Connection::new(pipe, protocol, hub, guard, Arc::clone(&bell));
-        let task = self.connections.spawn(self.clock.track(async move {
+        let task = self.clock.track(async move {
             let _places = (place, outside);
             connection.run().await;
-        }));
+        });
+        let task = match core {
+            Some(core) => self.connections.spawn_on(task, core),
+            None => self.connections.spawn(task),
+        };
         self.bells.insert(task.id(), bell);
     }
 

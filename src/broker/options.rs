@@ -23,6 +23,9 @@ pub struct BrokerOptions {
     pub terms: Terms,
     /// Which member of a group of shared subscriptions gets a message.
     pub shared_strategy: SharedStrategy,
+    /// Threads of its own, over which connections from outside the process are spread for good. 0: all run where the broker
+    /// was started.
+    pub threads: usize,
     /// Where it takes the time from. Its clients in memory share it.
     pub clock: Clock,
 }
@@ -66,6 +69,7 @@ impl Default for BrokerOptions {
             limits: Limits::default(),
             terms: Terms::default(),
             shared_strategy: SharedStrategy::default(),
+            threads: 0,
             clock: Clock::default(),
         }
     }

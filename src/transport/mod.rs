@@ -64,6 +64,17 @@ impl Stream {
         }
     }
 
+    /// Moves it to the runtime of the caller, which sees from now on when it can be read or written.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    pub fn adopt(self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream.into_std()?).map(Self::Tcp),
+            Self::Memory(stream) => Ok(Self::Memory(stream)),
+        }
+    }
+
     /// The peer's network address, if it has one.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         match self {

@@ -27,6 +27,7 @@ fn options(limits: Limits) -> BrokerOptions {
             port: 0,
         }],
         limits,
+        threads: 2,
         ..BrokerOptions::default()
     }
 }
@@ -178,5 +179,26 @@ fn the_broker_publishes_by_itself_and_over_memory() {
         assert_eq!(raw.rest().await, b"");
         assert!(!broker.disconnect("nobody", ReasonCode::AdministrativeAction));
         broker.stop(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn clients_on_different_threads_of_the_broker_hear_each_other() {
+    run(async {
+        let broker = running(Limits::default()).await;
+        // Connections go round, so of two neighbours each is on a thread of its own.
+        let mut x = Raw::connected(&broker, CONNECT_V4).await;
+        let mut y = Raw::connected(&broker, b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01y").await;
+        y.say(b"\x82\x06\0\x01\0\x01t\x01").await;
+        assert_eq!(y.packet().await, b"\x90\x03\0\x01\x01");
+        for id in 1..=20 {
+            x.say(&[0x32, 6, 0, 1, b't', 0, id, b'!']).await;
+            assert_eq!(x.packet().await, [0x40, 2, 0, id]);
+            let delivered = y.packet().await;
+            assert_eq!((delivered[0], delivered[7]), (0x32, b'!'));
+            y.say(&[0x40, 2, delivered[5], delivered[6]]).await;
+        }
+        broker.stop(Duration::from_secs(1)).await;
+        assert_eq!(x.0.read(&mut [0; 1]).await.unwrap_or(0), 0);
     });
 }

@@ -159,6 +159,7 @@ pub(crate) fn broker(
         auth: access.users(py)?,
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
+        threads: 0,
         clock: match &seams.clock {
             Some(clock) => clock.get().clock()?,
             None => Clock::default(),
