@@ -57,15 +57,23 @@ impl TopicName {
     /// [`TopicError`] names the first fault and where it is.
     pub fn new(text: impl Into<ByteString>) -> Result<Self, TopicError> {
         let text = text.into();
+        Self::check(&text).map(|()| Self(text))
+    }
+
+    /// Checks a text as [`TopicName::new`] does, without taking it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(text: &str) -> Result<(), TopicError> {
         // One look at each byte, with no branch between them, since every message that arrives comes this way; which
         // fault it is, and where, is looked up only when there is one.
         let is_plain = text.bytes().fold(true, |is_plain, byte| {
             is_plain & !matches!(byte, 0 | b'+' | b'#')
         });
         if is_plain && !text.is_empty() && text.len() <= LENGTH_MAX {
-            return Ok(Self(text));
+            return Ok(());
         }
-        check_text(&text)?;
+        check_text(text)?;
         // spec(4): MQTT-4.7.1-1, MQTT-3.3.2-2
         // spec(5): MQTT-4.7.0-1, MQTT-3.3.2-2
         match text.bytes().position(|byte| byte == b'+' || byte == b'#') {
@@ -73,7 +81,7 @@ impl TopicName {
                 wildcard: char::from(text.as_bytes()[at]),
                 at,
             }),
-            None => Ok(Self(text)),
+            None => Ok(()),
         }
     }
 

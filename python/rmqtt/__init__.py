@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rmqtt._broker import Broker
     from rmqtt._client import Client
     from rmqtt._explain import Explanation, explain
+    from rmqtt._receipt import Receipt
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient, SyncSubscription
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
         Event,
         Features,
         Limits,
+        ManyResult,
         Negotiated,
         Outbox,
+        Outgoing,
         Properties,
         QoS,
         ReasonCode,
@@ -118,6 +121,7 @@ __all__ = [
     "IncompletePacket",
     "Limits",
     "MalformedPacket",
+    "ManyResult",
     "Message",
     "MqttError",
     "MqttTimeout",
@@ -125,6 +129,7 @@ __all__ = [
     "NotConnected",
     "NotSupportedByBroker",
     "Outbox",
+    "Outgoing",
     "Packet",
     "PacketTooLarge",
     "PingReq",
@@ -141,6 +146,7 @@ __all__ = [
     "QoS",
     "QueueFull",
     "ReasonCode",
+    "Receipt",
     "Reconnect",
     "ScramSha256",
     "ServerDisconnected",
@@ -174,6 +180,7 @@ _HOMES = {
     "_broker": ("Broker",),
     "_client": ("Client",),
     "_explain": ("Explanation", "explain"),
+    "_receipt": ("Receipt",),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient", "SyncSubscription"),
@@ -186,8 +193,10 @@ _HOMES = {
         "Event",
         "Features",
         "Limits",
+        "ManyResult",
         "Negotiated",
         "Outbox",
+        "Outgoing",
         "Properties",
         "QoS",
         "ReasonCode",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections.abc
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._connection import DRAIN, Connection, happened
-from rmqtt._rmqtt import NativeClient
+from rmqtt._receipt import Receipt
+from rmqtt._rmqtt import Finished, NativeClient, NativeMany
 from rmqtt._subscription import Subscription
+from rmqtt._types import ManyResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from rmqtt._rmqtt import PublishResult
-    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
+    from rmqtt._types import AckMode, Event, Outgoing, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["Client"]
 
@@ -87,9 +91,11 @@ class Client(Connection[NativeClient]):
     'NO_MATCHING_SUBSCRIBERS'
     """
 
-    __slots__ = ()
+    __slots__ = ("_queued",)
 
     def _begin(self, url: str, arguments: Mapping[str, Any]) -> NativeClient:
+        # What a `publish_nowait` with QoS 0 returns, every time.
+        self._queued: Receipt | None = None
         return NativeClient(url, arguments)
 
     async def __aenter__(self) -> Self:
@@ -243,10 +249,10 @@ class Client(Connection[NativeClient]):
     ) -> Coroutine[Any, Any, PublishResult]:
         """Send one message.
 
-        With QoS 0 the result means *queued*; with QoS 1 or 2, *taken over by the broker*. The message is on its way
-        when this returns, awaited or not; messages of one task keep their order. When the outbox is full, the result
-        waits for room. Cancelling the wait takes back a message that waits for room; one that is on its way runs its
-        course, and only its result is thrown away.
+        With QoS 0 the result means *queued*; with QoS 1 or 2, *taken over by the broker*. The message leaves by itself,
+        awaited or not: at the end of the event loop's turn at the latest; messages of one task keep their order. When
+        the outbox is full, the result waits for room. Cancelling the wait takes back a message that is not on its way
+        yet; one that is runs its course, and only its result is thrown away.
 
         Parameters
         ----------
@@ -316,6 +322,142 @@ class Client(Connection[NativeClient]):
             "user_properties": list(user_properties),
         }
         return self._native.publish(topic, payload, qos, retain, {"timeout": timeout, "properties": properties})
+
+    def publish_nowait(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        qos: QoSLike = 0,
+        retain: bool = False,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+        user_properties: UserProperties = (),
+        timeout: float | None = None,
+    ) -> Receipt:
+        """Send one message, and never wait for room: when the outbox is full, `QueueFull` is raised and nothing sent.
+
+        The receipt tells what became of it, now or later, and need not be awaited. The parameters are those of
+        `publish`.
+
+        Returns
+        -------
+        Receipt
+            Awaitable for the result; ``state`` tells where the message is.
+
+        Raises
+        ------
+        QueueFull
+            The outbox has no room, by messages or by bytes, or others wait for room already.
+
+        Notes
+        -----
+        For the other errors see `publish`: those that are known at once are raised at once, the broker's when awaited.
+
+        Examples
+        --------
+        >>> receipt = client.publish_nowait("plant/7/temperature", b"21.5")
+        >>> receipt.state
+        'done'
+        """
+        if (
+            timeout is None
+            and expiry is None
+            and content_type is None
+            and response_topic is None
+            and correlation is None
+            and not user_properties
+        ):
+            operation = self._native.publish_nowait(topic, payload, qos, retain)
+            # All of QoS 0 are told the same.
+            if type(operation) is Finished:
+                if self._queued is None:
+                    self._queued = Receipt(operation)
+                return self._queued
+            return Receipt(operation)
+        properties = {
+            "expiry": expiry,
+            "content_type": content_type,
+            "response_topic": response_topic,
+            "correlation": correlation,
+            "user_properties": list(user_properties),
+        }
+        extra = {"timeout": timeout, "properties": properties}
+        return Receipt(self._native.publish_nowait(topic, payload, qos, retain, extra))
+
+    async def publish_many(
+        self,
+        items: Iterable[tuple[str, Payload] | Outgoing] | AsyncIterable[tuple[str, Payload] | Outgoing],
+        /,
+        *,
+        qos: QoSLike = 0,
+        window: int = 1024,
+        progress: Callable[[int], object] | None = None,
+    ) -> ManyResult:
+        """Send many messages, in their order, at a fraction of what a `publish` for each costs.
+
+        Items are read as fast as the broker takes them over, never more ahead than `window`, and other tasks have their
+        turns meanwhile. A message that fails does not stop the others: the result tells which did, and why.
+
+        When reading `items` raises, what was read until then is still sent and settled, and then the error is raised.
+        Cancelling stops the reading; messages that are not on their way by then are taken back, those that are run
+        their course.
+
+        Parameters
+        ----------
+        items
+            Pairs of topic and payload, or `Outgoing`; an iterable, also an endless one, or an async iterable.
+        qos
+            Of the pairs; an `Outgoing` has its own.
+        window
+            Messages of QoS 1 and 2 that may be unsettled at a time; 1 or more. What the broker grants
+            (``negotiated.receive_maximum``) and the outbox bound it too.
+        progress
+            Called with the number of messages settled so far, now and then and at the end. What it raises, this raises.
+
+        Returns
+        -------
+        ManyResult
+            How many were published, how many not, and why.
+
+        Raises
+        ------
+        ValueError
+            The window is less than 1.
+        Closed
+            The client is closed, or was never connected.
+        RuntimeError
+            The client belongs to another event loop.
+
+        Examples
+        --------
+        >>> readings = ((f"plant/{n}/temperature", b"21.5") for n in range(10_000))
+        >>> (await client.publish_many(readings, qos=1)).published
+        10000
+        """
+        if window < 1:
+            raise ValueError("window must be 1 or more")
+        many = NativeMany(self._native, qos, window)
+        try:
+            try:
+                if isinstance(items, collections.abc.AsyncIterable):
+                    async for item in items:
+                        await _feed(many, iter((item,)), window, progress)
+                else:
+                    await _feed(many, iter(items), window, progress)
+            except Exception:
+                await many.below(0)
+                raise
+            await many.below(0)
+        finally:
+            many.give_up()
+        if progress is not None:
+            progress(many.settled)
+        published, failed, errors = many.result()
+        return ManyResult(published=published, failed=failed, errors=errors)
 
     def subscribe(
         self,
@@ -469,3 +611,21 @@ class Client(Connection[NativeClient]):
         native = self._native.events()
         while (event := await native.next()) is not None:
             yield happened(*event)
+
+
+async def _feed(
+    many: NativeMany, items: Iterator[object], window: int, progress: Callable[[int], object] | None
+) -> None:
+    """Send all of these, as there is room."""
+    told = 0
+    while (stop := many.feed(items)) != "end":
+        if stop == "turn":
+            await asyncio.sleep(0)
+        elif stop == "window":
+            # Woken once for half a window: being woken costs as much as many messages do.
+            await many.below(window // 2)
+        else:
+            await many.room()
+        if progress is not None and many.settled != told:
+            told = many.settled
+            progress(told)

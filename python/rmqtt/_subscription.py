@@ -68,6 +68,22 @@ class Subscribed:
         """
         return self._reader().now()
 
+    def latest(self) -> Message | None:
+        """Look at the newest message that waits, and leave it there. It cannot be acknowledged before it is taken.
+
+        Returns
+        -------
+        Message or None
+            `None`: none waits.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/#", qos=1, overflow="latest") as readings:
+        ...     readings.latest() is None
+        True
+        """
+        return self._native.latest()
+
     @property
     def filters(self) -> tuple[str, ...]:
         """What was asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -129,6 +129,66 @@ class Properties:
     correlation: bytes | None = None
     #: The application's own names and values, in order.
     user_properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message for `Client.publish_many` that has more to say than topic and payload.
+
+    Examples
+    --------
+    >>> Outgoing("plant/7/temperature", b"21.5", qos=1, retain=True).qos
+    1
+    """
+
+    #: Topic name, no wildcards.
+    topic: str
+    #: What to say.
+    payload: Payload = b""
+    _: KW_ONLY
+    #: 0 at most once, 1 at least once, 2 exactly once.
+    qos: QoSLike = 0
+    #: Keep it as the topic's last value.
+    retain: bool = False
+    #: Seconds for which the message is of use (MQTT 5); `None`: for ever.
+    expiry: float | None = None
+    #: What the payload is, usually a MIME type (MQTT 5).
+    content_type: str | None = None
+    #: Where an answer should be published (MQTT 5).
+    response_topic: str | None = None
+    #: What tells the asker which question an answer belongs to (MQTT 5).
+    correlation: bytes | None = None
+    #: The application's own names and values, in order (MQTT 5).
+    user_properties: UserProperties = ()
+
+    def _parts(self) -> tuple[str, Payload, int, bool, dict[str, object]]:
+        """For the native module."""
+        properties = {
+            "expiry": self.expiry,
+            "content_type": self.content_type,
+            "response_topic": self.response_topic,
+            "correlation": self.correlation,
+            "user_properties": list(self.user_properties),
+        }
+        return self.topic, self.payload, self.qos, self.retain, {"timeout": None, "properties": properties}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ManyResult:
+    """What became of the messages of one `Client.publish_many`.
+
+    Examples
+    --------
+    >>> ManyResult(published=3).failed
+    0
+    """
+
+    #: Taken over by the broker; of QoS 0: put into the outbox.
+    published: int
+    #: Not published.
+    failed: int = 0
+    #: Why, by place among the items, from 0: the first thousand.
+    errors: dict[int, Exception] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

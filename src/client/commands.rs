@@ -4,6 +4,8 @@
 //! short lock, never held across a wait or a call out; the task is woken at most once for each time it looks.
 //! Next: `driver`, which takes from here.
 
+mod publishes;
+mod putting;
 mod work;
 
 pub(super) use work::{Command, Outgoing, Reply, Work};
@@ -12,13 +14,12 @@ use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;
 use super::protocol::Granted;
 use super::{
-    ClientError, ClientOptions, ClientStats, Close, Done, Event, Farewell, Negotiated, Published,
-    TryPublish, Unsubscribed,
+    ClientError, ClientOptions, ClientStats, Close, Event, Farewell, Negotiated, Unsubscribed,
 };
 use crate::codec::ReasonCode;
-use crate::message::{Message, QoS};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
 
@@ -48,8 +49,8 @@ struct State {
     work: Work,
     /// Messages ever put in.
     put_in: u64,
-    /// The task knows that there is work.
-    is_woken: bool,
+    /// Bytes of messages put in since the task looked.
+    unseen_bytes: usize,
     /// Somebody was told that there is no room.
     was_full: bool,
     messages: usize,
@@ -70,6 +71,8 @@ pub(super) struct Queue {
     messages_max: usize,
     bytes_max: usize,
     keep_qos0: bool,
+    /// The task knows that there is work.
+    is_roused: AtomicBool,
     /// Wakes the task.
     pub(super) work: Notify,
     /// Wakes those who wait for room, for a request to close, or for the end.
@@ -85,7 +88,7 @@ impl Queue {
                 farewell: Farewell::default(),
                 work: Work::default(),
                 put_in: 0,
-                is_woken: false,
+                unseen_bytes: 0,
                 was_full: false,
                 messages: 0,
                 bytes: 0,
@@ -99,59 +102,9 @@ impl Queue {
             messages_max: options.queue_messages_max.max(1),
             bytes_max: options.queue_bytes_max,
             keep_qos0: options.keep_qos0,
+            is_roused: AtomicBool::new(false),
             work: Notify::new(),
             changed: Notify::new(),
-        }
-    }
-
-    /// See [`super::Client::try_publish`].
-    pub(super) fn publish(
-        &self,
-        message: Message,
-        done: Option<Done<Published>>,
-    ) -> Result<TryPublish, ClientError> {
-        let size = message.size() + MESSAGE_OVERHEAD;
-        let mut state = self.state.lock();
-        state.check_open()?;
-        if let Some(granted) = &state.granted {
-            granted.check_publish(&message)?;
-        }
-        if message.qos == QoS::AtMostOnce && !self.keep_qos0 && state.phase == Phase::Offline {
-            state.dropped += 1;
-            drop(state);
-            Reply::new(done).send(Err(offline()));
-            return Ok(TryPublish::Queued);
-        }
-        if !self.has_room(&state, size) {
-            state.was_full = true;
-            return Ok(TryPublish::Full(message, done));
-        }
-        state.messages += 1;
-        state.bytes += size;
-        state.put_in += 1;
-        let number = state.put_in;
-        state.work.publishes.push_back(Outgoing {
-            message,
-            size,
-            number,
-            reply: Reply::new(done),
-        });
-        self.wake(state);
-        Ok(TryPublish::Queued)
-    }
-
-    fn has_room(&self, state: &State, size: usize) -> bool {
-        // One message that is larger than the bound goes alone, rather than never.
-        state.messages == 0
-            || (state.messages < self.messages_max && state.bytes + size <= self.bytes_max)
-    }
-
-    /// Lets go of the lock and wakes the task, unless it knows already.
-    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State>) {
-        let is_woken = std::mem::replace(&mut state.is_woken, true);
-        drop(state);
-        if !is_woken {
-            self.work.notify_one();
         }
     }
 
@@ -225,6 +178,16 @@ impl Queue {
         }
     }
 
+    pub(super) fn all_processed(&self, key: Key, receipts: &[DeliveryReceipt]) {
+        let mut state = self.state.lock();
+        if state.has_task() {
+            let done = receipts.iter();
+            let done = done.map(|receipt| (key, *receipt, ReasonCode::Success));
+            state.work.processed.extend(done);
+            self.wake(state);
+        }
+    }
+
     /// Asks the task to end, or ends at once where there is none. A harsher request replaces a gentler one.
     pub(super) fn close(&self, how: Close) {
         let abandoned = {
@@ -243,7 +206,7 @@ impl Queue {
                     ) {
                         state.closing = Some(how);
                     }
-                    state.is_woken = true;
+                    self.is_roused.store(true, Ordering::Release);
                     None
                 }
             }
@@ -395,8 +358,10 @@ impl Queue {
     /// the messages in flight.
     pub(super) fn take(&self, into: &mut Work, stats: &ClientStats) -> Option<Close> {
         let mut state = self.state.lock();
-        state.is_woken = false;
-        append(&mut into.publishes, &mut state.work.publishes);
+        // Under the lock: what is put in behind this look tells of itself.
+        self.is_roused.store(false, Ordering::Release);
+        state.unseen_bytes = 0;
+        into.publishes.append(&mut state.work.publishes);
         append(&mut into.commands, &mut state.work.commands);
         if into.processed.is_empty() {
             std::mem::swap(&mut into.processed, &mut state.work.processed);
@@ -430,6 +395,15 @@ impl State {
             Phase::Online | Phase::Offline => Ok(()),
             Phase::Ended(error) => Err(error.clone()),
         }
+    }
+
+    /// Counts one more message, and gives it its number.
+    fn count(&mut self, size: usize) -> u64 {
+        self.messages += 1;
+        self.bytes += size;
+        self.unseen_bytes += size;
+        self.put_in += 1;
+        self.put_in
     }
 
     fn has_task(&self) -> bool {

@@ -120,6 +120,25 @@ impl Inbox {
     /// Moves up to `max` messages behind those in `into`, under one lock. If there are none, `waker` (if given) is kept
     /// and woken once when that may have changed.
     pub fn take(&self, into: &mut VecDeque<Delivery>, max: usize, waker: Option<&Waker>) -> Taken {
+        self.take_each(max, waker, |delivery| into.push_back(delivery))
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// There is none, and why: as [`Inbox::take`] says it.
+    pub fn take_one(&self, waker: Option<&Waker>) -> Result<Delivery, Taken> {
+        let mut next = None;
+        let taken = self.take_each(1, waker, |delivery| next = Some(delivery));
+        next.ok_or(taken)
+    }
+
+    fn take_each(
+        &self,
+        max: usize,
+        waker: Option<&Waker>,
+        mut each: impl FnMut(Delivery),
+    ) -> Taken {
         let mut received = Vec::new();
         let mut surplus = Vec::new();
         let taken = {
@@ -140,16 +159,14 @@ impl Inbox {
                         if self.settings.ack == Ack::Received {
                             received.extend(entry.owed);
                         }
-                        into.push_back(entry.delivery);
+                        each(entry.delivery);
                     }
                 }
                 self.unpark(&mut state, &mut received);
                 Taken::Some(count)
             }
         };
-        for receipt in received {
-            self.queue.processed(self.key, receipt, ReasonCode::Success);
-        }
+        self.all_processed(&received);
         for waker in surplus {
             waker.wake();
         }
@@ -160,6 +177,13 @@ impl Inbox {
     /// leave. Never blocks; any thread; a second call for the same receipt does nothing.
     pub fn processed(&self, receipt: DeliveryReceipt, reason: ReasonCode) {
         self.queue.processed(self.key, receipt, reason);
+    }
+
+    /// As [`Inbox::processed`], for several that went well: the client's task is told once.
+    pub fn all_processed(&self, receipts: &[DeliveryReceipt]) {
+        if !receipts.is_empty() {
+            self.queue.all_processed(self.key, receipts);
+        }
     }
 
     /// Ends the inbox without processing what it was given: what waits goes, and what is not acknowledged by now, taken out
@@ -188,6 +212,16 @@ impl Inbox {
         for waker in wakers {
             waker.wake();
         }
+    }
+
+    /// The newest message that waits, and goes on waiting; so it has no receipt.
+    pub fn newest(&self) -> Option<Delivery> {
+        let state = self.state.lock();
+        let entry = state.entries.back()?;
+        Some(Delivery {
+            receipt: None,
+            ..entry.delivery.clone()
+        })
     }
 
     /// Messages waiting.

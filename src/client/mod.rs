@@ -34,8 +34,8 @@ use tokio::sync::oneshot;
 /// Who waits for one operation. Told exactly once: by the client's task, or with [`ClientError::Closed`] when the client
 /// goes away first. A function will do.
 pub trait Answer<T>: Send {
-    /// Whether anybody still waits. A message that is not on its way yet when nobody does is taken back.
-    fn is_wanted(&self) -> bool {
+    /// The message is about to be on its way: whether anybody still waits for it. When nobody does, it is taken back.
+    fn begins(&self) -> bool {
         true
     }
 
@@ -67,6 +67,16 @@ pub enum TryPublish {
     Queued,
     /// The outbound queue is full; everything is given back.
     Full(Message, Option<Done<Published>>),
+}
+
+/// When the client's task hears of a message that was put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rouse {
+    /// At once.
+    Now,
+    /// When there is enough for a write, or at [`Client::rouse`], which must follow soon unless the task
+    /// [has been roused](Client::is_roused). Waking it for each of many messages costs more than sending them.
+    Later,
 }
 
 /// What the broker granted, and what it has.
@@ -227,7 +237,43 @@ impl Client {
         message: Message,
         done: Option<Done<Published>>,
     ) -> Result<TryPublish, ClientError> {
-        self.shared.queue.publish(message, done)
+        self.shared.queue.publish(message, done, Rouse::Now)
+    }
+
+    /// As [`Client::try_publish`], leaving open when the client's task hears of it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_publish_and(
+        &self,
+        rouse: Rouse,
+        message: Message,
+        done: Option<Done<Published>>,
+    ) -> Result<TryPublish, ClientError> {
+        self.shared.queue.publish(message, done, rouse)
+    }
+
+    /// Puts in a message of QoS 0 that says nothing but topic and payload, allocating nothing for it. The topic has passed
+    /// [`crate::topic::TopicName::check`]. `false`: it is not that simple, and [`Client::try_publish`] says what is.
+    pub fn try_publish_brief(
+        &self,
+        rouse: Rouse,
+        topic: &str,
+        payload: &[u8],
+        retain: bool,
+    ) -> bool {
+        let Shared { queue, .. } = &*self.shared;
+        queue.publish_brief(topic, payload, retain, rouse)
+    }
+
+    /// Has the client's task look at what was put in.
+    pub fn rouse(&self) {
+        self.shared.queue.rouse();
+    }
+
+    /// Whether the task is going to look at what was put in, without being told again.
+    pub fn is_roused(&self) -> bool {
+        self.shared.queue.is_roused()
     }
 
     /// Waits until [`Client::try_publish`] is worth another try.
@@ -396,7 +442,7 @@ fn waiter<T: Send + 'static>() -> (Done<T>, oneshot::Receiver<Result<T, ClientEr
 struct Waiter<T>(oneshot::Sender<Result<T, ClientError>>);
 
 impl<T: Send> Answer<T> for Waiter<T> {
-    fn is_wanted(&self) -> bool {
+    fn begins(&self) -> bool {
         !self.0.is_closed()
     }
 

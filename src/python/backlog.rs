@@ -123,7 +123,7 @@ impl Backlog {
                 match entry {
                     Entry::Mark(passed) => passed(()),
                     // Whoever gave up before it was on its way takes it back.
-                    Entry::Publish(_, publisher) if !publisher.is_wanted() => {}
+                    Entry::Publish(_, publisher) if publisher.remote.is_over() => {}
                     Entry::Publish(message, publisher) => {
                         if let Some((message, publisher)) = submit(&client, message, publisher) {
                             self.put_back(message, publisher);
@@ -193,8 +193,8 @@ impl Publisher {
 }
 
 impl Answer<Published> for Publisher {
-    fn is_wanted(&self) -> bool {
-        !self.remote.is_over()
+    fn begins(&self) -> bool {
+        self.remote.begins()
     }
 
     fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
@@ -206,8 +206,8 @@ impl Answer<Published> for Publisher {
 struct Lent(Arc<Mutex<Option<Publisher>>>);
 
 impl Answer<Published> for Lent {
-    fn is_wanted(&self) -> bool {
-        self.0.lock().as_ref().is_some_and(Publisher::is_wanted)
+    fn begins(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(Publisher::begins)
     }
 
     fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {

@@ -5,20 +5,16 @@
 
 use super::backlog::Backlog;
 use super::bridge::{
-    Asker, Finished, ForkSafe, LoopPort, Op, Remote, rest_of, running_port, runtime, within,
+    Asker, Finished, ForkSafe, LoopPort, Op, Rouser, rest_of, running_port, runtime, within,
 };
 use super::errors::Failure;
 use super::negotiated::negotiated_fields;
-use super::options::{
-    self, ClientArguments, FarewellArguments, Given, PropertyArguments, SubscribeArguments,
-};
+use super::options::{self, ClientArguments, FarewellArguments, Given, SubscribeArguments};
 use super::outcome::{Outcome, PublishResult};
-use super::payload;
+use super::publishing::{Asked, Extra, WhenFull};
 use super::subscription::NativeSubscription;
-use crate::client::{Client, ClientError, ClientStats, Close, Farewell, TryPublish};
+use crate::client::{Client, ClientError, ClientStats, Close, Farewell, Rouse};
 use crate::codec::ProtocolVersion;
-use crate::message::{Message, QoS};
-use crate::topic::TopicName;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -123,14 +119,15 @@ impl Drop for Connecting {
 /// The native half of a client.
 #[pyclass(frozen, weakref, module = "rmqtt._rmqtt")]
 pub(crate) struct NativeClient {
-    client: ForkSafe<Client>,
+    pub(super) client: ForkSafe<Client>,
     status: Arc<Status>,
-    backlog: Arc<Backlog>,
+    pub(super) backlog: Arc<Backlog>,
     port: Mutex<Option<Py<LoopPort>>>,
+    pub(super) rouser: Rouser,
     /// Where the mechanism to authenticate is written in Python.
     asker: Option<Arc<Asker>>,
     /// What a publish with QoS 0 returns, every time.
-    finished: Py<Finished>,
+    pub(super) finished: Py<Finished>,
 }
 
 #[pymethods]
@@ -143,6 +140,7 @@ impl NativeClient {
             client: ForkSafe::new(Client::new(options)),
             backlog: Arc::default(),
             port: Mutex::default(),
+            rouser: Rouser::default(),
             asker,
             finished: Py::new(py, Finished::new(PublishResult::success(py)?))?,
         })
@@ -202,36 +200,41 @@ impl NativeClient {
         retain: bool,
         extra: Option<Given<Extra>>,
     ) -> PyResult<Py<PyAny>> {
-        let this = slf.get();
-        let py = slf.py();
-        let client = this.client.get()?;
-        let topic = TopicName::new(topic.to_cow()?.as_ref())
-            .map_err(|error| options::topic_error(error, py))?;
-        let given = payload::take(payload)?;
-        let is_text = given.is_text && this.status.speaks_v5.load(Ordering::Relaxed);
-        let mut limit = None;
-        let properties = match extra {
-            Some(Given(Extra {
-                timeout,
-                properties,
-            })) => {
-                limit = timeout
-                    .map(|seconds| options::duration("timeout", seconds))
-                    .transpose()?;
-                properties.read(is_text, py)?
-            }
-            None if is_text => Some(options::text_properties()),
-            None => None,
-        };
-        let message = Message {
+        let asked = Asked {
             topic,
-            payload: given.bytes,
-            qos: options::qos(qos)?,
+            payload,
+            qos,
             retain,
-            properties,
+            extra,
         };
-        let port = this.open_port(py)?;
-        this.publish_now(py, client, &Waiter { port, limit }, message)
+        Self::publish_or(slf, asked, WhenFull::Wait)
+    }
+
+    /// As `publish`, for who does not wait for room.
+    #[pyo3(signature = (topic, payload, qos, retain, extra=None, /))]
+    fn publish_nowait<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyString>,
+        payload: &Bound<'py, PyAny>,
+        qos: i64,
+        retain: bool,
+        extra: Option<Given<Extra>>,
+    ) -> PyResult<Py<PyAny>> {
+        let asked = Asked {
+            topic,
+            payload,
+            qos,
+            retain,
+            extra,
+        };
+        Self::publish_or(slf, asked, WhenFull::Raise)
+    }
+
+    /// The loop's turn is over: what was put in meanwhile is on its way. Private to the bridge.
+    fn flush(&self) -> PyResult<()> {
+        self.rouser.called();
+        self.client.get()?.rouse();
+        Ok(())
     }
 
     #[expect(
@@ -248,7 +251,7 @@ impl NativeClient {
         let client = self.client.get()?.clone();
         Ok(NativeSubscription::new(
             client,
-            Some(self.open_port(py)?),
+            Some(self.open_port(py)?.0),
             filters,
             settings,
         ))
@@ -257,7 +260,7 @@ impl NativeClient {
     #[pyo3(signature = (timeout=None))]
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
-        let port = self.open_port(py)?;
+        let (port, _) = self.open_port(py)?;
         let limit = timeout
             .map(|seconds| options::duration("timeout", seconds))
             .transpose()?;
@@ -278,7 +281,7 @@ impl NativeClient {
 
     fn reauthenticate(&self, py: Python<'_>) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
-        let port = self.open_port(py)?;
+        let (port, _) = self.open_port(py)?;
         Op::spawn_to_the_end(
             py,
             port,
@@ -322,15 +325,6 @@ impl NativeClient {
             asker.let_go();
         }
     }
-}
-
-/// Of a publish: what is rarely given.
-#[derive(FromPyObject)]
-pub(crate) struct Extra {
-    #[pyo3(item)]
-    pub(super) timeout: Option<f64>,
-    #[pyo3(item)]
-    pub(super) properties: PropertyArguments,
 }
 
 /// The counters, by the field names of `rmqtt.ClientStats`.
@@ -387,12 +381,17 @@ impl NativeClient {
         })
     }
 
+    pub(super) fn speaks_v5(&self) -> bool {
+        self.status.speaks_v5.load(Ordering::Relaxed)
+    }
+
     fn bound_port(&self, py: Python<'_>) -> Option<Py<LoopPort>> {
         self.port.lock().as_ref().map(|port| port.clone_ref(py))
     }
 
-    /// The port of a client that is open and used where it belongs.
-    fn open_port(&self, py: Python<'_>) -> PyResult<Py<LoopPort>> {
+    /// The port of a client that is open and used where it belongs, and when the network can be told of a message: where
+    /// there is no loop, nothing comes later.
+    pub(super) fn open_port(&self, py: Python<'_>) -> PyResult<(Py<LoopPort>, Rouse)> {
         match (
             self.status.state.load(Ordering::Acquire),
             self.bound_port(py),
@@ -400,68 +399,15 @@ impl NativeClient {
             (CLOSED, _) => Err(Failure::Closed.to_py(py)),
             (NEW, _) | (_, None) => Err(Failure::Client(ClientError::NotConnected).to_py(py)),
             (_, Some(port)) => {
-                port.get().check_here(py, "client")?;
-                Ok(port)
+                let is_here = port.get().is_here(py, "client")?;
+                let rouse = if is_here { Rouse::Later } else { Rouse::Now };
+                Ok((port, rouse))
             }
         }
     }
-
-    fn publish_now(
-        &self,
-        py: Python<'_>,
-        client: &Client,
-        waiter: &Waiter,
-        message: Message,
-    ) -> PyResult<Py<PyAny>> {
-        let fail = |error: ClientError| Failure::from(error).to_py(py);
-        if !self.backlog.is_empty() {
-            return self.wait_for_room(py, client, waiter, message);
-        }
-        if message.qos == QoS::AtMostOnce {
-            return match client.try_publish(message, None).map_err(fail)? {
-                TryPublish::Queued => Ok(self.finished.clone_ref(py).into_any()),
-                TryPublish::Full(message, _) => self.wait_for_room(py, client, waiter, message),
-            };
-        }
-        let (op, remote) = waiter.op(py)?;
-        match client.try_publish(message, Some(Box::new(self.backlog.publisher(remote)))) {
-            Ok(TryPublish::Queued) => Ok(op.into_any()),
-            // The operation goes unseen; another one waits.
-            Ok(TryPublish::Full(message, _)) => self.wait_for_room(py, client, waiter, message),
-            Err(error) => Err(fail(error)),
-        }
-    }
-
-    fn wait_for_room(
-        &self,
-        py: Python<'_>,
-        client: &Client,
-        waiter: &Waiter,
-        message: Message,
-    ) -> PyResult<Py<PyAny>> {
-        let (op, remote) = waiter.op(py)?;
-        self.backlog.push(py, client, message, remote)?;
-        Ok(op.into_any())
-    }
 }
 
-/// Where a publish is waited for, and for how long.
-struct Waiter {
-    port: Py<LoopPort>,
-    limit: Option<Duration>,
-}
-
-impl Waiter {
-    fn op(&self, py: Python<'_>) -> PyResult<(Py<Op>, Remote)> {
-        let port = self.port.clone_ref(py);
-        match self.limit {
-            None => Op::new(py, port),
-            Some(limit) => Op::with_limit(py, port, limit, timed_out("publish", limit)),
-        }
-    }
-}
-
-fn timed_out(what: &'static str, limit: Duration) -> Outcome {
+pub(super) fn timed_out(what: &'static str, limit: Duration) -> Outcome {
     Outcome::Failed(Failure::timed_out(what, Some(limit)))
 }
 

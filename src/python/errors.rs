@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     Restless(String),
     /// More publishes wait for room than may.
     BacklogFull,
+    /// The outbound queue has no room, and nobody waits for it.
+    OutboxFull,
     /// A clean close could not wait any longer for this message.
     Undelivered,
     /// Closed on purpose, by this program.
@@ -106,6 +108,12 @@ impl Failure {
                 py,
                 "QueueFull",
                 "too many publishes wait for room in the outbound queue: await them as you go",
+                &fields,
+            ),
+            Self::OutboxFull => exception(
+                py,
+                "QueueFull",
+                "the outbox has no room for this message: await publish(), which waits for room, or drop it",
                 &fields,
             ),
             Self::Undelivered => exception(

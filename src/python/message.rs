@@ -5,6 +5,7 @@ use super::payload::HasPayload;
 use crate::client::{Delivery, DeliveryReceipt, Inbox};
 use crate::codec::ReasonCode;
 use crate::message::{Message, MessageProperties, QoS};
+use parking_lot::Mutex;
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::{PyRuntimeError, PyUnicodeDecodeError, PyValueError};
 use pyo3::prelude::*;
@@ -43,6 +44,7 @@ impl PyMessage {
         py: Python<'_>,
         delivery: &Delivery,
         inbox: &Arc<Inbox>,
+        topics: &Topics,
     ) -> PyResult<Py<Self>> {
         let received_at = delivery
             .received_at
@@ -54,7 +56,8 @@ impl PyMessage {
             .receipt
             .map(|receipt| (Arc::downgrade(inbox), receipt));
         let dup = delivery.dup;
-        let parts = Self::parts(py, &delivery.message);
+        let topic = topics.name(py, delivery.message.topic.as_str());
+        let parts = Self::parts(&delivery.message, topic);
         Self::build(
             py,
             &delivery.message,
@@ -69,12 +72,13 @@ impl PyMessage {
 
     /// A message as the broker keeps it.
     pub(crate) fn kept(py: Python<'_>, message: &Message) -> PyResult<Py<Self>> {
-        Self::build(py, message, Self::parts(py, message))
+        let topic = PyString::new(py, message.topic.as_str()).unbind();
+        Self::build(py, message, Self::parts(message, topic))
     }
 
-    fn parts(py: Python<'_>, message: &Message) -> Self {
+    fn parts(message: &Message, topic: Py<PyString>) -> Self {
         Self {
-            topic: PyString::new(py, message.topic.as_str()).unbind(),
+            topic,
             qos: message.qos,
             retain: message.retain,
             dup: false,
@@ -112,6 +116,54 @@ impl PyMessage {
         } else {
             shown.to_string()
         })
+    }
+}
+
+/// The names of topics that came lately, so that messages of one topic share one `str`. Where two would be in one place,
+/// the later one is.
+#[derive(Default)]
+pub(crate) struct Topics {
+    places: Mutex<Vec<Option<Named>>>,
+}
+
+/// A topic, and its name in Python.
+type Named = (Box<str>, Py<PyString>);
+
+impl Topics {
+    const PLACES: usize = 256;
+    const LENGTH_MAX: usize = 256;
+
+    fn name(&self, py: Python<'_>, topic: &str) -> Py<PyString> {
+        if topic.len() > Self::LENGTH_MAX {
+            return PyString::new(py, topic).unbind();
+        }
+        let mut places = self.places.lock();
+        if places.is_empty() {
+            places.resize_with(Self::PLACES, || None);
+        }
+        let place = &mut places[Self::place(topic)];
+        match place {
+            Some((text, name)) if **text == *topic => name.clone_ref(py),
+            _ => {
+                let name = PyString::new(py, topic).unbind();
+                let before = place.replace((topic.into(), name.clone_ref(py)));
+                drop(places);
+                drop(before);
+                name
+            }
+        }
+    }
+
+    /// Where neighbours differ they differ at the end, mostly; whoever makes two collide has a `str` made for each message.
+    fn place(topic: &str) -> usize {
+        let hash = topic
+            .bytes()
+            .rev()
+            .take(16)
+            .fold(topic.len(), |hash, byte| {
+                hash.wrapping_mul(31).wrapping_add(usize::from(byte))
+            });
+        hash % Self::PLACES
     }
 }
 

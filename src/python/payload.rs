@@ -1,4 +1,4 @@
-//! Payloads across the border: anything bytes-like in, the buffer protocol out. The only file that may say `unsafe`.
+//! Payloads across the border: anything bytes-like in, the buffer protocol out. One of the two files that say `unsafe`.
 
 use bytes::Bytes;
 use pyo3::exceptions::{PyBufferError, PyTypeError};

@@ -3,10 +3,11 @@
 use super::bridge::{Bell, Deadline, Run, block_on, thrown};
 use super::errors::Failure;
 use super::options;
+use super::stop::{stop_iteration, stop_with};
 use super::subscription::{Home, NativeSubscription};
-use crate::client::{Delivery, Taken};
+use crate::client::Taken;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -28,8 +29,14 @@ pub(crate) struct Reader {
     run: Mutex<Run>,
 }
 
+/// What a reader gives when it is asked for more.
+enum Next {
+    Value(Py<PyAny>),
+    Wait(Py<PyAny>),
+}
+
 enum Step {
-    Messages(VecDeque<Delivery>),
+    Value(Py<PyAny>),
     Wait,
     Ended,
 }
@@ -54,28 +61,67 @@ impl Reader {
     }
 
     fn look(&self, py: Python<'_>, waker: Option<&Waker>) -> PyResult<Step> {
-        let mut taken = VecDeque::new();
-        let inbox = self.subscription.get().inbox()?;
-        match inbox.take(&mut taken, self.max.unwrap_or(1), waker) {
-            Taken::Some(_) => Ok(Step::Messages(taken)),
-            Taken::Waiting => Ok(Step::Wait),
+        let subscription = self.subscription.get();
+        let inbox = subscription.inbox()?;
+        let taken = match self.max {
+            None => match inbox.take_one(waker) {
+                Ok(delivery) => {
+                    let message = subscription.hand_out(py, inbox, self.id, &delivery)?;
+                    return Ok(Step::Value(message.into_any()));
+                }
+                Err(taken) => taken,
+            },
+            Some(max) => {
+                let mut batch = VecDeque::new();
+                let taken = inbox.take(&mut batch, max, waker);
+                if !batch.is_empty() {
+                    let messages: PyResult<Vec<_>> = batch
+                        .iter()
+                        .map(|delivery| subscription.hand_out(py, inbox, self.id, delivery))
+                        .collect();
+                    return Ok(Step::Value(PyList::new(py, messages?)?.into_any().unbind()));
+                }
+                taken
+            }
+        };
+        match taken {
+            Taken::Some(_) | Taken::Waiting => Ok(Step::Wait),
             Taken::Ended => Ok(Step::Ended),
             Taken::Failed(error) => Err(Failure::from(error).to_py(py)),
         }
     }
 
-    fn hand_out(&self, py: Python<'_>, taken: &VecDeque<Delivery>) -> PyResult<Py<PyAny>> {
+    fn step(&self, py: Python<'_>) -> PyResult<Next> {
         let subscription = self.subscription.get();
-        if self.max.is_none()
-            && let Some(delivery) = taken.front()
-        {
-            return Ok(subscription.hand_out(py, self.id, delivery)?.into_any());
+        if self.settles {
+            subscription.settle(self.id)?;
         }
-        let messages = PyList::empty(py);
-        for delivery in taken {
-            messages.append(subscription.hand_out(py, self.id, delivery)?)?;
+        if self.run.lock().must_yield() {
+            return Ok(Next::Wait(py.None()));
         }
-        Ok(messages.into_any().unbind())
+        let step = match self.look(py, None)? {
+            Step::Wait => {
+                let Home { port, waiters } = subscription.home()?;
+                port.get().check_here(py, "subscription")?;
+                let future = waiters.add(port.get(), py)?;
+                match self.look(py, self.waker.as_ref()) {
+                    Ok(Step::Wait) => {
+                        self.run.lock().rest();
+                        return Ok(Next::Wait(future.unbind()));
+                    }
+                    other => {
+                        waiters.remove(&future);
+                        other?
+                    }
+                }
+            }
+            other => other,
+        };
+        match step {
+            Step::Value(value) => Ok(Next::Value(value)),
+            Step::Ended | Step::Wait if self.is_loop => Err(PyStopAsyncIteration::new_err(())),
+            Step::Ended | Step::Wait => Err(Failure::Closed.to_py(py)),
+        }
     }
 }
 
@@ -93,41 +139,19 @@ impl Reader {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let subscription = self.subscription.get();
-        if self.settles {
-            subscription.settle(self.id)?;
-        }
-        if self.run.lock().must_yield() {
-            return Ok(py.None());
-        }
-        let step = match self.look(py, None)? {
-            Step::Wait => {
-                let Home { port, waiters } = subscription.home()?;
-                port.get().check_here(py, "subscription")?;
-                let future = waiters.add(port.get(), py)?;
-                match self.look(py, self.waker.as_ref()) {
-                    Ok(Step::Wait) => {
-                        self.run.lock().rest();
-                        return Ok(future.unbind());
-                    }
-                    other => {
-                        waiters.remove(&future);
-                        other?
-                    }
-                }
-            }
-            other => other,
-        };
-        match step {
-            Step::Messages(taken) => Err(PyStopIteration::new_err((self.hand_out(py, &taken)?,))),
-            Step::Ended | Step::Wait if self.is_loop => Err(PyStopAsyncIteration::new_err(())),
-            Step::Ended | Step::Wait => Err(Failure::Closed.to_py(py)),
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self.step(py)? {
+            Next::Value(value) => stop_with(value.bind(py)),
+            Next::Wait(future) => Ok(Some(future)),
         }
     }
 
     fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.__next__(value.py())
+        let py = value.py();
+        match self.step(py)? {
+            Next::Value(value) => Err(stop_iteration(value.bind(py))),
+            Next::Wait(future) => Ok(future),
+        }
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]
@@ -179,7 +203,7 @@ impl Reader {
             }
         }
         match step {
-            Step::Messages(taken) => self.hand_out(py, &taken).map(Some),
+            Step::Value(value) => Ok(Some(value)),
             Step::Ended | Step::Wait => Err(Failure::Closed.to_py(py)),
         }
     }
@@ -188,7 +212,7 @@ impl Reader {
     fn now(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.subscription.get().settle(self.id)?;
         match self.look(py, None)? {
-            Step::Messages(taken) => self.hand_out(py, &taken).map(Some),
+            Step::Value(value) => Ok(Some(value)),
             Step::Wait => Ok(None),
             Step::Ended => Err(Failure::Closed.to_py(py)),
         }

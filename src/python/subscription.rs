@@ -9,7 +9,7 @@
 
 use super::bridge::{LoopPort, Op, Waiters, block_on, reply};
 use super::errors::{Failure, pairs};
-use super::message::PyMessage;
+use super::message::{PyMessage, Topics};
 use super::options;
 use super::outcome::Outcome;
 use super::reader::Reader;
@@ -58,6 +58,8 @@ pub(crate) struct NativeSubscription {
     /// Handed out and not acknowledged, by reader.
     open: Mutex<Vec<(u64, DeliveryReceipt)>>,
     readers: AtomicU64,
+    /// The names of topics that came lately.
+    topics: Topics,
 }
 
 impl NativeSubscription {
@@ -79,6 +81,7 @@ impl NativeSubscription {
             grant: Arc::default(),
             open: Mutex::default(),
             readers: AtomicU64::new(NOBODY + 1),
+            topics: Topics::default(),
         }
     }
 
@@ -112,7 +115,7 @@ impl NativeSubscription {
             open.retain(|(owner, _)| !is_settled(*owner));
             settled
         };
-        self.acknowledge(settled)
+        self.acknowledge(&settled)
     }
 
     pub(super) fn home(&self) -> PyResult<&Home> {
@@ -154,7 +157,8 @@ impl NativeSubscription {
         let inbox = Arc::clone(self.inbox()?);
         let open = std::mem::take(&mut *self.open.lock());
         if is_clean {
-            self.acknowledge(open.into_iter().map(|(_, receipt)| receipt).collect())?;
+            let open: Vec<_> = open.into_iter().map(|(_, receipt)| receipt).collect();
+            self.acknowledge(&open)?;
         } else {
             inbox.abandon();
         }
@@ -184,17 +188,15 @@ impl NativeSubscription {
         })
     }
 
-    fn acknowledge(&self, receipts: Vec<DeliveryReceipt>) -> PyResult<()> {
-        let inbox = self.inbox()?;
-        for receipt in receipts {
-            inbox.processed(receipt, ReasonCode::Success);
-        }
+    fn acknowledge(&self, receipts: &[DeliveryReceipt]) -> PyResult<()> {
+        self.inbox()?.all_processed(receipts);
         Ok(())
     }
 
     pub(super) fn hand_out(
         &self,
         py: Python<'_>,
+        inbox: &Arc<Inbox>,
         reader: u64,
         delivery: &Delivery,
     ) -> PyResult<Py<PyMessage>> {
@@ -203,7 +205,7 @@ impl NativeSubscription {
         {
             self.open.lock().push((reader, receipt));
         }
-        PyMessage::delivered(py, delivery, self.inbox()?)
+        PyMessage::delivered(py, delivery, inbox, &self.topics)
     }
 
     pub(super) fn forget_reader(&self, reader: u64) {
@@ -296,6 +298,14 @@ impl NativeSubscription {
         let home = slf.get().home.as_ref();
         let waker = home.map(|home| Waker::from(Arc::clone(&home.waiters)));
         Reader::new(slf, id, waker, max, is_loop)
+    }
+
+    fn latest(&self, py: Python<'_>) -> PyResult<Option<Py<PyMessage>>> {
+        let inbox = self.inbox()?;
+        let newest = inbox.newest();
+        newest
+            .map(|delivery| PyMessage::delivered(py, &delivery, inbox, &self.topics))
+            .transpose()
     }
 
     #[getter]

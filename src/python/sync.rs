@@ -1,16 +1,16 @@
 //! The native half of `rmqtt.SyncClient`: the same client without an event loop. Whoever calls waits here.
 
 use super::bridge::{Asker, ForkSafe, block_on, running_port};
-use super::client::{CLOSED, Extra, Status, stats_fields};
+use super::client::{CLOSED, Status, stats_fields};
 use super::errors::Failure;
 use super::events::NativeEvents;
 use super::negotiated::negotiated_fields;
 use super::options::{self, ClientArguments, FarewellArguments, Given, SubscribeArguments};
 use super::outcome::Outcome;
-use super::payload;
+use super::publishing::{Asked, Extra};
 use super::subscription::NativeSubscription;
 use crate::client::{Client, ClientError, Close, Farewell, TryPublish};
-use crate::message::{Message, QoS};
+use crate::message::QoS;
 use crate::topic::TopicName;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -96,26 +96,17 @@ impl NativeSyncClient {
         let this = slf.get();
         let py = slf.py();
         let client = this.client.get()?;
-        let topic = TopicName::new(topic.to_cow()?.as_ref())
+        let name = TopicName::new(topic.to_cow()?.as_ref())
             .map_err(|error| options::topic_error(error, py))?;
-        let given = payload::take(payload)?;
-        let is_text = given.is_text && this.status.speaks_v5.load(Ordering::Relaxed);
-        let mut limit = None;
-        let properties = match extra {
-            Some(Given(extra)) => {
-                limit = options::limit(extra.timeout)?;
-                extra.properties.read(is_text, py)?
-            }
-            None if is_text => Some(options::text_properties()),
-            None => None,
-        };
-        let mut message = Message {
+        let asked = Asked {
             topic,
-            payload: given.bytes,
-            qos: options::qos(qos)?,
+            payload,
+            qos,
             retain,
-            properties,
+            extra,
         };
+        let speaks_v5 = this.status.speaks_v5.load(Ordering::Relaxed);
+        let (mut message, limit) = asked.message(name, speaks_v5)?;
         if message.qos == QoS::AtMostOnce {
             let tried = client.try_publish(message, None);
             match tried.map_err(|error| Failure::from(error).to_py(py))? {

@@ -79,7 +79,7 @@ const LOUD: [&str; 12] = [
 
 /// Words that stand only in some files: each with the beginnings of their paths under `src`.
 const RESERVED: [(&str, &[&str]); 9] = [
-    ("unsafe", &["python/payload"]),
+    ("unsafe", &["python/payload", "python/stop"]),
     ("pyo3", &["python/"]),
     ("parking_lot", &LOCKS),
     ("Mutex", &LOCKS),

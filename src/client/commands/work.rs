@@ -1,5 +1,6 @@
 //! What is handed to the client's task: messages, operations, and who waits for the outcome of each.
 
+use super::publishes::Publishes;
 use crate::client::dispatch::Key;
 use crate::client::inbox::DeliveryReceipt;
 use crate::client::{
@@ -17,8 +18,12 @@ impl<T> Reply<T> {
         Self(done)
     }
 
-    pub(in crate::client) fn is_wanted(&self) -> bool {
-        self.0.as_ref().is_none_or(|done| done.is_wanted())
+    pub(in crate::client) fn begins(&self) -> bool {
+        self.0.as_ref().is_none_or(|done| done.begins())
+    }
+
+    pub(in crate::client) fn is_expected(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Calls out: never under a lock.
@@ -69,7 +74,7 @@ pub(in crate::client) enum Command {
 /// What the task took over, in the order it was put in.
 #[derive(Default)]
 pub(in crate::client) struct Work {
-    pub(in crate::client) publishes: VecDeque<Outgoing>,
+    pub(in crate::client) publishes: Publishes,
     /// Each with the number of messages ever put in before it.
     pub(in crate::client) commands: VecDeque<(u64, Command)>,
     pub(in crate::client) processed: Vec<(Key, DeliveryReceipt, ReasonCode)>,

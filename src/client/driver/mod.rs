@@ -195,7 +195,7 @@ impl Driver {
 
     fn on_event(&mut self, event: Heard) {
         match event {
-            Heard::Message { publish, delivery } => self.deliver(&publish, delivery),
+            Heard::Message { publish, delivery } => self.deliver(publish, delivery),
             Heard::Published {
                 token,
                 reason,
@@ -318,12 +318,16 @@ impl Driver {
     fn finish(&mut self, error: ClientError) {
         self.is_running = false;
         self.settle();
-        let work = self.queue.end(error.clone());
+        let mut work = self.queue.end(error.clone());
         self.fail_authentication(&error);
         self.end_subscriptions(&error);
-        let waiting = self.again.drain(..).chain(self.work.publishes.drain(..));
-        for outgoing in waiting.chain(work.publishes) {
+        for outgoing in self.again.drain(..) {
             outgoing.reply.send(Err(error.clone()));
+        }
+        for publishes in [&mut self.work.publishes, &mut work.publishes] {
+            while let Some(outgoing) = publishes.pop() {
+                outgoing.reply.send(Err(error.clone()));
+            }
         }
         for reply in self.exchanges.take_replies() {
             reply.send(Err(error.clone()));

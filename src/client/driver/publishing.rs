@@ -107,7 +107,9 @@ impl Settled {
     ) {
         self.messages += 1;
         self.bytes += size;
-        self.published.push((reply, outcome));
+        if reply.is_expected() {
+            self.published.push((reply, outcome));
+        }
     }
 }
 
@@ -120,11 +122,11 @@ impl Driver {
             return;
         }
         while self.protocol.waiting() < BATCH_BYTES {
-            let next_qos = self
-                .again
+            let next_qos = self.again.front().map(|next| next.message.qos).or(self
+                .work
+                .publishes
                 .front()
-                .or(self.work.publishes.front())
-                .map(|next| next.message.qos);
+                .map(|(qos, _)| qos));
             let can_publish = next_qos.is_some_and(|qos| self.protocol.can_publish(qos));
             let is_turn = self
                 .work
@@ -149,7 +151,7 @@ impl Driver {
         self.work
             .publishes
             .front()
-            .is_none_or(|next| next.number > number)
+            .is_none_or(|(_, next)| next > number)
     }
 
     pub(super) fn run_command(&mut self, command: Command, after: u64) {
@@ -178,8 +180,8 @@ impl Driver {
     fn send_next(&mut self) {
         let outgoing = match self.again.pop_front() {
             Some(outgoing) => outgoing,
-            None => match self.work.publishes.pop_front() {
-                Some(outgoing) if !outgoing.reply.is_wanted() => {
+            None => match self.work.publishes.pop() {
+                Some(outgoing) if !outgoing.reply.begins() => {
                     self.take_back(outgoing);
                     return;
                 }
@@ -289,14 +291,14 @@ impl Driver {
         if self.options.keep_qos0 {
             return;
         }
-        let waiting = std::mem::take(&mut self.work.publishes);
-        for outgoing in waiting {
+        let mut waiting = std::mem::take(&mut self.work.publishes);
+        while let Some(outgoing) = waiting.pop() {
             if outgoing.message.qos == QoS::AtMostOnce {
                 self.stats.dropped += 1;
                 self.settled
                     .add(outgoing.size, outgoing.reply, Err(offline()));
             } else {
-                self.work.publishes.push_back(outgoing);
+                self.work.publishes.push(outgoing);
             }
         }
     }

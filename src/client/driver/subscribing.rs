@@ -62,7 +62,7 @@ impl Driver {
         let inbox = Arc::new(Inbox::new(key, settings, Arc::clone(&self.queue)));
         for (publish, delivery) in self.dispatch.claim(key) {
             self.dispatch.owe(&publish, delivery, &[key]);
-            self.push(&inbox, &publish, delivery);
+            self.push(&inbox, publish, delivery);
         }
         self.subscriptions.insert(
             key,
@@ -218,41 +218,42 @@ impl Driver {
     /// A message arrived: to every subscription it is for. One that nobody wants is acknowledged all the same.
     // spec(4): MQTT-4.5.0-2
     // spec(5): MQTT-3.3.4-1
-    pub(super) fn deliver(&mut self, publish: &Publish, delivery: u64) {
+    pub(super) fn deliver(&mut self, publish: Publish, delivery: u64) {
         self.stats.messages_received += 1;
         let mut keys = std::mem::take(&mut self.keys);
-        self.dispatch.route(publish, &mut keys);
-        if keys.is_empty() {
-            if !(self.early_until.is_some() && self.dispatch.hold(publish, delivery)) {
-                self.drop_unwanted(publish, delivery);
+        self.dispatch.route(&publish, &mut keys);
+        if let Some((last, others)) = keys.split_last() {
+            self.dispatch.owe(&publish, delivery, &keys);
+            for key in others {
+                self.deliver_to(*key, publish.clone(), delivery);
             }
-        } else {
-            self.dispatch.owe(publish, delivery, &keys);
-            for key in &keys {
-                let inbox = self
-                    .subscriptions
-                    .get(key)
-                    .and_then(|subscribed| subscribed.inbox.upgrade());
-                if let Some(inbox) = inbox {
-                    self.push(&inbox, publish, delivery);
-                } else if let Some(done) =
-                    self.dispatch.processed(*key, delivery, ReasonCode::Success)
-                {
-                    self.accept(done);
-                }
-            }
+            self.deliver_to(*last, publish, delivery);
+        } else if !(self.early_until.is_some() && self.dispatch.hold(&publish, delivery)) {
+            self.drop_unwanted(&publish, delivery);
         }
         self.keys = keys;
     }
 
-    fn push(&mut self, inbox: &Inbox, publish: &Publish, delivery: u64) {
+    fn deliver_to(&mut self, key: Key, publish: Publish, delivery: u64) {
+        let inbox = self
+            .subscriptions
+            .get(&key)
+            .and_then(|subscribed| subscribed.inbox.upgrade());
+        if let Some(inbox) = inbox {
+            self.push(&inbox, publish, delivery);
+        } else if let Some(done) = self.dispatch.processed(key, delivery, ReasonCode::Success) {
+            self.accept(done);
+        }
+    }
+
+    fn push(&mut self, inbox: &Inbox, publish: Publish, delivery: u64) {
         let receipt = publish.packet_id.map(|packet_id| DeliveryReceipt {
             packet_id,
             delivery,
         });
         inbox.push(
             Delivery {
-                message: publish.message.clone(),
+                message: publish.message,
                 dup: publish.dup,
                 received_at: self.read_at,
                 receipt,

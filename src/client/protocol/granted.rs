@@ -92,6 +92,13 @@ impl Granted {
         Ok(())
     }
 
+    /// Whether a message of QoS 0 without properties can be sent, with so many bytes of topic and payload. Says no where
+    /// it takes a closer look.
+    pub fn takes_brief(&self, bytes: usize, retain: bool) -> bool {
+        let limit = self.packet_size_max.unwrap_or(codec::PACKET_SIZE_MAX);
+        (self.retain || !retain) && bytes + PUBLISH_OVERHEAD_MAX <= limit
+    }
+
     fn size_of(&self, message: &Message) -> Result<usize, ClientError> {
         let mut publish = Publish::new(message.clone());
         if message.qos != QoS::AtMostOnce {

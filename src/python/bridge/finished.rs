@@ -1,6 +1,7 @@
 //! What is over before it is returned, and how an awaitable raises what it is told to raise.
 
-use pyo3::exceptions::{PyBaseException, PyStopIteration, PyTypeError};
+use crate::python::stop::{stop_iteration, stop_with};
+use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -30,12 +31,12 @@ impl Finished {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Err(PyStopIteration::new_err((self.value.clone_ref(py),)))
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        stop_with(self.value.bind(py))
     }
 
     fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.__next__(value.py())
+        Err(stop_iteration(self.value.bind(value.py())))
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]
@@ -70,6 +71,12 @@ impl Finished {
 
     fn exception(&self) -> Option<Py<PyAny>> {
         None
+    }
+
+    /// As `rmqtt.Receipt` has it.
+    #[getter]
+    fn state(&self) -> &'static str {
+        "done"
     }
 
     fn __repr__(&self) -> &'static str {

@@ -8,13 +8,16 @@
 //!
 //! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
 //! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription
-//! that waits; [`asker`] questions the other way. [`blocking`] waits without any loop. Nothing here knows MQTT.
+//! that waits; [`rouser`] when the network hears of what was put in; [`asker`] questions the other way. [`blocking`] waits
+//! without any loop. Nothing here knows MQTT.
 
 mod asker;
 mod blocking;
 mod finished;
+mod loops;
 mod op;
 mod port;
+mod rouser;
 mod runtime;
 mod stream;
 mod wake;
@@ -24,6 +27,7 @@ pub(crate) use blocking::{Bell, Deadline, block_on};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
+pub(crate) use rouser::Rouser;
 pub(crate) use runtime::{
     EventQueue, ForkSafe, Running, after_fork, on_a_thread, reply, rest_of, runtime, spawn, within,
 };

@@ -13,15 +13,22 @@
 //! A waiter registers itself first and sets the waiter bit second; the network sets `done` second and looks at the bit it
 //! replaced: so one of the two always sees the other.
 
+mod exceptions;
+mod remote;
+
+pub(crate) use remote::Remote;
+
 use super::finished::thrown;
-use super::port::{LoopPort, PortShared, Work};
+use super::port::LoopPort;
 use crate::python::errors::Failure;
 use crate::python::outcome::Outcome;
+use crate::python::stop::{stop_iteration, stop_with};
+use exceptions::{cancelled_class, invalid_state, is_entered_already};
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use std::future::Future;
 use std::mem;
@@ -35,6 +42,8 @@ const DONE: u8 = 1;
 const CANCELLED: u8 = 2;
 const STATE: u8 = 3;
 const HAS_WAITER: u8 = 4;
+/// What the operation asks for is on its way, and cannot be taken back.
+const BEGUN: u8 = 8;
 
 struct Callback {
     function: Py<PyAny>,
@@ -135,23 +144,58 @@ impl Op {
         self.state.load(Ordering::Acquire) & STATE
     }
 
-    /// Tells all who wait; the drain calls this, and `cancel`.
-    pub(super) fn run_callbacks(&self, this: &Bound<'_, Self>) -> PyResult<()> {
-        let callbacks = mem::take(&mut *self.callbacks.lock());
+    /// Tells all who wait, here and now; for the drain alone, which is a callback of the loop itself: no task runs, and
+    /// nothing of the program is under way. A detour by `call_soon` would cost as much again as all the rest.
+    pub(super) fn resume(&self, this: &Bound<'_, Self>) -> PyResult<()> {
+        let mut callbacks = mem::take(&mut *self.callbacks.lock()).into_iter();
         let py = this.py();
-        for Callback { function, context } in callbacks {
-            let told = self
-                .port
-                .get()
-                .soon(py, function.bind(py), this.as_any(), context.as_ref());
-            if let Err(error) = told {
-                // A closed loop resumes nobody.
-                if !self.port.get().is_closed(py)? {
-                    return Err(error);
+        while let Some(callback) = callbacks.next() {
+            let Some(context) = &callback.context else {
+                self.tell(this, callback)?;
+                continue;
+            };
+            let told = context
+                .bind(py)
+                .call_method1(intern!(py, "run"), (callback.function.bind(py), this));
+            match told {
+                Ok(_) => {}
+                // A nested loop, as in notebooks: whose context that is waits for its turn.
+                Err(error) if is_entered_already(py, &error) => self.tell(this, callback)?,
+                Err(error) => {
+                    if let Err(error) = self.port.get().report(py, error) {
+                        for rest in callbacks {
+                            self.tell(this, rest)?;
+                        }
+                        return Err(error);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Has the loop tell all who wait.
+    pub(super) fn run_callbacks(&self, this: &Bound<'_, Self>) -> PyResult<()> {
+        let callbacks = mem::take(&mut *self.callbacks.lock());
+        for callback in callbacks {
+            self.tell(this, callback)?;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        this: &Bound<'_, Self>,
+        Callback { function, context }: Callback,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let port = self.port.get();
+        let told = port.soon(py, function.bind(py), this.as_any(), context.as_ref());
+        match told {
+            // A closed loop resumes nobody.
+            Err(error) if !port.is_closed(py)? => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn value(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -163,14 +207,16 @@ impl Op {
         }
     }
 
-    fn cancelled_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let class = CLASS.get_or_try_init(py, || {
-            py.import("asyncio")?
-                .getattr("CancelledError")
-                .map(Bound::unbind)
-        })?;
-        Ok(class.bind(py))
+    /// The value, or `None`: whoever asked waits.
+    fn step(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self.state() {
+            DONE => self.value(py).map(Some),
+            CANCELLED => Err(self.cancelled_error(py)),
+            _ => {
+                self.blocking.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
     }
 
     fn cancelled_error(&self, py: Python<'_>) -> PyErr {
@@ -178,18 +224,7 @@ impl Op {
             Some(message) => PyTuple::new(py, [message]),
             None => Ok(PyTuple::empty(py)),
         };
-        let error = arguments.and_then(|arguments| Self::cancelled_class(py)?.call1(arguments));
-        match error {
-            Ok(error) => PyErr::from_value(error),
-            Err(error) => error,
-        }
-    }
-
-    fn invalid_state(py: Python<'_>) -> PyErr {
-        let error = py
-            .import("asyncio")
-            .and_then(|asyncio| asyncio.getattr("InvalidStateError"))
-            .and_then(|class| class.call1(("Result is not set.",)));
+        let error = arguments.and_then(|arguments| cancelled_class(py)?.call1(arguments));
         match error {
             Ok(error) => PyErr::from_value(error),
             Err(error) => error,
@@ -207,21 +242,19 @@ impl Op {
         slf
     }
 
-    fn __next__(slf: PyRef<'_, Self>) -> PyResult<PyRef<'_, Self>> {
-        let py = slf.py();
-        match slf.state() {
-            DONE => Err(PyStopIteration::new_err((slf.value(py)?,))),
-            CANCELLED => Err(slf.cancelled_error(py)),
-            _ => {
-                slf.blocking.store(true, Ordering::Relaxed);
-                Ok(slf)
-            }
+    fn __next__(slf: PyRef<'_, Self>) -> PyResult<Option<PyRef<'_, Self>>> {
+        match slf.step(slf.py())? {
+            Some(value) => stop_with(value.bind(slf.py())),
+            None => Ok(Some(slf)),
         }
     }
 
     fn send<'py>(slf: PyRef<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<PyRef<'py, Self>> {
         let _ = value;
-        Self::__next__(slf)
+        match slf.step(slf.py())? {
+            Some(value) => Err(stop_iteration(value.bind(slf.py()))),
+            None => Ok(slf),
+        }
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]
@@ -235,7 +268,7 @@ impl Op {
         // A task that is cancelled before its first step throws here without having cancelled us. Any other error, such
         // as that of waiting in another loop, is the waiter's own: the operation goes on for the others.
         let py = slf.py();
-        if error.is_instance(py, Self::cancelled_class(py)?) {
+        if error.is_instance(py, cancelled_class(py)?) {
             Self::cancel(slf, None)?;
         }
         Err(error)
@@ -332,7 +365,7 @@ impl Op {
         let cancelled = op
             .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-                (state & STATE == PENDING).then_some(CANCELLED | (state & HAS_WAITER))
+                (state & STATE == PENDING).then_some(CANCELLED | (state & !STATE))
             });
         if cancelled.is_err() {
             return Ok(false);
@@ -348,7 +381,7 @@ impl Op {
         match self.state() {
             DONE => self.value(py),
             CANCELLED => Err(self.cancelled_error(py)),
-            _ => Err(Self::invalid_state(py)),
+            _ => Err(invalid_state(py)),
         }
     }
 
@@ -364,12 +397,25 @@ impl Op {
                 })
             }
             CANCELLED => Err(self.cancelled_error(py)),
-            _ => Err(Self::invalid_state(py)),
+            _ => Err(invalid_state(py)),
         }
     }
 
     fn _make_cancelled_error(&self, py: Python<'_>) -> Py<PyAny> {
         self.cancelled_error(py).into_value(py).into_any()
+    }
+
+    /// As `rmqtt.Receipt` has it.
+    #[getter(state)]
+    fn stage(&self) -> &'static str {
+        let state = self.state.load(Ordering::Acquire);
+        match (state & STATE, state & BEGUN != 0) {
+            (DONE, _) if matches!(self.outcome.get(), Some(Outcome::Failed(_))) => "failed",
+            (DONE, _) => "done",
+            (_, true) => "sent",
+            (CANCELLED, false) => "withdrawn",
+            (_, false) => "queued",
+        }
     }
 
     fn __repr__(&self) -> &'static str {
@@ -432,53 +478,5 @@ impl Drop for Op {
             // Nothing can be raised from here.
             drop(report());
         });
-    }
-}
-
-/// The network's end of an operation. Dropped without an outcome, it says `Closed`: every wait ends.
-pub(crate) struct Remote {
-    op: Option<Py<Op>>,
-    port: Arc<PortShared>,
-}
-
-impl Remote {
-    /// Gives the outcome; on any thread.
-    pub(crate) fn complete(mut self, outcome: Outcome) {
-        self.finish(outcome);
-    }
-
-    /// Whether nobody waits any more, cancelled or out of time, so that what is not on its way yet need not be sent.
-    pub(crate) fn is_over(&self) -> bool {
-        self.op
-            .as_ref()
-            .is_none_or(|op| op.get().state() != PENDING)
-    }
-
-    fn finish(&mut self, outcome: Outcome) {
-        let Some(op) = self.op.take() else {
-            return;
-        };
-        let slot = op.get();
-        // There is one other writer at most, a time limit: the first one counts.
-        let _ = slot.outcome.set(outcome);
-        let before = slot
-            .state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-                (state & STATE == PENDING).then_some(DONE | (state & HAS_WAITER))
-            });
-        // After the state: a limit that is stopped here finds that it has nothing to say any more.
-        if let Some(abort) = slot.abort.get() {
-            abort.abort();
-        }
-        match before {
-            Ok(state) if state & HAS_WAITER != 0 => self.port.push(Work::Op(op)),
-            _ => self.port.bury(op.into_any()),
-        }
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        self.finish(Outcome::Failed(Failure::Closed));
     }
 }

@@ -5,15 +5,19 @@
 //! the last operation on the other side is over.
 
 use super::asker::Asker;
+use super::loops::{Thread, is_known, may_nest, modules, name_of_loop, running_loop};
 use super::op::Op;
 use super::runtime::generation;
 use super::stream::Waiters;
 use super::wake::Wake;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyAttributeError, PyImportError, PyNotImplementedError, PyRuntimeError};
+use pyo3::exceptions::{
+    PyAttributeError, PyImportError, PyKeyboardInterrupt, PyNotImplementedError, PyRuntimeError,
+    PySystemExit,
+};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use std::collections::VecDeque;
 use std::mem;
@@ -130,6 +134,12 @@ pub(crate) struct LoopPort {
     pub(super) call_soon: Py<PyAny>,
     pub(super) create_future: Py<PyAny>,
     pub(super) shared: Arc<PortShared>,
+    /// Whether a drain may resume who waits by itself: never in loops that may run again inside a callback, which would
+    /// find the callback of their reader in use.
+    resumes: bool,
+    /// Where the loop was first seen, and what Python calls that thread, if the loop says so.
+    thread: Thread,
+    ident: Option<u64>,
     /// Taken over and not yet done. In the port and not in a variable of `drain`: a nested loop, as in notebooks, may
     /// drain again from inside a callback, and must find the rest.
     ready: Mutex<VecDeque<Work>>,
@@ -151,17 +161,24 @@ impl LoopPort {
         port.ready.lock().extend(work);
         drop(graves);
         drop_orphans();
+        let resumes = port.resumes && !may_nest(py)?;
         let started = now();
         for count in 1..=DRAIN_ENTRIES_MAX {
             let Some(work) = port.ready.lock().pop_front() else {
                 return Ok(());
             };
-            match work {
-                Work::Op(op) => op.get().run_callbacks(op.bind(py))?,
-                Work::Stream(waiters) => waiters.resume(py)?,
-                Work::Ask(asker) => asker.run(py)?,
+            let done = match work {
+                Work::Op(op) if resumes => op.get().resume(op.bind(py)),
+                Work::Op(op) => op.get().run_callbacks(op.bind(py)),
+                Work::Stream(waiters) => waiters.resume(py),
+                Work::Ask(asker) => asker.run(py),
+            };
+            if done.is_err() {
+                // What is left has its turn when the loop goes on.
+                port.shared.ring();
+                return done;
             }
-            if count % 64 == 0 && now() - started > DRAIN_TIME_MAX {
+            if count % 8 == 0 && now() - started > DRAIN_TIME_MAX {
                 break;
             }
         }
@@ -228,6 +245,25 @@ impl LoopPort {
         Ok(())
     }
 
+    /// Tells the loop's handler what a callback raised, as the loop itself does.
+    ///
+    /// # Errors
+    /// What is to end the loop.
+    pub(super) fn report(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        if error.is_instance_of::<PyKeyboardInterrupt>(py)
+            || error.is_instance_of::<PySystemExit>(py)
+        {
+            return Err(error);
+        }
+        let context = PyDict::new(py);
+        context.set_item("message", "Exception in callback of an rmqtt operation")?;
+        context.set_item("exception", error.into_value(py))?;
+        self.event_loop
+            .bind(py)
+            .call_method1("call_exception_handler", (context,))?;
+        Ok(())
+    }
+
     /// Whether the loop is closed: then nothing that waits here will ever be resumed.
     pub(crate) fn is_closed(&self, py: Python<'_>) -> PyResult<bool> {
         self.event_loop
@@ -245,9 +281,20 @@ impl LoopPort {
     /// # Errors
     /// `RuntimeError` naming both loops, or saying that this one is closed.
     pub(crate) fn check_here(&self, py: Python<'_>, what: &str) -> PyResult<()> {
+        self.is_here(py, what).map(drop)
+    }
+
+    /// As [`LoopPort::check_here`]; and whether this is its loop, and not a thread without one.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn is_here(&self, py: Python<'_>, what: &str) -> PyResult<bool> {
+        if self.thread == Thread::here() && self.runs_in_its_thread(py) {
+            return Ok(true);
+        }
         let running = running_loop(py)?;
         if running.is(&self.event_loop) {
-            return Ok(());
+            return Ok(true);
         }
         let ours = name_of_loop(self.event_loop.bind(py))?;
         if self.is_closed(py)? {
@@ -257,13 +304,29 @@ impl LoopPort {
             )));
         }
         if running.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         Err(PyRuntimeError::new_err(format!(
             "this {what} belongs to the event loop {ours} and was used in the event loop {}; make one {what} for each \
              event loop, or hand the call over with asyncio.run_coroutine_threadsafe",
             name_of_loop(&running)?
         )))
+    }
+}
+
+impl LoopPort {
+    /// Whether the loop says that it runs in the thread that it was first seen in. asyncio's own loops say so, and that
+    /// costs less than to ask asyncio which loop runs here: up to 3.11 that is a call into the system.
+    fn runs_in_its_thread(&self, py: Python<'_>) -> bool {
+        let Some(ident) = self.ident else {
+            return false;
+        };
+        let says = self
+            .event_loop
+            .bind(py)
+            .getattr(intern!(py, "_thread_id"))
+            .and_then(|says| says.extract::<u64>());
+        says.is_ok_and(|says| says == ident)
     }
 }
 
@@ -280,42 +343,6 @@ fn drop_orphans() {
 )]
 pub(super) fn now() -> Instant {
     Instant::now()
-}
-
-/// What the bridge needs of Python's modules, looked up once.
-struct Modules {
-    get_running_loop: Py<PyAny>,
-    /// Loop's id → its port, weakly: the loop itself keeps its port.
-    ports: Py<PyAny>,
-}
-
-static MODULES: PyOnceLock<Modules> = PyOnceLock::new();
-
-fn modules(py: Python<'_>) -> PyResult<&Modules> {
-    MODULES.get_or_try_init(py, || {
-        let asyncio = py.import("asyncio")?;
-        Ok(Modules {
-            get_running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
-            ports: py
-                .import("weakref")?
-                .getattr("WeakValueDictionary")?
-                .call0()?
-                .unbind(),
-        })
-    })
-}
-
-/// Two loops of a kind look alike, so the address is named too.
-fn name_of_loop(event_loop: &Bound<'_, PyAny>) -> PyResult<String> {
-    Ok(format!(
-        "{} at {:p}",
-        event_loop.repr()?,
-        event_loop.as_ptr()
-    ))
-}
-
-fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    modules(py)?.get_running_loop.bind(py).call0()
 }
 
 /// The port of the loop that runs in this thread.
@@ -393,6 +420,12 @@ fn new_port<'py>(event_loop: &Bound<'py, PyAny>, wake: Wake) -> PyResult<Bound<'
             call_soon: event_loop.getattr("call_soon")?.unbind(),
             create_future: event_loop.getattr("create_future")?.unbind(),
             shared: PortShared::new(wake),
+            resumes: is_known(event_loop)?,
+            thread: Thread::here(),
+            ident: event_loop
+                .getattr("_thread_id")
+                .and_then(|ident| ident.extract())
+                .ok(),
             ready: Mutex::default(),
         },
     )

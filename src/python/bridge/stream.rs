@@ -109,21 +109,33 @@ impl Drop for Waiters {
 const RUN_MESSAGES_MAX: u32 = 256;
 const RUN_TIME_MAX: Duration = Duration::from_millis(1);
 
+/// After so many messages the clock is looked at: it costs as much as handing out a message does.
+const LOOK_EACH: u32 = 16;
+/// And after each, where the program takes so long for them.
+const SLOW: Duration = Duration::from_micros(200);
+
 /// How long a reader has been going without suspending.
 #[derive(Default)]
 pub(crate) struct Run {
     messages: u32,
+    look_at: u32,
     since: Option<Instant>,
+    looked: Option<Instant>,
 }
 
 impl Run {
     /// Counts one more step; `true`: yield to the loop first.
     pub(crate) fn must_yield(&mut self) -> bool {
-        let now = now();
-        let since = *self.since.get_or_insert(now);
-        if self.messages >= RUN_MESSAGES_MAX || now - since >= RUN_TIME_MAX {
-            *self = Self::default();
-            return true;
+        if self.messages >= self.look_at {
+            let now = now();
+            let since = *self.since.get_or_insert(now);
+            if self.messages >= RUN_MESSAGES_MAX || now - since >= RUN_TIME_MAX {
+                *self = Self::default();
+                return true;
+            }
+            let is_slow = self.looked.is_none_or(|looked| now - looked >= SLOW);
+            self.looked = Some(now);
+            self.look_at = self.messages + if is_slow { 1 } else { LOOK_EACH };
         }
         self.messages += 1;
         false

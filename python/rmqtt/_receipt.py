@@ -1,0 +1,79 @@
+"""`Receipt`: what became of a message that nobody waited for when it was published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from rmqtt._rmqtt import Finished, Operation, PublishResult
+
+__all__ = ["Receipt"]
+
+ReceiptState: TypeAlias = Literal["queued", "sent", "done", "failed", "withdrawn"]
+
+
+class Receipt:
+    """What became of a message. Made by `Client.publish_nowait`; await it for the result, or forget it.
+
+    A failure that nobody has awaited or looked at is told to the event loop's exception handler.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     receipt = client.publish_nowait("plant/7/temperature", b"21.5", qos=1)
+    ...     await receipt
+    ...     return receipt.state
+    >>> await main()
+    'done'
+    """
+
+    __slots__ = ("_operation",)
+
+    def __init__(self, operation: Operation[PublishResult] | Finished[PublishResult]) -> None:
+        self._operation = operation
+
+    def __await__(self) -> Generator[object, object, PublishResult]:
+        return self._operation.__await__()
+
+    @property
+    def state(self) -> ReceiptState:
+        """Where the message is.
+
+        ``"queued"``: not on its way, and can be taken back. ``"sent"``: on its way; a wait that is cancelled now leaves
+        it so, and nobody hears of its end. ``"done"``: taken over by the broker; with QoS 0, in the outbox, which is
+        all there is to know. ``"failed"``: `result` says why. ``"withdrawn"``: cancelled before it was on its way.
+        """
+        return self._operation.state
+
+    def done(self) -> bool:
+        """Whether there is nothing more to wait for: the result is there, or the wait was cancelled."""
+        return self._operation.done()
+
+    def cancel(self) -> bool:
+        """Take the message back if it is not on its way, else give up waiting for its result.
+
+        Returns
+        -------
+        bool
+            Whether there was something to give up.
+        """
+        return self._operation.cancel()
+
+    def result(self) -> PublishResult:
+        """Give the result if it is there.
+
+        Raises
+        ------
+        asyncio.InvalidStateError
+            It is not there yet.
+        asyncio.CancelledError
+            The wait was cancelled.
+        MqttError
+            What went wrong.
+        """
+        return self._operation.result()
+
+    def __repr__(self) -> str:
+        return f"<Receipt, {self.state}>"

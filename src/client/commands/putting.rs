@@ -1,0 +1,104 @@
+//! Putting messages in, and telling the client's task of it.
+
+use super::work::{Outgoing, Reply};
+use super::{MESSAGE_OVERHEAD, Phase, Queue, State, offline, publishes};
+use crate::client::{ClientError, Done, Published, Rouse, TryPublish};
+use crate::message::{Message, QoS};
+use parking_lot::MutexGuard;
+use std::sync::atomic::Ordering;
+
+/// With so much put in, the client's task is woken in any case: it is enough for a write.
+const UNSEEN_BYTES_MAX: usize = 16 << 10;
+
+impl Queue {
+    /// See [`crate::client::Client::try_publish`].
+    pub(in crate::client) fn publish(
+        &self,
+        message: Message,
+        done: Option<Done<Published>>,
+        rouse: Rouse,
+    ) -> Result<TryPublish, ClientError> {
+        let size = publishes::size_of(&message);
+        let mut state = self.state.lock();
+        state.check_open()?;
+        if let Some(granted) = &state.granted {
+            granted.check_publish(&message)?;
+        }
+        if message.qos == QoS::AtMostOnce && !self.keep_qos0 && state.phase == Phase::Offline {
+            state.dropped += 1;
+            drop(state);
+            Reply::new(done).send(Err(offline()));
+            return Ok(TryPublish::Queued);
+        }
+        if !self.has_room(&state, size) {
+            state.was_full = true;
+            return Ok(TryPublish::Full(message, done));
+        }
+        let number = state.count(size);
+        state.work.publishes.push(Outgoing {
+            message,
+            size,
+            number,
+            reply: Reply::new(done),
+        });
+        self.wake_for_message(state, rouse);
+        Ok(TryPublish::Queued)
+    }
+
+    /// See [`crate::client::Client::try_publish_brief`].
+    pub(in crate::client) fn publish_brief(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        retain: bool,
+        rouse: Rouse,
+    ) -> bool {
+        let bytes = topic.len() + payload.len();
+        let size = bytes + MESSAGE_OVERHEAD;
+        let mut state = self.state.lock();
+        let is_plain = state.phase == Phase::Online
+            && state.closing.is_none()
+            && payload.len() <= publishes::BRIEF_MAX
+            && state
+                .granted
+                .is_some_and(|granted| granted.takes_brief(bytes, retain))
+            && self.has_room(&state, size);
+        if is_plain {
+            let number = state.count(size);
+            let publishes = &mut state.work.publishes;
+            publishes.push_brief(topic, payload, retain, number);
+            self.wake_for_message(state, rouse);
+        }
+        is_plain
+    }
+
+    fn has_room(&self, state: &State, size: usize) -> bool {
+        // One message that is larger than the bound goes alone, rather than never.
+        state.messages == 0
+            || (state.messages < self.messages_max && state.bytes + size <= self.bytes_max)
+    }
+
+    /// Lets go of the lock and wakes the task, unless it knows already.
+    pub(super) fn wake(&self, state: MutexGuard<'_, State>) {
+        drop(state);
+        self.rouse();
+    }
+
+    fn wake_for_message(&self, state: MutexGuard<'_, State>, rouse: Rouse) {
+        if rouse == Rouse::Now || state.unseen_bytes >= UNSEEN_BYTES_MAX {
+            self.wake(state);
+        }
+    }
+
+    /// See [`crate::client::Client::rouse`].
+    pub(in crate::client) fn rouse(&self) {
+        if !self.is_roused.swap(true, Ordering::AcqRel) {
+            self.work.notify_one();
+        }
+    }
+
+    /// See [`crate::client::Client::is_roused`].
+    pub(in crate::client) fn is_roused(&self) -> bool {
+        self.is_roused.load(Ordering::Acquire)
+    }
+}
