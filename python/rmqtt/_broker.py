@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
-    from rmqtt.testing import Capture, Clock, Snapshot
+    from rmqtt.testing import Capture, Clock, Ledger, Snapshot
 
 __all__ = ["Broker"]
 
@@ -68,6 +68,8 @@ class Broker:
     clock
         A clock for tests, which stands still until it is moved: `rmqtt.testing.Clock`. Clients in memory share it.
         `None`: the system's.
+    ledger
+        Keep books, for tests, of what became of each message for each subscriber: see `rmqtt.testing.Ledger`.
 
     Raises
     ------
@@ -96,6 +98,7 @@ class Broker:
         allow_anonymous: bool | None = None,
         auth: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        ledger: bool = False,
     ) -> None:
         self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
         terms = {
@@ -106,9 +109,15 @@ class Broker:
         }
         users = auth.native if isinstance(auth, _UsersOf) else None if auth is None else list(auth.items())
         access = {"allow_anonymous": bool(allow_anonymous), "users": users}
-        seams = {"clock": None if clock is None else clock._native}  # noqa: SLF001 - of this package
+        seams = {"clock": None if clock is None else clock._native, "ledger": ledger}  # noqa: SLF001 - of this package
         self._clock = clock
-        self._options = {**terms, "limits": limits, "allow_anonymous": allow_anonymous, "clock": clock}
+        self._options = {
+            **terms,
+            "limits": limits,
+            "allow_anonymous": allow_anonymous,
+            "clock": clock,
+            "ledger": ledger,
+        }
         self._native = NativeBroker(list(self._listeners), access, limits, terms, seams)
 
     async def serve(self) -> None:
@@ -216,6 +225,27 @@ class Broker:
         True
         """
         self._native.crash(keep)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of each message for each subscriber that it matched.
+
+        Raises
+        ------
+        BrokerError
+            It keeps none.
+
+        Examples
+        --------
+        >>> with rmqtt.Broker("mem://books", ledger=True) as other:
+        ...     other.ledger.balanced()
+        True
+        """
+        from rmqtt.testing import Ledger  # noqa: PLC0415 - only tests pay for it
+
+        if not self._options["ledger"]:
+            raise BrokerError("the broker keeps no ledger: make it with Broker(ledger=True)")
+        return Ledger(self._native)
 
     def snapshot(self) -> Snapshot:
         """Take the whole state: sessions, subscriptions, messages that wait or are on their way, retained ones, wills.

@@ -80,8 +80,13 @@ impl Server {
             strategy: options.shared_strategy,
             seed: RandomState::new().hash_one(number),
         };
+        let hub = Hub::with_sharing(Arc::new(options.limits.clone()), sharing);
         Self {
-            hub: Arc::new(Hub::with_sharing(Arc::new(options.limits.clone()), sharing)),
+            hub: Arc::new(if options.keeps_ledger {
+                hub.with_ledger()
+            } else {
+                hub
+            }),
             guard: options
                 .auth
                 .clone()

@@ -75,6 +75,8 @@ pub struct After {
     pub stuck: Vec<Arc<Outbox>>,
     /// Messages of QoS 0 that were dropped.
     pub dropped: usize,
+    /// Messages that nobody is left for.
+    pub abandoned: usize,
 }
 
 /// What became of a message.
@@ -163,7 +165,13 @@ impl Group {
             state.online -= usize::from(member.is_online);
             member.lay_down(&mut state.waiting);
         }
-        self.follow(state)
+        let mut after = self.follow(state);
+        if state.members.is_empty() {
+            state.waiting.clear();
+            state.bytes = 0;
+            after.abandoned = std::mem::take(&mut state.count);
+        }
+        after
     }
 
     /// A member's connection has come, or gone: what it has not taken goes to others.

@@ -7,11 +7,13 @@
 mod core;
 mod inspect;
 mod leave;
+mod ledger;
 mod posting;
 mod sharing;
 mod snapshot;
 mod tap;
 
+pub use ledger::{Balance, Credits, Endings, Fate, LedgerEntry};
 pub use sharing::FullQueue;
 pub use snapshot::Still;
 pub use tap::{Caught, Tap};
@@ -30,6 +32,7 @@ use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::session::Session;
 use crate::topic::TopicFilter;
+use ledger::Ledger;
 use parking_lot::RwLock;
 use snapshot::Standstill;
 use std::num::NonZeroU32;
@@ -129,6 +132,7 @@ pub struct Hub {
     batches: AtomicU64,
     taps: Taps,
     standstill: Standstill,
+    ledger: Option<Box<Ledger>>,
     /// Whether the broker is being cut off from the world: whoever goes now has no last words.
     is_cut_off: AtomicBool,
     /// Rung when something becomes due earlier than was known.
@@ -150,6 +154,7 @@ impl Hub {
             batches: AtomicU64::new(0),
             taps: Taps::default(),
             standstill: Standstill::default(),
+            ledger: None,
             is_cut_off: AtomicBool::new(false),
             timer: Arc::new(Bell::default()),
         }
@@ -192,6 +197,7 @@ impl Hub {
         self.follow(aftermath, now);
         match (verdict, outbox) {
             (Verdict::Granted(grant), Some(outbox)) => {
+                self.note_owner(grant.key, &outbox);
                 outbox.connect(bell);
                 self.set_online(&groups, &outbox, true);
                 Outcome::Granted(Box::new(granted(connection, *grant, outbox)))
@@ -212,6 +218,7 @@ impl Hub {
             let groups = core.groups_of(grant.key);
             (grant, outbox, groups, bell)
         };
+        self.note_owner(grant.key, &outbox);
         outbox.connect(bell);
         self.set_online(&groups, &outbox, true);
         Some(Box::new(granted(connection, *grant, outbox)))
@@ -232,6 +239,10 @@ impl Hub {
         };
         let dropped = attached.outbox.disconnect();
         self.counters.messages_dropped_qos0.add(dropped);
+        if let Some(ledger) = &self.ledger {
+            let lost = (Fate::Dropped, "QoS 0 when its connection ended");
+            ledger.end(Some(&attached.outbox), lost, None, dropped);
+        }
         attached
             .outbox
             .note_in_flight(leave.session.outbound.in_flight());
@@ -406,6 +417,9 @@ impl Hub {
                     .read()
                     .router
                     .next_retained(&mut cursor, RETAINED_SLICE, now, &mut found);
+            if let Some(ledger) = &self.ledger {
+                ledger.credit(|credits| credits.retained += found.len());
+            }
             let slice = found
                 .into_iter()
                 .map(|kept| Delivery {

@@ -22,7 +22,7 @@ pub mod stats;
 pub mod subscriptions;
 
 pub use error::BrokerError;
-pub use hub::{Caught, Tap};
+pub use hub::{Balance, Caught, LedgerEntry, Tap};
 pub use options::{BrokerOptions, Features, Keep, Limits, SharedStrategy, Terms};
 pub use protocol::Farewell;
 pub use snapshot::Snapshot;
@@ -161,6 +161,12 @@ impl Broker {
     pub async fn snapshot(&self) -> Arc<Snapshot> {
         let _running = self.running.lock().await;
         Arc::new(self.server.snapshot().await)
+    }
+
+    /// Both sides of the ledger at one moment, between two packets of every client; empty without a ledger.
+    pub async fn balance(&self) -> Balance {
+        let _running = self.running.lock().await;
+        self.server.hub().balance().await
     }
 
     /// Puts a state, of this broker or another, in the place of what there is; times go on with what was left of them.

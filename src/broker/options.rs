@@ -26,6 +26,8 @@ pub struct BrokerOptions {
     /// Threads of its own, over which connections from outside the process are spread for good. 0: all run where the broker
     /// was started.
     pub threads: usize,
+    /// Whether it keeps a ledger: what became of each message for each subscriber.
+    pub keeps_ledger: bool,
     /// Where it takes the time from. Its clients in memory share it.
     pub clock: Clock,
 }
@@ -70,6 +72,7 @@ impl Default for BrokerOptions {
             terms: Terms::default(),
             shared_strategy: SharedStrategy::default(),
             threads: 0,
+            keeps_ledger: false,
             clock: Clock::default(),
         }
     }

@@ -72,6 +72,8 @@ pub enum Pressure {
 pub struct Pushed {
     /// Whether it was dropped.
     pub is_dropped: bool,
+    /// Whether no connection has the queue.
+    pub is_absent: bool,
     /// How many older messages of QoS 0 were dropped to make room.
     pub evicted: usize,
     /// Whom to wake, once the batch is done.
@@ -151,12 +153,13 @@ impl Outbox {
         let mut state = self.state.lock();
         let mut pushed = Pushed {
             is_dropped: false,
+            is_absent: state.bell.is_none(),
             evicted: 0,
             wake: None,
             pressure: Pressure::None,
             is_flooded: false,
         };
-        let is_absent = state.bell.is_none();
+        let is_absent = pushed.is_absent;
         let is_full = self.is_full(&state);
         let is_best_effort = route.qos == QoS::AtMostOnce;
         if (is_best_effort && (is_absent || is_full)) || (is_absent && is_full) {
@@ -198,6 +201,7 @@ impl Outbox {
         };
         Some(Pushed {
             is_dropped,
+            is_absent: is_dropped,
             evicted: 0,
             wake,
             pressure: Pressure::None,

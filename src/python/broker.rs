@@ -3,6 +3,7 @@
 use super::bridge::{ForkSafe, Op, block_on, reply, running_port, runtime};
 use super::capture::NativeCapture;
 use super::errors::{Failure, qos as qos_member};
+use super::ledger;
 use super::message::PyMessage;
 use super::negotiated::version_text;
 use super::options::{
@@ -103,6 +104,13 @@ impl NativeBroker {
         let broker = self.broker.get()?.clone();
         let snapshot = block_on(py, None, broker.snapshot())?;
         NativeSnapshot::of(snapshot)
+    }
+
+    /// Both sides of the ledger.
+    fn balance<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let broker = self.broker.get()?.clone();
+        let balance = block_on(py, None, broker.balance())?;
+        ledger::fields(py, &balance.unwrap_or_default())
     }
 
     fn restore(&self, py: Python<'_>, snapshot: &NativeSnapshot) -> PyResult<()> {

@@ -14,6 +14,7 @@ mod client;
 mod codec;
 mod errors;
 mod events;
+mod ledger;
 mod many;
 mod message;
 mod negotiated;

@@ -28,6 +28,7 @@ mod clock;
 mod conformance;
 mod corpora;
 mod hostile;
+mod ledger;
 mod pair;
 mod qos;
 mod raw;

@@ -50,6 +50,8 @@ fn run(seed: Seed, trace: &Trace, now: std::time::Instant) {
     world.check_rest();
     world.dissolve();
     world.check();
+    let balance = world.hub.try_balance().expect("nobody is connected");
+    assert_eq!((balance.open, balance.difference()), (0, 0), "{balance:?}");
     let stats = world.hub.stats();
     let left = [
         stats.connections,

@@ -146,6 +146,7 @@ impl Connection {
         let Link::Attached(attached) = &self.link else {
             return;
         };
+        self.hub.note_settled(attached, self.protocol.take_ended());
         self.hub.settle(attached, &self.protocol.take_settled());
         let mut copy = self.protocol.session().clone();
         for (packet_id, reason) in &self.withheld {
@@ -364,6 +365,7 @@ impl Connection {
                 Some(Outgoing::One(delivery)) => delivery,
                 Some(Outgoing::Run(run)) => {
                     let sent = self.protocol.deliver_run(&run, now);
+                    self.hub.note_run_taken(attached, &run, sent);
                     counters.messages_delivered.add(sent);
                     counters.messages_expired.add(run.len() - sent);
                     continue;
@@ -373,7 +375,13 @@ impl Connection {
                     break;
                 }
             };
-            match self.protocol.deliver(delivery, now) {
+            let noted = self.hub.keeps_ledger().then(|| delivery.message.clone());
+            let taken = self.protocol.deliver(delivery, now);
+            if let Some(message) = noted {
+                self.hub
+                    .note_taken(attached, &message.topic, message.qos, &taken);
+            }
+            match taken {
                 Delivered::Sent => counters.messages_delivered.add_one(),
                 Delivered::Expired | Delivered::TooLarge => counters.messages_expired.add_one(),
                 Delivered::NoRoom(delivery) => {
@@ -383,6 +391,7 @@ impl Connection {
             }
         }
         attached.outbox.note_in_flight(self.protocol.in_flight());
+        self.hub.note_settled(attached, self.protocol.take_ended());
         let settled = self.protocol.take_settled();
         if !settled.is_empty() {
             self.hub.settle(attached, &settled);
@@ -453,6 +462,7 @@ impl Connection {
             Link::None => {}
             Link::Waiting(connection, _) => self.hub.give_up(connection, self.now()),
             Link::Attached(attached) => {
+                self.hub.note_settled(&attached, self.protocol.take_ended());
                 self.hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
                     session: self.protocol.take_session(),

@@ -43,6 +43,7 @@ impl Hub {
 
     /// Forgets all sessions, subscriptions and messages. Nobody may be connected.
     pub fn forget_everything(&self) {
+        self.note_all(Some("lost by a crash"));
         let old = {
             let mut core = self.core.write();
             let fresh = core.renewed();

@@ -1,6 +1,6 @@
 //! Messages into the queues that were found for them, one by one or a run at once; no lock of the hub's own.
 
-use super::{Batch, FullQueue, Hub, Published};
+use super::{Batch, Fate, FullQueue, Hub, Published};
 use crate::broker::outbox::{Letter, Pressure};
 use crate::broker::router::SessionKey;
 use crate::codec::Run;
@@ -9,6 +9,10 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// Why a message was dropped.
+const NOBODY_THERE: &str = "QoS 0 for an absent client";
+const QUEUE_FULL: &str = "queue full";
 
 impl Hub {
     /// Routes a run into the queues of those who subscribed, as [`Hub::publish`] would each of its messages. There is
@@ -34,6 +38,11 @@ impl Hub {
             match is_plain.then(|| outbox.push_run(&run)).flatten() {
                 Some(pushed) => {
                     let dropped = if pushed.is_dropped { run.len() } else { 0 };
+                    if let Some(ledger) = &self.ledger {
+                        ledger.credit(|credits| credits.routed += run.len());
+                        let lost = (Fate::Dropped, NOBODY_THERE);
+                        ledger.end(Some(&outbox), lost, Some(run.topic()), dropped);
+                    }
                     self.counters.messages_dropped_qos0.add(dropped);
                     batch.to_wake.extend(pushed.wake);
                 }
@@ -63,12 +72,26 @@ impl Hub {
             matched: batch.found.len() + batch.groups.len(),
             full: Vec::new(),
         };
+        if let Some(ledger) = &self.ledger {
+            ledger.credit(|credits| credits.routed += published.matched);
+        }
         let mut letter = Letter::new(message, self.number(batch), now);
         for (outbox, route) in batch.found.drain(..) {
             let (qos, session) = (route.qos, route.session);
             let pushed = outbox.push(&mut letter, route, now);
             self.counters.messages_dropped_qos0.add(pushed.evicted);
             self.count_dropped(pushed.is_dropped, qos);
+            if let Some(ledger) = &self.ledger {
+                let evicted = (Fate::Dropped, "QoS 0 that made room");
+                ledger.end(Some(&outbox), evicted, None, pushed.evicted);
+                let why = if pushed.is_absent && qos == QoS::AtMostOnce {
+                    NOBODY_THERE
+                } else {
+                    QUEUE_FULL
+                };
+                let (lost, count) = ((Fate::Dropped, why), usize::from(pushed.is_dropped));
+                ledger.end(Some(&outbox), lost, Some(&message.topic), count);
+            }
             batch.to_wake.extend(pushed.wake);
             // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
             let pressure = if publisher == Some(session) {
@@ -86,6 +109,14 @@ impl Hub {
         for group in batch.groups.drain(..) {
             let shared = group.push(&mut letter, publisher, now);
             self.count_dropped(shared.is_dropped, shared.qos);
+            if let Some(ledger) = &self.ledger {
+                let why = match shared.qos {
+                    QoS::AtMostOnce => "QoS 0 for a group that is full or has nobody there",
+                    _ => QUEUE_FULL,
+                };
+                let (lost, count) = ((Fate::Dropped, why), usize::from(shared.is_dropped));
+                ledger.end(None, lost, Some(&message.topic), count);
+            }
             self.follow_group(&group, shared.after, Some(&mut batch.to_wake));
             if shared.pressure > Pressure::None {
                 published

@@ -1,6 +1,6 @@
 //! What the hub does for groups of shared subscriptions: their locks and those of the queues, one after the other.
 
-use super::{Attached, Hub};
+use super::{Attached, Fate, Hub};
 use crate::broker::bell::{Bell, ring_all};
 use crate::broker::group::{After, Group};
 use crate::broker::outbox::{Outbox, Ready, Sent};
@@ -109,6 +109,11 @@ impl Hub {
             outbox.tell_to_go(ReasonCode::QuotaExceeded);
         }
         self.counters.messages_dropped_qos0.add(after.dropped);
+        if let Some(ledger) = &self.ledger {
+            let lost = (Fate::Dropped, "QoS 0 for a group with nobody there");
+            ledger.end(None, lost, None, after.dropped);
+            ledger.end(None, (Fate::Dropped, "group ended"), None, after.abandoned);
+        }
     }
 
     /// A member's connection has come, or gone.
@@ -122,6 +127,7 @@ impl Hub {
     /// A session has ended: what it has not taken, and what it has not settled of QoS 1, goes to others.
     pub(super) fn leave_groups(&self, outbox: &Arc<Outbox>, groups: &[Arc<Group>]) {
         let mut sent = outbox.take_sent();
+        let mut given_back = 0;
         // One lock for each group, in the order in which they were first taken from: it must not depend on addresses.
         while let Some(first) = sent.first() {
             let weak = first.group.clone();
@@ -130,11 +136,13 @@ impl Hub {
                 .partition(|sent| Weak::ptr_eq(&sent.group, &weak));
             sent = others;
             if let Some(group) = weak.upgrade() {
+                given_back += of_group.len();
                 let parcels = of_group.into_iter().map(|sent| (sent.number, sent.parcel));
                 let after = group.give_back(parcels);
                 self.follow_group(&group, after, None);
             }
         }
+        self.note_session_ended(outbox, given_back);
         for group in groups {
             let after = group.leave(outbox);
             self.follow_group(group, after, None);

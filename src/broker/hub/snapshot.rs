@@ -24,7 +24,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 /// The copies of sessions, by who has them.
-type Copies = BTreeMap<ConnectionId, Session>;
+pub(super) type Copies = BTreeMap<ConnectionId, Session>;
 
 /// Where connections stand still.
 #[derive(Debug)]
@@ -113,16 +113,26 @@ impl Hub {
     /// Takes the whole state. Everything that was acknowledged before the call is in it; what the broker itself publishes
     /// meanwhile may be.
     pub async fn snapshot(&self, now: impl Fn() -> Instant) -> Snapshot {
+        self.at_standstill(|| self.try_snapshot(now())).await
+    }
+
+    /// Looks at everything while all connections stand still. `look` says `None` until they all do.
+    pub(super) async fn at_standstill<T>(&self, look: impl Fn() -> Option<T>) -> T {
         let mut changes = self.standstill.changes.subscribe();
         let _still = self.begin_standstill();
         loop {
             changes.mark_unchanged();
-            if let Some(snapshot) = self.try_snapshot(now()) {
-                return snapshot;
+            if let Some(seen) = look() {
+                return seen;
             }
             self.ring_those_who_move();
             let _ = changes.changed().await;
         }
+    }
+
+    /// What those who stand still have left here.
+    pub(super) fn copies(&self) -> Copies {
+        self.standstill.copies.lock().clone()
     }
 
     fn ring_those_who_move(&self) {
@@ -142,7 +152,7 @@ impl Hub {
 
     /// The whole state, if all who have a session stand still.
     pub fn try_snapshot(&self, now: Instant) -> Option<Snapshot> {
-        let copies = self.standstill.copies.lock().clone();
+        let copies = self.copies();
         // Nobody comes or goes while this is held.
         self.core.write().image(copies, now)
     }
@@ -173,6 +183,10 @@ impl Hub {
     /// Puts a state in the place of what there is, if nobody is connected.
     pub fn try_restore(&self, snapshot: &Snapshot, now: Instant) -> bool {
         let old = {
+            if !self.core.read().connections.is_empty() {
+                return false;
+            }
+            self.note_all(Some("state replaced"));
             let mut core = self.core.write();
             if !core.connections.is_empty() {
                 return false;
@@ -180,6 +194,7 @@ impl Hub {
             let restored = core.restored(snapshot, now);
             std::mem::replace(&mut *core, restored)
         };
+        self.note_all(None);
         self.timer.ring();
         // Much may have to be given back: not under the lock.
         drop(old);

@@ -9,6 +9,7 @@ use crate::broker::router::RetainedCursor;
 use crate::broker::snapshot::Shift;
 use crate::message::QoS;
 use crate::session::Token;
+use crate::topic::TopicName;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -76,6 +77,18 @@ impl Outbox {
                 .collect(),
             tokens,
         }
+    }
+
+    /// The topics of what waits, at most so many.
+    pub fn topics(&self, limit: usize) -> Vec<TopicName> {
+        let state = self.state.lock();
+        let all = state.acknowledged.iter().chain(&state.at_most_once);
+        all.map(|entry| match &entry.outgoing {
+            Outgoing::One(delivery) => delivery.message.topic.compact(),
+            Outgoing::Run(run) => run.topic().compact(),
+        })
+        .take(limit)
+        .collect()
     }
 
     /// A queue that nobody is connected to, with what an image has. What is on its way goes back to these `groups`.

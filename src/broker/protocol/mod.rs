@@ -14,7 +14,7 @@ mod subscribe;
 pub use authenticate::{AUTH_ROUNDS_MAX, Authenticate};
 pub use connect::Accept;
 pub use farewell::Farewell;
-pub use publish::{Delivered, Delivery, Outgoing, Room};
+pub use publish::{Delivered, Delivery, Ended, Outgoing, Room};
 pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
 
 use crate::broker::{Limits, Terms};
@@ -144,6 +144,7 @@ pub struct Protocol {
     version: ProtocolVersion,
     session: Session,
     settled: Vec<Token>,
+    ended: Ended,
     out: SendBuffer,
     /// When CONNECT has to be here.
     connect_by: Option<Instant>,
@@ -177,6 +178,7 @@ impl Protocol {
             version: ProtocolVersion::V3_1_1,
             session: Session::default(),
             settled: Vec::new(),
+            ended: Ended::default(),
             out: SendBuffer::new(),
             connect_by: now.checked_add(limits.connect_timeout),
             silence: Silence::new(Duration::ZERO, now),

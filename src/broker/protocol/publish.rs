@@ -53,6 +53,15 @@ pub enum Outgoing {
     Run(Arc<Run>),
 }
 
+/// How many exchanges with the client have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ended {
+    /// By its answer.
+    pub acknowledged: usize,
+    /// Since it takes the message no more, as it is smaller packets now.
+    pub withdrawn: usize,
+}
+
 /// What [`Protocol::deliver`] can take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -232,7 +241,10 @@ impl Protocol {
                 Step::Send(pubrel) => self.write(&Packet::Ack(pubrel))?,
                 // A refusal settles a message as well as any answer does.
                 // spec(5): MQTT-4.8.2-6
-                Step::Settled { token, .. } => self.note_settled(token),
+                Step::Settled { token, .. } => {
+                    self.ended.acknowledged += 1;
+                    self.note_settled(token);
+                }
                 Step::Ignored => {}
             }
         }
@@ -277,7 +289,10 @@ impl Protocol {
             let outbound = &mut self.session.outbound;
             match outbound.withdraw(packet_id, ReasonCode::PacketTooLarge) {
                 Step::Send(pubrel) => self.write(&Packet::Ack(pubrel)).unwrap_or_default(),
-                Step::Settled { token, .. } => self.note_settled(token),
+                Step::Settled { token, .. } => {
+                    self.ended.withdrawn += 1;
+                    self.note_settled(token);
+                }
                 Step::Ignored => {}
             }
         }
@@ -309,6 +324,11 @@ impl Protocol {
     /// What the session keeps, as it is between two packets.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// How many exchanges have ended since this was asked last.
+    pub fn take_ended(&mut self) -> Ended {
+        std::mem::take(&mut self.ended)
     }
 
     /// The tokens of the deliveries that have been settled since this was asked last: acknowledged, refused, expired or

@@ -84,6 +84,7 @@ impl AccessArguments {
 #[pyo3(from_item_all)]
 pub(crate) struct SeamsArguments {
     clock: Option<Py<NativeClock>>,
+    ledger: bool,
 }
 
 /// What is offered within the limits, by name.
@@ -160,6 +161,7 @@ pub(crate) fn broker(
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
         threads: 0,
+        keeps_ledger: seams.ledger,
         clock: match &seams.clock {
             Some(clock) => clock.get().clock()?,
             None => Clock::default(),

@@ -472,6 +472,7 @@ impl Line {
             }
             Link::Attached(attached) => {
                 model.leave(client, *now);
+                hub.note_settled(&attached, self.protocol.take_ended());
                 hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
                     session: self.protocol.take_session(),

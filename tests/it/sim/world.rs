@@ -51,7 +51,7 @@ impl World {
         trace.say(|| format!("{limits:?} {sharing:?}"));
         let mut world = Self {
             now,
-            hub: Hub::with_sharing(Arc::clone(&limits), sharing),
+            hub: Hub::with_sharing(Arc::clone(&limits), sharing).with_ledger(),
             clients: Vec::new(),
             lines: Vec::new(),
             model: Model::new(limits, trace.clone()),
@@ -113,7 +113,9 @@ impl World {
             line.leave_copy(&self.hub);
         }
         let snapshot = self.hub.try_snapshot(self.now);
+        let balance = self.hub.try_balance();
         drop(still);
+        assert_eq!(balance.map(|it| it.difference()), Some(0), "the ledger");
         for is_waiting in [true, false] {
             for line in 0..self.lines.len() {
                 self.with_line(line, |line, around| line.cut_off(is_waiting, around));

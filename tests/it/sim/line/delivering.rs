@@ -21,6 +21,7 @@ impl Line {
                 Some(Outgoing::One(delivery)) => self.deliver_one(delivery, around),
                 Some(Outgoing::Run(run)) if around.model.takes(self.client, run.largest()) => {
                     let sent = self.protocol.deliver_run(&run, around.now);
+                    around.hub.note_run_taken(&attached, &run, sent);
                     assert_eq!(sent, run.len(), "it takes all of them");
                     self.said_along(around);
                 }
@@ -33,13 +34,22 @@ impl Line {
         }
         let in_flight = self.protocol.in_flight();
         attached.outbox.note_in_flight(in_flight);
+        around
+            .hub
+            .note_settled(&attached, self.protocol.take_ended());
         let settled = self.protocol.take_settled();
         around.hub.settle(&attached, &settled);
     }
 
     fn deliver_one(&mut self, delivery: Delivery, around: &mut Around<'_>) {
         let copy = delivery.clone();
-        match self.protocol.deliver(delivery, around.now) {
+        let taken = self.protocol.deliver(delivery, around.now);
+        if let Link::Attached(attached) = &self.link {
+            let message = &copy.message;
+            let (topic, qos) = (&message.topic, message.qos);
+            around.hub.note_taken(attached, topic, qos, &taken);
+        }
+        match taken {
             Delivered::Sent => self.said_along(around),
             Delivered::Expired | Delivered::TooLarge => {
                 around.hub.counters().messages_expired.add_one();
