@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from rmqtt._client import Client
 from rmqtt._rmqtt import NativeBroker
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
-    from rmqtt.testing import Capture, Clock, Ledger, Snapshot
+    from rmqtt.testing import Capture, Clock, Faults, Ledger, Snapshot, Wire
 
 __all__ = ["Broker"]
+
+WIRE_LINES: Final = 10_000
 
 
 class _UsersOf(dict[str, str]):
@@ -70,6 +72,8 @@ class Broker:
         `None`: the system's.
     ledger
         Keep books, for tests, of what became of each message for each subscriber: see `rmqtt.testing.Ledger`.
+    wire
+        Keep a log of all packets, `wire`: of the last 10,000, or of as many as this says.
 
     Raises
     ------
@@ -85,7 +89,7 @@ class Broker:
     True
     """
 
-    __slots__ = ("__weakref__", "_clock", "_listeners", "_native", "_options")
+    __slots__ = ("__weakref__", "_clock", "_listeners", "_native", "_options", "_wires")
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class Broker:
         auth: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         ledger: bool = False,
+        wire: bool | int = False,
     ) -> None:
         self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
         terms = {
@@ -109,7 +114,12 @@ class Broker:
         }
         users = auth.native if isinstance(auth, _UsersOf) else None if auth is None else list(auth.items())
         access = {"allow_anonymous": bool(allow_anonymous), "users": users}
-        seams = {"clock": None if clock is None else clock._native, "ledger": ledger}  # noqa: SLF001 - of this package
+        seams = {
+            "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
+            "ledger": ledger,
+            "wire": WIRE_LINES if wire is True else int(wire),
+        }
+        self._wires = bool(wire)
         self._clock = clock
         self._options = {
             **terms,
@@ -117,6 +127,7 @@ class Broker:
             "allow_anonymous": allow_anonymous,
             "clock": clock,
             "ledger": ledger,
+            "wire": wire,
         }
         self._native = NativeBroker(list(self._listeners), access, limits, terms, seams)
 
@@ -371,6 +382,28 @@ class Broker:
         if self._clock is None:
             raise BrokerError("the broker runs by the system's clock: make it with Broker(clock=rmqtt.testing.Clock())")
         return self._clock
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong on the way, by plan: see `rmqtt.testing.Faults`. Free until the first rule is made."""
+        from rmqtt.testing import Faults  # noqa: PLC0415 - only tests need it
+
+        return Faults(self._native.faults())
+
+    @property
+    def wire(self) -> Wire:
+        """The log of all packets: see `rmqtt.testing.Wire`.
+
+        Raises
+        ------
+        BrokerError
+            It keeps none.
+        """
+        from rmqtt.testing import Wire  # noqa: PLC0415 - only tests need it
+
+        if not self._wires:
+            raise BrokerError("the broker keeps no wire log: make it with Broker(wire=True)")
+        return Wire(self._native.wire())
 
     def client(self, **options: Any) -> Client:
         """Make a client that reaches this broker in memory, without a socket.

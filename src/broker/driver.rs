@@ -9,13 +9,16 @@ mod arrival;
 mod connection;
 mod cores;
 mod pipe;
+mod relay;
 mod timer;
+mod watched;
 
 use crate::broker::auth::Users;
 use crate::broker::bell::Bell;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::protocol::Protocol;
+use crate::broker::seams::Seams;
 use crate::broker::{BrokerError, BrokerOptions, Keep, Snapshot, Terms};
 use crate::clock::{Clock, yield_now};
 use crate::codec::ReasonCode;
@@ -67,6 +70,7 @@ pub(super) struct Server {
     options: BrokerOptions,
     hub: Arc<Hub>,
     guard: Option<Arc<Guard>>,
+    seams: Arc<Seams>,
     memory_address: Address,
     open: Arc<AtomicUsize>,
     status: watch::Sender<Status>,
@@ -91,6 +95,7 @@ impl Server {
                 .auth
                 .clone()
                 .map(|users| Arc::new(Guard::new(users))),
+            seams: Arc::new(Seams::new(options.clock.clone(), options.wire_lines_max)),
             memory_address: Address::Memory {
                 name: format!("rmqtt-broker-{number}"),
             },
@@ -98,6 +103,10 @@ impl Server {
             open: Arc::default(),
             status: watch::Sender::default(),
         }
+    }
+
+    pub(super) fn seams(&self) -> &Arc<Seams> {
+        &self.seams
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -161,7 +170,7 @@ impl Server {
                 hub: Arc::clone(&self.hub),
                 terms: self.options.terms.clone(),
                 guard: self.guard.clone(),
-                clock: clock.clone(),
+                seams: Arc::clone(&self.seams),
                 cores: Arc::clone(&cores),
                 open: Arc::clone(&self.open),
                 connections: JoinSet::new(),
@@ -194,6 +203,7 @@ impl Server {
             tasks.shutdown().await;
         }
         drop(cores);
+        self.seams.faults.let_go();
     }
 
     pub(super) async fn snapshot(&self) -> Snapshot {
@@ -222,6 +232,7 @@ impl Server {
         });
         stop.send_replace(Some(Duration::ZERO));
         while tasks.join_next().await.is_some() {}
+        self.seams.faults.let_go();
         if keep == Keep::Nothing {
             self.hub.forget_everything();
         }
@@ -295,7 +306,7 @@ struct Doors {
     hub: Arc<Hub>,
     terms: Terms,
     guard: Option<Arc<Guard>>,
-    clock: Clock,
+    seams: Arc<Seams>,
     cores: Arc<Cores>,
     /// Connections of all listeners.
     open: Arc<AtomicUsize>,
@@ -315,7 +326,7 @@ impl Doors {
                 }
                 accepted = listener.accept() => match accepted {
                     Ok(stream) => self.welcome(stream),
-                    Err(_) => self.clock.sleep(ACCEPT_PAUSE).await,
+                    Err(_) => self.seams.clock.sleep(ACCEPT_PAUSE).await,
                 },
             }
         }
@@ -328,7 +339,13 @@ impl Doors {
         let tell = |bell: &Arc<Bell>| bell.tell_to_go(ReasonCode::ServerShuttingDown);
         self.bells.values().for_each(tell);
         let seen_out = async { while self.connections.join_next().await.is_some() {} };
-        if self.clock.timeout_real(grace, seen_out).await.is_none() {
+        if self
+            .seams
+            .clock
+            .timeout_real(grace, seen_out)
+            .await
+            .is_none()
+        {
             self.connections.shutdown().await;
         }
     }
@@ -352,18 +369,19 @@ impl Doors {
             return;
         };
         let bell = Arc::new(Bell::default());
-        let now = self.clock.now();
+        let clock = &self.seams.clock;
+        let now = clock.now();
         let limits = Arc::clone(self.hub.limits());
         let protocol = Protocol::new(limits, now).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
         let guard = self.guard.clone();
         let outside = match &stream {
             Stream::Memory(_) => None,
-            _ => Some(self.clock.outside()),
+            _ => Some(clock.outside()),
         };
-        let pipe = Pipe::new(stream, self.clock.clone());
+        let pipe = Pipe::new(stream, Arc::clone(&self.seams));
         let mut connection = Connection::new(pipe, protocol, hub, guard, Arc::clone(&bell));
-        let task = self.clock.track(async move {
+        let task = clock.track(async move {
             let _places = (place, outside);
             connection.run().await;
         });

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod bell;
 mod driver;
 mod error;
+pub mod faults;
 pub mod group;
 pub mod hub;
 mod options;
@@ -17,14 +18,17 @@ pub mod protocol;
 pub mod registry;
 pub mod retained;
 pub mod router;
+mod seams;
 pub mod snapshot;
 pub mod stats;
 pub mod subscriptions;
+pub mod wire;
 
 pub use error::BrokerError;
 pub use hub::{Balance, Caught, LedgerEntry, Tap};
 pub use options::{BrokerOptions, Features, Keep, Limits, SharedStrategy, Terms};
 pub use protocol::Farewell;
+pub use seams::Seams;
 pub use snapshot::Snapshot;
 
 use crate::message::Message;
@@ -242,6 +246,11 @@ impl Broker {
     /// The sessions, by client id.
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.server.hub().sessions()
+    }
+
+    /// Faults and the wire log, for tests.
+    pub fn seams(&self) -> Arc<Seams> {
+        Arc::clone(self.server.seams())
     }
 
     /// Counters.

@@ -30,6 +30,8 @@ pub struct BrokerOptions {
     pub keeps_ledger: bool,
     /// Where it takes the time from. Its clients in memory share it.
     pub clock: Clock,
+    /// Packets of all connections that the wire log keeps; 0: there is none.
+    pub wire_lines_max: usize,
 }
 
 /// Which member of a group of shared subscriptions gets a message, among those that are connected and have room.
@@ -74,6 +76,7 @@ impl Default for BrokerOptions {
             threads: 0,
             keeps_ledger: false,
             clock: Clock::default(),
+            wire_lines_max: 0,
         }
     }
 }

@@ -22,7 +22,7 @@ mod subscribe;
 mod wire;
 
 pub use error::{DecodeError, EncodeError};
-pub use explain::{Explanation, Fault, PARTS_MAX, Part, explain};
+pub use explain::{Explanation, Fault, PARTS_MAX, Part, explain, summary};
 pub use hidden::Hidden;
 pub use packet::{
     Ack, AckKind, AckProperties, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties,
@@ -86,6 +86,14 @@ impl Limits {
 /// byte. `None`: nothing has arrived. 0 is no kind at all, and [`decode`] refuses it.
 pub fn peek_type(input: &[u8]) -> Option<u8> {
     input.first().map(|first| first >> 4)
+}
+
+/// How long the packet that begins here will be, fixed header included, in bytes; `None` while that has not arrived.
+///
+/// # Errors
+/// [`DecodeError`]: as far as can be seen already, it is no packet.
+pub fn peek_size(input: &[u8], version: ProtocolVersion) -> Result<Option<usize>, DecodeError> {
+    Ok(FixedHeader::read(input, version)?.map(|header| header.size()))
 }
 
 /// Takes one packet off the front of `input`, or returns `None` if its end has not arrived; then nothing is taken.

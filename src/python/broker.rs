@@ -13,6 +13,7 @@ use super::options::{
 use super::outcome::Outcome;
 use super::payload;
 use super::snapshot::NativeSnapshot;
+use super::testing::{NativeFaults, NativeWire};
 use crate::broker::auth::Users;
 use crate::broker::{Broker, BrokerError};
 use crate::message::Message;
@@ -196,6 +197,14 @@ impl NativeBroker {
         let broker = self.broker.get()?;
         py.detach(|| broker.turn_away(farewell));
         Ok(())
+    }
+
+    fn faults(&self) -> PyResult<NativeFaults> {
+        Ok(NativeFaults::new(self.broker.get()?.seams()))
+    }
+
+    fn wire(&self) -> PyResult<NativeWire> {
+        Ok(NativeWire::new(self.broker.get()?.seams()))
     }
 
     fn capture(

@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 ///
 /// # Errors
 /// `ValueError`: there is no such version here.
-pub(super) fn version_from(name: &str) -> PyResult<ProtocolVersion> {
+pub(crate) fn version_from(name: &str) -> PyResult<ProtocolVersion> {
     match name {
         "5.0" => Ok(ProtocolVersion::V5),
         "3.1.1" => Ok(ProtocolVersion::V3_1_1),
@@ -26,7 +26,7 @@ pub(super) fn version_from(name: &str) -> PyResult<ProtocolVersion> {
 }
 
 /// The name of a version.
-pub(super) fn version_name(version: ProtocolVersion) -> &'static str {
+pub(crate) fn version_name(version: ProtocolVersion) -> &'static str {
     match version {
         ProtocolVersion::V5 => "5.0",
         ProtocolVersion::V3_1_1 => "3.1.1",

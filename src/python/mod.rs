@@ -88,6 +88,9 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<capture::NativeCapture>()?;
     module.add_class::<testing::NativeClock>()?;
     module.add_class::<snapshot::NativeSnapshot>()?;
+    module.add_class::<testing::NativeFaults>()?;
+    module.add_class::<testing::NativeWire>()?;
+    module.add_function(wrap_pyfunction!(testing::summary, module)?)?;
     module.add_class::<codec::NativeCodec>()?;
     module.add_function(wrap_pyfunction!(codec::encode_packet, module)?)?;
     module.add_function(wrap_pyfunction!(codec::decode_packet, module)?)?;

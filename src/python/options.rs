@@ -393,6 +393,6 @@ fn check_length(name: &str, length: Option<usize>) -> PyResult<()> {
     }
 }
 
-fn out_of_range(name: &str, range: &str) -> PyErr {
+pub(crate) fn out_of_range(name: &str, range: &str) -> PyErr {
     PyValueError::new_err(format!("{name} must be {range}"))
 }

@@ -1,5 +1,9 @@
 //! What tests ask of a broker beside MQTT: the native halves of `rmqtt.testing`.
 
 mod clock;
+mod faults;
+mod wire;
 
 pub(crate) use clock::NativeClock;
+pub(crate) use faults::NativeFaults;
+pub(crate) use wire::{NativeWire, summary};

@@ -116,6 +116,12 @@ impl OutboundAliases {
         self.maximum > 0
     }
 
+    /// All that stand for a topic.
+    pub fn known(&self) -> impl Iterator<Item = (NonZeroU16, &TopicName)> {
+        let places = self.by_hash.values();
+        places.filter_map(|place| Some((alias_of(*place)?, self.topic_at(*place)?)))
+    }
+
     /// How many aliases stand for a topic.
     pub fn len(&self) -> usize {
         self.by_hash.len()

@@ -75,6 +75,20 @@ impl Stream {
         }
     }
 
+    /// Takes it, and leaves one whose other end is gone.
+    #[must_use]
+    pub fn take_over(&mut self) -> Self {
+        let (closed, _) = tokio::io::duplex(1);
+        std::mem::replace(self, Self::Memory(closed))
+    }
+
+    /// Closes it so that the peer hears of a reset, where there is such a thing: what is under way is lost.
+    pub fn reset(self) {
+        if let Self::Tcp(stream) = &self {
+            tcp::reset_on_close(stream);
+        }
+    }
+
     /// The peer's network address, if it has one.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         match self {

@@ -3,6 +3,7 @@
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 /// Connections that the operating system completes before they are accepted. Fleets come back at once after a restart.
@@ -39,6 +40,12 @@ pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub(super) fn tune(stream: &TcpStream) {
     // A socket that refuses the option still carries every byte, only later.
     let _ = SockRef::from(stream).set_tcp_nodelay(true);
+}
+
+/// When the socket is closed, its peer gets a reset instead of an end.
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    // Where that cannot be had it is closed all the same.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -27,6 +27,7 @@ mod client_wire;
 mod clock;
 mod conformance;
 mod corpora;
+mod faults;
 mod hostile;
 mod ledger;
 mod pair;

@@ -30,7 +30,7 @@ impl Connection {
             },
             request: ConnectRequest {
                 client_id,
-                clean_start: connect.clean_start,
+                clean_start: connect.clean_start || self.pipe.loses_session(),
                 session_expiry_interval: self.protocol.session_expiry_interval(),
                 will: connect.will,
                 user,

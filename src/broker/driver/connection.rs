@@ -7,6 +7,7 @@ use super::admission::{Admission, Guard};
 use super::pipe::Pipe;
 use super::timer::Timer;
 use crate::broker::bell::Bell;
+use crate::broker::faults::Cut;
 use crate::broker::hub::{Attached, Batch, FullQueue, Hub, Published};
 use crate::broker::outbox::Pressure;
 use crate::broker::protocol::{
@@ -50,6 +51,8 @@ pub(super) enum End {
     Refused,
     /// It broke a rule or a limit.
     Fault(ProtocolError),
+    /// A test wants it so.
+    Cut(Cut),
 }
 
 impl From<ProtocolError> for End {
@@ -127,7 +130,14 @@ impl Connection {
             poll_fn(|cx| self.poll(cx)).await;
         };
         self.take_leave(&end);
-        if !matches!(end, End::Lost) && !self.protocol.outgoing().is_empty() {
+        if self.pipe.is_half_open() {
+            return self.pipe.park();
+        }
+        if matches!(end, End::Cut(Cut::Reset)) {
+            return self.pipe.reset();
+        }
+        let has_words = !self.protocol.outgoing().is_empty() || self.pipe.has_leftovers();
+        if matches!(end, End::Cut(_)) || (!matches!(end, End::Lost) && has_words) {
             // When nobody reads them, last words are lost words.
             let last_words = self.protocol.outgoing();
             let clock = self.pipe.clock().clone();
@@ -162,6 +172,7 @@ impl Connection {
         if is_rung && let Some(farewell) = self.bell.told_to_go() {
             return Err(End::ToldToGo(farewell));
         }
+        self.attend()?;
         self.go_on(now)?;
         if is_rung {
             self.claim(now)?;
@@ -181,6 +192,7 @@ impl Connection {
                 break;
             }
         }
+        self.end_by_fault()?;
         if self.pipe.is_at_end() && !self.is_held_back() && !self.protocol.is_congested() {
             return Err(End::Lost);
         }
@@ -199,6 +211,7 @@ impl Connection {
     }
 
     fn on_event(&mut self, event: Event, now: Instant) -> Result<(), End> {
+        self.refuse_by_fault(&event)?;
         match event {
             Event::Authenticate(step) => self.on_authenticate(&step, now),
             Event::ConnectRequested(connect) => self.admit(*connect, now),
@@ -341,7 +354,7 @@ impl Connection {
             .full
             .iter()
             .filter_map(|(queue, _)| queue.gives_way_at());
-        [protocol, self.pipe.stall_deadline(), self.overdue_at]
+        [protocol, self.pipe.deadline(), self.overdue_at]
             .into_iter()
             .flatten()
             .chain(full)
@@ -406,7 +419,7 @@ impl Connection {
             && !matches!(self.link, Link::Waiting(..));
         let mut has_changed = false;
         let waiting = self.protocol.outgoing().len();
-        if waiting > 0 {
+        if waiting > 0 || self.pipe.has_leftovers() {
             has_changed |= self.pipe.poll_write(self.protocol.outgoing(), counters, cx);
             // Below that, all that there was to say has been said.
             has_changed |=

@@ -1,8 +1,11 @@
 //! Bytes in and out of one connection, a batch at a time; nothing of MQTT.
 
+use super::relay::{Known, Relay};
+use crate::broker::faults::Cut;
+use crate::broker::seams::Seams;
 use crate::broker::stats::Counters;
 use crate::clock::Clock;
-use crate::codec::SendBuffer;
+use crate::codec::{ReasonCode, SendBuffer};
 use crate::transport::Stream;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -10,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -34,7 +38,9 @@ thread_local! {
 /// A stream with what was read from it and not yet dealt with.
 pub(super) struct Pipe {
     stream: Stream,
-    clock: Clock,
+    seams: Arc<Seams>,
+    /// While tests look on.
+    relay: Option<Box<Relay>>,
     input: BytesMut,
     is_at_end: bool,
     /// Much was read the last time.
@@ -46,10 +52,11 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(stream: Stream, clock: Clock) -> Self {
+    pub(super) fn new(stream: Stream, seams: Arc<Seams>) -> Self {
         Self {
             stream,
-            clock,
+            seams,
+            relay: None,
             input: BytesMut::new(),
             is_at_end: false,
             is_flowing: false,
@@ -59,7 +66,7 @@ impl Pipe {
     }
 
     pub(super) fn clock(&self) -> &Clock {
-        &self.clock
+        &self.seams.clock
     }
 
     pub(super) fn peer_address(&self) -> Option<SocketAddr> {
@@ -68,17 +75,81 @@ impl Pipe {
 
     /// What was read.
     pub(super) fn input(&mut self) -> &mut BytesMut {
-        &mut self.input
+        match &mut self.relay {
+            Some(relay) => relay.arrived(),
+            None => &mut self.input,
+        }
     }
 
     /// Whether nothing more will come.
     pub(super) fn is_at_end(&self) -> bool {
-        self.is_at_end
+        match &self.relay {
+            Some(relay) => relay.is_at_end(self.is_at_end),
+            None => self.is_at_end,
+        }
+    }
+
+    /// Whether packets have to be shown one by one from now on.
+    pub(super) fn wants_relay(&self) -> bool {
+        self.relay.is_none() && self.seams.are_in_use()
+    }
+
+    /// From now on they are.
+    pub(super) fn begin_relay(&mut self, out: &mut SendBuffer, size_max: usize, known: Known) {
+        let mut relay = Relay::new(Arc::clone(&self.seams), size_max, known);
+        relay.adopt(out);
+        relay.take_in(&mut self.input);
+        self.relay = Some(Box::new(relay));
+    }
+
+    /// Lets pass what has waited long enough; says how the connection is to end, if by a fault.
+    pub(super) fn release(&mut self) -> Option<Cut> {
+        let relay = self.relay.as_mut()?;
+        relay.release();
+        relay.cut()
+    }
+
+    /// How a CONNECT is to be refused, if by a fault.
+    pub(super) fn refusal(&self) -> Option<ReasonCode> {
+        self.relay.as_ref()?.refusal()
+    }
+
+    /// Whether the session of this client is to be lost.
+    pub(super) fn loses_session(&self) -> bool {
+        self.relay.as_ref().is_some_and(|it| it.loses_session())
+    }
+
+    /// Whether there is something to be written that the protocol knows nothing of.
+    pub(super) fn has_leftovers(&mut self) -> bool {
+        self.relay
+            .as_mut()
+            .is_some_and(|it| !it.leaving().is_empty())
+    }
+
+    /// Nothing is read or written any more, and the peer must not learn of it.
+    pub(super) fn is_half_open(&self) -> bool {
+        self.relay.as_ref().is_some_and(|it| it.is_half_open())
+    }
+
+    /// Ends a half-open connection on this side.
+    pub(super) fn park(&mut self) {
+        self.seams.faults.park(self.stream.take_over());
+    }
+
+    /// Ends the connection so that its peer hears of a reset.
+    pub(super) fn reset(&mut self) {
+        self.stream.take_over().reset();
     }
 
     /// Whether nothing can be said any more, though there may be something to hear.
     pub(super) fn is_mute(&self) -> bool {
         self.is_mute
+    }
+
+    /// When to look again, though nothing comes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let due = self.relay.as_ref().and_then(|relay| relay.due());
+        due.into_iter().chain(self.stall_deadline()).min()
     }
 
     /// When to give up, unless something can be written before.
@@ -99,6 +170,31 @@ impl Pipe {
         counters: &Counters,
         cx: &mut Context<'_>,
     ) -> bool {
+        let Some(mut relay) = self.relay.take() else {
+            return self.poll_write_all(out, counters, cx);
+        };
+        let (cut, due) = (relay.cut(), relay.due());
+        relay.take_out(out);
+        let mut has_changed = relay.cut() != cut || relay.due() != due;
+        if relay.is_half_open() {
+            relay.leaving().clear();
+        } else {
+            has_changed |= self.poll_write_all(relay.leaving(), counters, cx);
+            if relay.has_fallen_silent() {
+                // The peer hears the end, and goes or not.
+                let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            }
+        }
+        self.relay = Some(relay);
+        has_changed
+    }
+
+    fn poll_write_all(
+        &mut self,
+        out: &mut SendBuffer,
+        counters: &Counters,
+        cx: &mut Context<'_>,
+    ) -> bool {
         while out.has_remaining() {
             if self.is_mute {
                 out.clear();
@@ -108,7 +204,8 @@ impl Pipe {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_mute = true;
                     // Its end has to come as soon as that of a peer that takes nothing.
-                    self.stalled_since.get_or_insert_with(|| self.clock.now());
+                    self.stalled_since
+                        .get_or_insert_with(|| self.seams.clock.now());
                 }
                 Poll::Ready(Ok(count)) => {
                     counters.bytes_sent.add(count);
@@ -117,7 +214,8 @@ impl Pipe {
                 Poll::Pending => {
                     // The first time, the caller has to learn of the new deadline.
                     let is_news = self.stalled_since.is_none();
-                    self.stalled_since.get_or_insert_with(|| self.clock.now());
+                    self.stalled_since
+                        .get_or_insert_with(|| self.seams.clock.now());
                     return is_news;
                 }
             }
@@ -149,6 +247,7 @@ impl Pipe {
         cx: &mut Context<'_>,
     ) -> bool {
         let mut batch = 0;
+        let wants_input = wants_input && self.relay.as_ref().is_none_or(|it| it.may_read());
         while wants_input && !self.is_at_end && batch < BATCH_BYTES {
             match self.read_once(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {
@@ -169,6 +268,9 @@ impl Pipe {
         if batch > 0 {
             counters.bytes_received.add(batch);
             self.is_flowing = batch >= READ_ASIDE;
+            if let Some(relay) = &mut self.relay {
+                relay.take_in(&mut self.input);
+            }
         } else if self.input.is_empty() {
             // Nothing half-read: while nothing comes, no memory is held for it.
             self.input = BytesMut::new();
@@ -198,7 +300,13 @@ impl Pipe {
     /// Writes what is left, then listens for a while without taking anything in: closing at once could take the last
     /// words away from a peer that is still talking.
     pub(super) async fn say_farewell(&mut self, last_words: &mut SendBuffer) -> io::Result<()> {
-        self.stream.write_all_buf(last_words).await?;
+        match &mut self.relay {
+            Some(relay) => {
+                relay.take_out(last_words);
+                self.stream.write_all_buf(relay.leaving()).await?;
+            }
+            None => self.stream.write_all_buf(last_words).await?,
+        }
         self.stream.shutdown().await?;
         let mut ignored = [0; 512];
         while self.stream.read(&mut ignored).await? > 0 {}

@@ -1,10 +1,11 @@
 //! What those who look on may see of the hub.
 
-use super::{Hub, Tap};
+use super::{Attached, Hub, Tap};
 use crate::broker::router::SessionKey;
 use crate::broker::{BrokerStats, ClientInfo, SessionInfo};
 use crate::message::Message;
 use crate::topic::TopicFilter;
+use bytestring::ByteString;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +30,13 @@ impl Hub {
         let mut all = self.core.read().router.retained.all(now);
         all.sort_by(|one, other| one.topic.cmp(&other.topic));
         all
+    }
+
+    /// Who is on this connection.
+    pub fn client_id(&self, attached: &Attached) -> Option<ByteString> {
+        let core = self.core.read();
+        let connected = core.connections.get(&attached.connection)?;
+        Some(ByteString::from(connected.info.client_id.as_str()))
     }
 
     /// The connected clients, by client id.

@@ -11,6 +11,7 @@ use crate::codec::{
 use crate::message::{Message, QoS};
 use crate::session::{Receipt, Session, Step, Token};
 use crate::topic::TopicName;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
@@ -329,6 +330,13 @@ impl Protocol {
     /// How many exchanges have ended since this was asked last.
     pub fn take_ended(&mut self) -> Ended {
         std::mem::take(&mut self.ended)
+    }
+
+    /// What aliases stand for on this connection: the client's, and ours.
+    pub fn known_aliases(&self) -> [BTreeMap<u16, TopicName>; 2] {
+        let given = self.given.known();
+        let ours = given.map(|(alias, topic)| (alias.get(), topic.clone()));
+        [self.aliases.clone(), ours.collect()]
     }
 
     /// The tokens of the deliveries that have been settled since this was asked last: acknowledged, refused, expired or

@@ -5,8 +5,11 @@
 //! walk over the bytes is in `walker.rs`, the forms of the packets in `packets.rs`, the words in `words.rs`.
 
 mod packets;
+mod summary;
 mod walker;
 mod words;
+
+pub use summary::summary;
 
 use super::{DecodeError, Limits, ProtocolVersion, ReasonCode, decode};
 use bytes::BytesMut;

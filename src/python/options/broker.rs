@@ -85,6 +85,7 @@ impl AccessArguments {
 pub(crate) struct SeamsArguments {
     clock: Option<Py<NativeClock>>,
     ledger: bool,
+    wire: usize,
 }
 
 /// What is offered within the limits, by name.
@@ -162,6 +163,7 @@ pub(crate) fn broker(
         terms: terms.read()?,
         threads: 0,
         keeps_ledger: seams.ledger,
+        wire_lines_max: seams.wire,
         clock: match &seams.clock {
             Some(clock) => clock.get().clock()?,
             None => Clock::default(),
