@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rmqtt._receipt import Receipt
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._subscription import Subscription
-    from rmqtt._sync import SyncClient, SyncSubscription
+    from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
     from rmqtt._types import (
         BrokerStats,
         ClientInfo,
@@ -160,6 +160,7 @@ __all__ = [
     "SubscribeRefused",
     "Subscription",
     "SyncClient",
+    "SyncReceipt",
     "SyncSubscription",
     "TopicError",
     "UnsubAck",
@@ -183,7 +184,7 @@ _HOMES = {
     "_receipt": ("Receipt",),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_subscription": ("Subscription",),
-    "_sync": ("SyncClient", "SyncSubscription"),
+    "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),
     "_types": (
         "BrokerStats",
         "ClientInfo",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from rmqtt._rmqtt import PublishResult
+    from rmqtt._rmqtt import NativeEvents, PublishResult
     from rmqtt._types import AckMode, Event, Outgoing, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["Client"]
@@ -594,8 +594,8 @@ class Client(Connection[NativeClient]):
         """
         return self._native.drain(timeout)
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Tell, from now on, what happens to the connection. What nobody reads is lost, the oldest first.
+    def events(self) -> AsyncIterator[Event]:
+        """Tell, from this call on, what happens to the connection. What nobody reads is lost, the oldest first.
 
         Yields
         ------
@@ -608,9 +608,12 @@ class Client(Connection[NativeClient]):
         ...     async for event in client.events():
         ...         print(event)
         """
-        native = self._native.events()
-        while (event := await native.next()) is not None:
-            yield happened(*event)
+        return _events(self._native.events())
+
+
+async def _events(native: NativeEvents) -> AsyncIterator[Event]:
+    while (event := await native.next()) is not None:
+        yield happened(*event)
 
 
 async def _feed(

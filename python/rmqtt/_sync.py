@@ -5,23 +5,29 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._auth import Runner
 from rmqtt._connection import DRAIN, Connection, happened
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._subscription import Subscribed
-from rmqtt.exceptions import Closed, MqttError, MqttTimeout
+from rmqtt._types import ManyResult, Outgoing
+from rmqtt.exceptions import Closed, MqttError, MqttTimeout, NotConnected, QueueFull
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from rmqtt._rmqtt import Message, NativeEvents, PublishResult
+    from rmqtt._rmqtt import Message, NativeEvents, NativeReceipt, PublishResult
     from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
-__all__ = ["SyncClient", "SyncSubscription"]
+__all__ = ["SyncClient", "SyncReceipt", "SyncSubscription"]
+
+# So many failures of a `publish_many` are told one by one; all are counted.
+_ERRORS_MAX = 1000
+_NAMED = ("qos", "retain", "expiry", "content_type", "response_topic", "correlation", "user_properties")
 
 
 class SyncClient(Connection[NativeSyncClient]):
@@ -235,6 +241,113 @@ class SyncClient(Connection[NativeSyncClient]):
         }
         return self._native.publish(topic, payload, qos, retain, {"timeout": timeout, "properties": properties})
 
+    def publish_nowait(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        qos: QoSLike = 0,
+        retain: bool = False,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+        user_properties: UserProperties = (),
+    ) -> SyncReceipt:
+        """Send one message, and never wait: when the outbox is full, `QueueFull` is raised and nothing is sent.
+
+        Parameters
+        ----------
+        topic, payload, qos, retain, expiry, content_type, response_topic, correlation, user_properties
+            As of `Client.publish`.
+
+        Returns
+        -------
+        SyncReceipt
+            Tells what became of it, now or later; it may be forgotten.
+
+        Raises
+        ------
+        QueueFull
+            The outbox has no room, by messages or by bytes.
+
+        Notes
+        -----
+        For the other errors see `publish`: what is known at once is raised at once, the broker's errors by the receipt.
+
+        Examples
+        --------
+        >>> with rmqtt.SyncClient(broker.url) as client:
+        ...     receipts = [client.publish_nowait("plant/7", str(n), qos=1) for n in range(10)]
+        ...     {receipt.result(timeout=5).reason_code.name for receipt in receipts}
+        {'NO_MATCHING_SUBSCRIBERS'}
+        """
+        properties = {
+            "expiry": expiry,
+            "content_type": content_type,
+            "response_topic": response_topic,
+            "correlation": correlation,
+            "user_properties": list(user_properties),
+        }
+        extra = {"timeout": None, "properties": properties} if any(properties.values()) else None
+        return SyncReceipt(self._native.publish_nowait(topic, payload, qos, retain, extra))
+
+    def publish_many(
+        self,
+        items: Iterable[tuple[str, Payload] | Outgoing],
+        /,
+        *,
+        qos: QoSLike = 0,
+        window: int = 1024,
+        progress: Callable[[int], object] | None = None,
+    ) -> ManyResult:
+        """Send many messages, in their order, without waiting for each. Returns when all are settled.
+
+        Items are read as fast as the broker takes them over, never more ahead than `window`. A message that fails does
+        not stop the others: the result tells which did, and why. When reading `items` raises, so does this; what was
+        read until then is on its way.
+
+        Parameters
+        ----------
+        items
+            Pairs of topic and payload, or `Outgoing`; an iterable, also an endless one.
+        qos
+            Of the pairs; an `Outgoing` has its own.
+        window
+            Messages that may be unsettled at a time; 1 or more.
+        progress
+            Called with the number of messages settled so far, now and then and at the end. What it raises, this raises.
+
+        Returns
+        -------
+        ManyResult
+            How many were published, how many not, and why.
+
+        Raises
+        ------
+        ValueError
+            The window is less than 1.
+        Closed
+            The client is closed, or was never connected.
+
+        Examples
+        --------
+        >>> with rmqtt.SyncClient(broker.url) as client:
+        ...     client.publish_many(((f"plant/{n}", b"21.5") for n in range(1000)), qos=1).published
+        1000
+        """
+        if window < 1:
+            raise ValueError("window must be 1 or more")
+        many = _Many(self, progress)
+        for place, item in enumerate(items):
+            outgoing = item if isinstance(item, Outgoing) else Outgoing(*item, qos=qos)
+            many.send(place, outgoing)
+            if len(many.open) >= window:
+                many.settle(window // 2)
+        many.settle(0)
+        return ManyResult(published=many.published, failed=many.failed, errors=many.errors)
+
     def subscribe(
         self,
         *filters: str,
@@ -373,6 +486,101 @@ class SyncClient(Connection[NativeSyncClient]):
         'Connected'
         """
         return _events(self._native.events(), timeout)
+
+
+class _Many:
+    """What became of the messages of one `publish_many` so far."""
+
+    def __init__(self, client: SyncClient, progress: Callable[[int], object] | None) -> None:
+        self._client = client
+        self._progress = progress
+        self.open: deque[tuple[int, SyncReceipt]] = deque()
+        self.published = 0
+        self.failed = 0
+        self.errors: dict[int, Exception] = {}
+
+    def send(self, place: int, item: Outgoing) -> None:
+        named = {name: getattr(item, name) for name in _NAMED}
+        try:
+            try:
+                self.open.append((place, self._client.publish_nowait(item.topic, item.payload, **named)))
+            except QueueFull:
+                # The oldest gives its room, or, where the outbox is full of others' messages, it is waited for.
+                self.settle(len(self.open) // 2)
+                self._client.publish(item.topic, item.payload, **named)
+                self.published += 1
+        except (Closed, NotConnected):
+            raise
+        except (MqttError, ValueError, TypeError) as error:
+            self._fail(place, error)
+
+    def settle(self, left: int) -> None:
+        while len(self.open) > left:
+            place, receipt = self.open.popleft()
+            try:
+                receipt.result()
+            except MqttError as error:
+                self._fail(place, error)
+            else:
+                self.published += 1
+        if self._progress is not None:
+            self._progress(self.published + self.failed)
+
+    def _fail(self, place: int, error: Exception) -> None:
+        self.failed += 1
+        if len(self.errors) < _ERRORS_MAX:
+            self.errors[place] = error
+
+
+class SyncReceipt:
+    """What became of a message. Made by `SyncClient.publish_nowait`; ask it for the result, or forget it.
+
+    Examples
+    --------
+    >>> with rmqtt.SyncClient(broker.url) as client:
+    ...     receipt = client.publish_nowait("plant/7/temperature", b"21.5", qos=1)
+    ...     _ = receipt.result(timeout=5)
+    ...     receipt.state
+    'done'
+    """
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: NativeReceipt) -> None:
+        self._native = native
+
+    @property
+    def state(self) -> Literal["queued", "sent", "done", "failed"]:
+        """Where the message is.
+
+        ``"queued"``: not on its way. ``"sent"``: on its way. ``"done"``: taken over by the broker; with QoS 0, in the
+        outbox, which is all there is to know. ``"failed"``: `result` says why.
+        """
+        return self._native.state
+
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self._native.state in ("done", "failed")
+
+    def result(self, timeout: float | None = None) -> PublishResult:
+        """Wait for the result.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; `None`: as long as the client lives. The message goes on.
+
+        Raises
+        ------
+        MqttTimeout
+            It is not there yet.
+        MqttError
+            What went wrong.
+        """
+        return self._native.result(timeout)
+
+    def __repr__(self) -> str:
+        return f"<SyncReceipt, {self.state}>"
 
 
 def _events(native: NativeEvents, timeout: float | None) -> Iterator[Event]:

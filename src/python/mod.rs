@@ -24,6 +24,7 @@ mod packets;
 mod payload;
 mod publishing;
 mod reader;
+mod receipt;
 mod snapshot;
 mod stop;
 mod subscription;
@@ -81,6 +82,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<many::NativeMany>()?;
     module.add_class::<subscription::NativeSubscription>()?;
     module.add_class::<sync::NativeSyncClient>()?;
+    module.add_class::<receipt::NativeReceipt>()?;
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Cursor>()?;
     module.add_class::<events::NativeEvents>()?;

@@ -8,9 +8,10 @@ use super::negotiated::negotiated_fields;
 use super::options::{self, ClientArguments, FarewellArguments, Given, SubscribeArguments};
 use super::outcome::Outcome;
 use super::publishing::{Asked, Extra};
+use super::receipt::NativeReceipt;
 use super::subscription::NativeSubscription;
-use crate::client::{Client, ClientError, Close, Farewell, TryPublish};
-use crate::message::QoS;
+use crate::client::{Client, ClientError, Close, Done, Farewell, Published, TryPublish};
+use crate::message::{Message, QoS};
 use crate::topic::TopicName;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -93,11 +94,6 @@ impl NativeSyncClient {
         retain: bool,
         extra: Option<Given<Extra>>,
     ) -> PyResult<Py<PyAny>> {
-        let this = slf.get();
-        let py = slf.py();
-        let client = this.client.get()?;
-        let name = TopicName::new(topic.to_cow()?.as_ref())
-            .map_err(|error| options::topic_error(error, py))?;
         let asked = Asked {
             topic,
             payload,
@@ -105,8 +101,10 @@ impl NativeSyncClient {
             retain,
             extra,
         };
-        let speaks_v5 = this.status.speaks_v5.load(Ordering::Relaxed);
-        let (mut message, limit) = asked.message(name, speaks_v5)?;
+        let this = slf.get();
+        let py = slf.py();
+        let client = this.client.get()?;
+        let (mut message, limit) = this.message(asked)?;
         if message.qos == QoS::AtMostOnce {
             let tried = client.try_publish(message, None);
             match tried.map_err(|error| Failure::from(error).to_py(py))? {
@@ -115,6 +113,36 @@ impl NativeSyncClient {
             }
         }
         wait(py, "publish", limit, client.publish(message))
+    }
+
+    /// As `publish`, without a wait.
+    #[pyo3(signature = (topic, payload, qos, retain, extra=None, /))]
+    fn publish_nowait<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyString>,
+        payload: &Bound<'py, PyAny>,
+        qos: i64,
+        retain: bool,
+        extra: Option<Given<Extra>>,
+    ) -> PyResult<NativeReceipt> {
+        let asked = Asked {
+            topic,
+            payload,
+            qos,
+            retain,
+            extra,
+        };
+        let (message, _) = slf.get().message(asked)?;
+        let client = slf.get().client.get()?;
+        let fail = |error: ClientError| Failure::from(error).to_py(slf.py());
+        let (receipt, sender) = NativeReceipt::new();
+        let is_answered = message.qos != QoS::AtMostOnce;
+        let done = is_answered.then(|| -> Done<Published> { Box::new(sender) });
+        match client.try_publish(message, done).map_err(fail)? {
+            TryPublish::Queued if is_answered => Ok(receipt),
+            TryPublish::Queued => Ok(NativeReceipt::queued()),
+            TryPublish::Full(..) => Err(fail(ClientError::QueueFull)),
+        }
     }
 
     #[expect(
@@ -176,6 +204,13 @@ impl NativeSyncClient {
 }
 
 impl NativeSyncClient {
+    /// What is to be published, and how long that may take.
+    fn message(&self, asked: Asked<'_, '_>) -> PyResult<(Message, Option<Duration>)> {
+        let name = TopicName::new(asked.topic.to_cow()?.as_ref())
+            .map_err(|error| options::topic_error(error, asked.topic.py()))?;
+        asked.message(name, self.status.speaks_v5.load(Ordering::Relaxed))
+    }
+
     fn end(&self, py: Python<'_>, how: Close, farewell: Farewell) -> PyResult<()> {
         let client = self.client.get()?;
         self.status.state.store(CLOSED, Ordering::Release);

@@ -50,12 +50,13 @@ def test_a_block_connects_publishes_receives_and_says_goodbye(broker: rmqtt.Brok
 def test_it_takes_the_options_of_the_client_and_has_its_names() -> None:
     plain, awaited = rmqtt.SyncClient, rmqtt.Client
     assert inspect.signature(plain) == inspect.signature(awaited)
-    have_no_twin_yet = {"publish_nowait", "publish_many"}
-    names = {name for name in dir(awaited) if not name.startswith("_")} - have_no_twin_yet
+    names = {name for name in dir(awaited) if not name.startswith("_")}
     assert names == {name for name in dir(plain) if not name.startswith("_")}
     for name in names:
         if inspect.isroutine(theirs := getattr(awaited, name)):
             asked = set(inspect.signature(theirs).parameters)
+            if name == "publish_nowait":
+                asked.remove("timeout")  # of the result, which the receipt is asked for
             assert asked <= set(inspect.signature(getattr(plain, name)).parameters), name
     subscription = {name for name in dir(rmqtt.Subscription) if not name.startswith("_")}
     assert subscription | {"messages"} == {name for name in dir(rmqtt.SyncSubscription) if not name.startswith("_")}
@@ -187,6 +188,53 @@ def test_every_wait_has_a_limit_of_its_own() -> None:
             with pytest.raises(rmqtt.MqttTimeout, match=what):
                 call()
         client.abort()
+
+
+def test_a_receipt_tells_where_the_message_is() -> None:
+    with HeldBroker() as held, rmqtt.SyncClient(held.url) as client:
+        receipt = client.publish_nowait("a", b"1", qos=1)
+        with pytest.raises(rmqtt.MqttTimeout, match=r"publish took longer than 0\.05 s"):
+            receipt.result(0.05)
+        assert (receipt.state, receipt.done()) == ("sent", False)
+        held.wait_for(lambda it: len(it.published) == 1)
+        held.release()
+        assert receipt.result(GUARD).reason_code == 0
+        assert (receipt.state, receipt.done()) == ("done", True)
+        assert client.publish_nowait("a", b"0").state == "done"
+        lost = client.publish_nowait("a", b"2", qos=1)
+        client.abort()
+        with ThreadPoolExecutor(3) as threads:
+            waits = [threads.submit(lost.result) for _ in range(3)]
+            for wait in waits:
+                with pytest.raises(rmqtt.Closed):
+                    wait.result(GUARD)
+        assert lost.state == "failed"
+
+
+def test_a_full_outbox_is_told_and_many_wait_for_room() -> None:
+    with HeldBroker() as held, rmqtt.SyncClient(held.url, outbox=rmqtt.Outbox(max_messages=2)) as client:
+        for _ in range(2):
+            client.publish_nowait("a", qos=1)
+        with pytest.raises(rmqtt.QueueFull):
+            client.publish_nowait("a", qos=1)
+        client.abort()
+
+
+def test_many_messages_arrive_in_order_and_failures_do_not_stop_the_rest(client: rmqtt.SyncClient) -> None:
+    told: list[int] = []
+    with client.subscribe("many/#", qos=2, maxsize=10_000) as messages:
+        items: list[tuple[str, str] | rmqtt.Outgoing] = [("many/1", str(n)) for n in range(1000)]
+        items[500] = ("no/#", "wildcards")
+        items[501] = rmqtt.Outgoing("many/2", "kept", qos=2, retain=True)
+        result = client.publish_many(items, qos=1, window=16, progress=told.append)
+        assert (result.published, result.failed) == (999, 1)
+        assert isinstance(result.errors[500], rmqtt.TopicError)
+        arrived = [message.text() for message in islice(messages, 999)]
+    assert arrived == [str(n) for n in range(500)] + ["kept"] + [str(n) for n in range(502, 1000)]
+    assert told == sorted(told)
+    assert told[-1] == 1000
+    with pytest.raises(ValueError, match="window"):
+        client.publish_many([], window=0)
 
 
 def test_events_are_told_from_the_call_on(broker: rmqtt.Broker) -> None:

@@ -71,6 +71,10 @@ impl Bell {
         Waker::from(Arc::clone(self))
     }
 
+    pub(crate) fn ring(&self) {
+        self.0.notify_one();
+    }
+
     pub(crate) async fn rung(&self) {
         self.0.notified().await;
     }

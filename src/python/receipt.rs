@@ -1,0 +1,89 @@
+//! What became of a message that nobody waits for in an event loop: the native half of `rmqtt.SyncReceipt`.
+
+use super::bridge::{Bell, Deadline, ForkSafe, block_on};
+use super::errors::Failure;
+use super::options;
+use super::outcome::Outcome;
+use crate::client::{Answer, ClientError, Published};
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// What the network's side fills in.
+#[derive(Default)]
+struct Slot {
+    outcome: OnceLock<Outcome>,
+    is_on_its_way: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+/// The network's end.
+pub(super) struct Sender(Arc<Slot>);
+
+impl Answer<Published> for Sender {
+    fn begins(&self) -> bool {
+        self.0.is_on_its_way.store(true, Ordering::Relaxed);
+        true
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
+        // It is told once.
+        let _ = self.0.outcome.set(outcome.into());
+        self.0.bell.ring();
+    }
+}
+
+/// A message, and what becomes of it.
+#[pyclass(frozen, module = "rmqtt._rmqtt")]
+pub(crate) struct NativeReceipt {
+    slot: ForkSafe<Arc<Slot>>,
+}
+
+impl NativeReceipt {
+    /// A receipt, and the end that fills it in.
+    pub(super) fn new() -> (Self, Sender) {
+        let slot = Arc::<Slot>::default();
+        let sender = Sender(Arc::clone(&slot));
+        let slot = ForkSafe::new(slot);
+        (Self { slot }, sender)
+    }
+
+    /// Of QoS 0 in the queue, there is no more to know.
+    pub(super) fn queued() -> Self {
+        let (receipt, sender) = Self::new();
+        let _ = sender.0.outcome.set(Outcome::published());
+        receipt
+    }
+}
+
+#[pymethods]
+impl NativeReceipt {
+    #[getter]
+    fn state(&self) -> PyResult<&'static str> {
+        let slot = self.slot.get()?;
+        Ok(match slot.outcome.get() {
+            Some(Outcome::Failed(_)) => "failed",
+            Some(_) => "done",
+            None if slot.is_on_its_way.load(Ordering::Relaxed) => "sent",
+            None => "queued",
+        })
+    }
+
+    /// The result, waiting here for so many seconds at most.
+    #[pyo3(signature = (timeout=None))]
+    fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let limit = options::limit(timeout)?;
+        let ends = Deadline::after(limit);
+        let slot = self.slot.get()?;
+        loop {
+            if let Some(outcome) = slot.outcome.get() {
+                // For the next who waits: one ring wakes one.
+                slot.bell.ring();
+                return outcome.to_py(py);
+            }
+            if block_on(py, ends.left(), slot.bell.rung())?.is_none() {
+                return Err(Failure::timed_out("publish", limit).to_py(py));
+            }
+        }
+    }
+}
