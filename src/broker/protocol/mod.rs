@@ -357,12 +357,6 @@ impl Protocol {
         self.phase = Phase::Closed;
     }
 
-    /// Hands out what the session keeps. The connection is over.
-    pub fn take_session(&mut self) -> Session {
-        self.phase = Phase::Closed;
-        std::mem::take(&mut self.session)
-    }
-
     /// Messages on their way to the peer.
     pub fn in_flight(&self) -> usize {
         self.session.outbound.in_flight()

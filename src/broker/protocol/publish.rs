@@ -2,7 +2,7 @@
 
 use super::farewell;
 use super::{
-    Event, Protocol, ProtocolError, SEND_BUFFER_TARGET, is_reserved, levels_within, refusal,
+    Event, Phase, Protocol, ProtocolError, SEND_BUFFER_TARGET, is_reserved, levels_within, refusal,
     violation,
 };
 use crate::codec::{
@@ -325,6 +325,12 @@ impl Protocol {
     /// What the session keeps, as it is between two packets.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Hands out what the session keeps. The connection is over.
+    pub fn take_session(&mut self) -> Session {
+        self.phase = Phase::Closed;
+        std::mem::take(&mut self.session)
     }
 
     /// How many exchanges have ended since this was asked last.
