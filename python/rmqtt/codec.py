@@ -16,11 +16,12 @@ b'21.5'
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final
 
 from rmqtt._explain import explain
-from rmqtt._rmqtt import NativeCodec, decode_packet, encode_packet
+from rmqtt._rmqtt import NativeCodec, decode, encode, packet_class
 from rmqtt._types import QoS, QoSLike, ReasonCode
 from rmqtt.exceptions import IncompletePacket, ProtocolError
 
@@ -55,6 +56,7 @@ __all__ = [
     "encode",
 ]
 
+Kind = TypeVar("Kind")
 Version: TypeAlias = Literal["5.0", "3.1.1", "3.1"]
 Pairs: TypeAlias = "Sequence[tuple[str, str]]"
 
@@ -84,6 +86,47 @@ class _Shown:
             if item.repr and getattr(self, item.name) != item.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _made(kind: type[Kind], values: dict[str, Any]) -> Kind:
+    return kind(**values)
+
+
+class _Native(_Shown):
+    """Of a packet that is made by the million: the native class reads and keeps it, this one says what it is."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (type(self), {item.name: getattr(self, item.name) for item in fields(self)})  # type: ignore[arg-type] # as above
+
+
+# What a native class is lent by its declaration: all that makes a dataclass, but the keeping of the values.
+_LENT = (
+    "__annotations__",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__delattr__",
+    "__doc__",
+    "__eq__",
+    "__final__",
+    "__hash__",
+    "__match_args__",
+    "__reduce__",
+    "__replace__",
+    "__repr__",
+    "__setattr__",
+)
+
+
+def _native(declared: type[Kind]) -> type[Kind]:
+    """Let the native class of this name stand for its declaration."""
+    native = packet_class(declared.__name__)
+    for name in _LENT:
+        if hasattr(declared, name):
+            setattr(native, name, getattr(declared, name))
+    native.__signature__ = inspect.signature(declared)
+    return native
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -225,8 +268,10 @@ class ConnAck(_Shown):
         _tidy(self, user_properties=_pairs(self.user_properties))
 
 
+@_native
+@final
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Publish(_Shown):
+class Publish(_Native):
     """PUBLISH: a message, and what belongs to this one delivery of it.
 
     Examples
@@ -264,13 +309,9 @@ class Publish(_Shown):
     #: The application's own names and values, in order.
     user_properties: Pairs = ()
 
-    def __post_init__(self) -> None:
-        _tidy(self, qos=QoS(self.qos), subscription_identifiers=tuple(self.subscription_identifiers))
-        _tidy(self, user_properties=_pairs(self.user_properties))
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class _Ack(_Shown):
+class _Ack(_Native):
     #: The exchange it belongs to, 1 to 65 535.
     packet_id: int
     #: How it went. Not on the wire before MQTT 5.
@@ -280,10 +321,9 @@ class _Ack(_Shown):
     #: The sender's own names and values, in order.
     user_properties: Pairs = ()
 
-    def __post_init__(self) -> None:
-        _tidy(self, reason_code=ReasonCode(self.reason_code), user_properties=_pairs(self.user_properties))
 
-
+@_native
+@final
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class PubAck(_Ack):
     """PUBACK: a message of QoS 1 has arrived, or is refused.
@@ -295,6 +335,8 @@ class PubAck(_Ack):
     """
 
 
+@_native
+@final
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class PubRec(_Ack):
     """PUBREC: a message of QoS 2 has arrived, or is refused.
@@ -306,6 +348,8 @@ class PubRec(_Ack):
     """
 
 
+@_native
+@final
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class PubRel(_Ack):
     """PUBREL: the sender of a message of QoS 2 has seen that it arrived.
@@ -317,6 +361,8 @@ class PubRel(_Ack):
     """
 
 
+@_native
+@final
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class PubComp(_Ack):
     """PUBCOMP: an exchange of QoS 2 is over.
@@ -547,12 +593,9 @@ _NUMBERS: dict[type, int] = {
 }
 _CLASSES: dict[int, Any] = {number: kind for kind, number in _NUMBERS.items()}
 
-_FROM_CLIENT = frozenset(
-    {Connect, Publish, PubAck, PubRec, PubRel, PubComp, Subscribe, Unsubscribe, PingReq, Disconnect, Auth}
-)
-_FROM_SERVER = frozenset(
-    {ConnAck, Publish, PubAck, PubRec, PubRel, PubComp, SubAck, UnsubAck, PingResp, Disconnect, Auth}
-)
+_BOTH_WAYS = frozenset({Publish, PubAck, PubRec, PubRel, PubComp})
+_FROM_CLIENT = _BOTH_WAYS | {Connect, Subscribe, Unsubscribe, PingReq, Disconnect, Auth}
+_FROM_SERVER = _BOTH_WAYS | {ConnAck, SubAck, UnsubAck, PingResp, Disconnect, Auth}
 
 
 def _number(packet: object) -> int:
@@ -583,83 +626,16 @@ def _misfit(packet: Packet, error: TypeError) -> TypeError | ValueError:
     return kind(f"{'.'.join(place)} of {type(packet).__name__}: {what}")
 
 
-def _bytes(data: Buffer) -> bytes:
-    return data if isinstance(data, bytes) else memoryview(data).tobytes()
-
-
-def encode(packet: Packet, *, version: Version = "5.0") -> bytes:
-    """Turn a packet into bytes.
-
-    Parameters
-    ----------
-    packet
-        One of the classes of this module.
-    version
-        What is spoken. A `Connect` names its version itself.
-
-    Raises
-    ------
-    ValueError
-        The packet says what the standard does not allow, or a field is too long or out of its range.
-    TypeError
-        Not a packet, or a field of another type.
-
-    Examples
-    --------
-    >>> encode(Publish(topic="a", payload=b"1"), version="3.1.1").hex(" ")
-    '30 04 00 01 61 31'
-    """
-    number = _number(packet)
-    try:
-        return encode_packet(number, packet, version)
-    except TypeError as error:
-        raise _misfit(packet, error) from error
-
-
-def decode(data: Buffer, *, version: Version = "5.0") -> tuple[Packet, int]:
-    """Read the packet at the front of some bytes.
-
-    Parameters
-    ----------
-    data
-        Bytes that begin with a packet; what follows it is left alone.
-    version
-        What is spoken. A CONNECT is read by the version it names itself.
-
-    Returns
-    -------
-    tuple
-        The packet, and how many bytes it took.
-
-    Raises
-    ------
-    IncompletePacket
-        The end of the packet is missing.
-    MalformedPacket
-        The bytes are no packet. A note says which bytes are wrong.
-    ProtocolError
-        The packet says what is not allowed; ``reason_code`` is what an MQTT 5 peer is told.
-
-    Examples
-    --------
-    >>> decode(bytes.fromhex("e0 01 04 ff"))
-    (Disconnect(reason_code=<ReasonCode.DISCONNECT_WITH_WILL: 4>), 3)
-    """
-    data = _bytes(data)
-    try:
-        found = decode_packet(data, version)
-    except ProtocolError as error:
-        fault = explain(data, version=version).fault
-        if fault is not None:
-            shown = data[fault.start : fault.end][:16].hex(" ")
-            error.add_note(f"bytes {fault.start} to {fault.end} of {len(data)}: {shown}")
-        raise
-    if found is None:
-        fault = explain(data, version=version).fault
+def _fault(data: bytes, version: Version, error: ProtocolError | None) -> ProtocolError:
+    """Say where the bytes are wrong; without an error, what of the packet is missing."""
+    fault = explain(data, version=version).fault
+    if error is None:
         what = "the packet is incomplete" if fault is None else fault.what
-        raise IncompletePacket(what, reason_code=ReasonCode.MALFORMED_PACKET)
-    number, values, size = found
-    return _packet(number, values), size
+        return IncompletePacket(what, reason_code=ReasonCode.MALFORMED_PACKET)
+    if fault is not None:
+        shown = data[fault.start : fault.end][:16].hex(" ")
+        error.add_note(f"bytes {fault.start} to {fault.end} of {len(data)}: {shown}")
+    return error
 
 
 class Codec:
@@ -741,11 +717,10 @@ class Codec:
         """
         if self._fault is not None:
             raise self._fault
-        self._native.push(_bytes(data))
+        self._native.push(data)
         packets: list[Packet] = []
         try:
-            while (found := self._native.pop()) is not None:
-                packet = _packet(*found)
+            while (packet := self._native.read(packets)) is not None:
                 self._check_received(packet)
                 packets.append(packet)
         except ProtocolError as error:
@@ -764,13 +739,9 @@ class Codec:
         TypeError
             Not a packet, or a field of another type.
         """
-        number = _number(packet)
-        if not self._may_send(packet, self._role):
+        if type(packet) not in _BOTH_WAYS and _number(packet) and not self._may_send(packet, self._role):
             raise ValueError(f"a {self._role} does not send {type(packet).__name__} in MQTT {self.version}")
-        try:
-            return self._native.encode(number, packet)
-        except TypeError as error:
-            raise _misfit(packet, error) from error
+        return self._native.encode(packet)
 
     def _check_received(self, packet: Packet) -> None:
         peer: Literal["client", "server"] = "client" if self._role == "server" else "server"

@@ -94,8 +94,9 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<testing::NativeWire>()?;
     module.add_function(wrap_pyfunction!(testing::summary, module)?)?;
     module.add_class::<codec::NativeCodec>()?;
-    module.add_function(wrap_pyfunction!(codec::encode_packet, module)?)?;
-    module.add_function(wrap_pyfunction!(codec::decode_packet, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::encode, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::decode, module)?)?;
+    module.add_function(wrap_pyfunction!(packets::packet_class, module)?)?;
     module.add_function(wrap_pyfunction!(codec::explain_packet, module)?)?;
     // PyO3 collects the names; a private module promises none.
     module.delattr("__all__")

@@ -1,8 +1,12 @@
-//! The packets as Python's dataclasses see them: one flat struct each, read by attribute and given back as a mapping.
+//! The packets as Python sees them, both ways. PUBLISH and its acknowledgements are classes of [`native`]; the others are
+//! dataclasses: one flat struct each, read by attribute and given back as a mapping.
 //!
 //! What a field means stands in `python/rmqtt/codec.py` and in the codec's room; here are only the two directions.
 
 mod connect;
+mod native;
+
+pub(super) use native::packet_class;
 
 use crate::codec::{
     Ack, AckKind, AckProperties, Auth, Disconnect, Packet, PacketId, PacketType, Publish,
@@ -14,7 +18,8 @@ use crate::topic::{TopicError, TopicName};
 use bytes::Bytes;
 use bytestring::ByteString;
 use connect::{ConnAckFields, ConnectFields};
-use pyo3::exceptions::PyValueError;
+use native::{ack_object, native_packet, publish_object};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -22,7 +27,6 @@ use std::sync::Arc;
 
 type Pairs = Vec<(String, String)>;
 
-#[derive(FromPyObject, IntoPyObject)]
 struct PublishFields {
     topic: String,
     payload: Vec<u8>,
@@ -40,7 +44,6 @@ struct PublishFields {
     user_properties: Pairs,
 }
 
-#[derive(FromPyObject, IntoPyObject)]
 struct AckFields {
     packet_id: u16,
     reason_code: u8,
@@ -99,27 +102,47 @@ struct AuthFields {
     user_properties: Pairs,
 }
 
-/// The packet that a dataclass of this number describes.
+/// The packet that an object describes.
 ///
 /// # Errors
 /// `ValueError` or `TypeError` that names what does not fit.
-pub(super) fn packet_from(number: u8, object: &Bound<'_, PyAny>) -> PyResult<Packet> {
-    let packet_type = PacketType::from_number(number)
-        .ok_or_else(|| PyValueError::new_err("there is no such packet"))?;
-    Ok(match packet_type {
-        PacketType::Connect => {
+pub(super) fn packet_of(object: &Bound<'_, PyAny>) -> PyResult<Packet> {
+    let packet = match native_packet(object) {
+        Ok(Some(packet)) => return Ok(packet),
+        Ok(None) => dataclass_packet(object),
+        Err(error) => Err(error),
+    };
+    let py = object.py();
+    packet.map_err(|error| {
+        if error.cause(py).is_none() || !error.is_instance_of::<PyTypeError>(py) {
+            return error;
+        }
+        match python_name(py, "_misfit").and_then(|misfit| misfit.call1((object, &error))) {
+            Ok(said) => {
+                let said = PyErr::from_value(said);
+                said.set_cause(py, Some(error));
+                said
+            }
+            Err(error) => error,
+        }
+    })
+}
+
+fn dataclass_packet(object: &Bound<'_, PyAny>) -> PyResult<Packet> {
+    let number: u8 = python_name(object.py(), "_number")?
+        .call1((object,))?
+        .extract()?;
+    Ok(match PacketType::from_number(number) {
+        Some(PacketType::Connect) => {
             Packet::Connect(Box::new(object.extract::<ConnectFields>()?.make()?))
         }
-        PacketType::ConnAck => {
+        Some(PacketType::ConnAck) => {
             Packet::ConnAck(Box::new(object.extract::<ConnAckFields>()?.make()?))
         }
-        PacketType::Publish => Packet::Publish(object.extract::<PublishFields>()?.make()?),
-        PacketType::PubAck => ack_from(AckKind::PubAck, object)?,
-        PacketType::PubRec => ack_from(AckKind::PubRec, object)?,
-        PacketType::PubRel => ack_from(AckKind::PubRel, object)?,
-        PacketType::PubComp => ack_from(AckKind::PubComp, object)?,
-        PacketType::Subscribe => Packet::Subscribe(object.extract::<SubscribeFields>()?.make()?),
-        PacketType::SubAck => {
+        Some(PacketType::Subscribe) => {
+            Packet::Subscribe(object.extract::<SubscribeFields>()?.make()?)
+        }
+        Some(PacketType::SubAck) => {
             let (packet_id, reasons, properties) = object.extract::<AnswerFields>()?.make()?;
             Packet::SubAck(SubAck {
                 packet_id,
@@ -127,7 +150,7 @@ pub(super) fn packet_from(number: u8, object: &Bound<'_, PyAny>) -> PyResult<Pac
                 properties,
             })
         }
-        PacketType::Unsubscribe => {
+        Some(PacketType::Unsubscribe) => {
             let fields: UnsubscribeFields = object.extract()?;
             Packet::Unsubscribe(Unsubscribe {
                 packet_id: packet_id(fields.packet_id)?,
@@ -135,7 +158,7 @@ pub(super) fn packet_from(number: u8, object: &Bound<'_, PyAny>) -> PyResult<Pac
                 user_properties: users(fields.user_properties),
             })
         }
-        PacketType::UnsubAck => {
+        Some(PacketType::UnsubAck) => {
             let (packet_id, reasons, properties) = object.extract::<AnswerFields>()?.make()?;
             Packet::UnsubAck(UnsubAck {
                 packet_id,
@@ -143,9 +166,9 @@ pub(super) fn packet_from(number: u8, object: &Bound<'_, PyAny>) -> PyResult<Pac
                 properties,
             })
         }
-        PacketType::PingReq => Packet::PingReq,
-        PacketType::PingResp => Packet::PingResp,
-        PacketType::Disconnect => {
+        Some(PacketType::PingReq) => Packet::PingReq,
+        Some(PacketType::PingResp) => Packet::PingResp,
+        Some(PacketType::Disconnect) => {
             let fields: DisconnectFields = object.extract()?;
             Packet::Disconnect(Disconnect {
                 reason: reason(fields.reason_code)?,
@@ -155,7 +178,7 @@ pub(super) fn packet_from(number: u8, object: &Bound<'_, PyAny>) -> PyResult<Pac
                 user_properties: users(fields.user_properties),
             })
         }
-        PacketType::Auth => {
+        Some(PacketType::Auth) => {
             let fields: AuthFields = object.extract()?;
             Packet::Auth(Auth {
                 reason: reason(fields.reason_code)?,
@@ -165,28 +188,21 @@ pub(super) fn packet_from(number: u8, object: &Bound<'_, PyAny>) -> PyResult<Pac
                 user_properties: users(fields.user_properties),
             })
         }
+        _ => return Err(PyValueError::new_err("there is no such packet")),
     })
 }
 
-/// The fields of a packet as a mapping, for the dataclass of its number.
+/// A packet as an object of its class.
 ///
 /// # Errors
 /// Python is out of memory.
-pub(super) fn fields_of(py: Python<'_>, packet: Packet) -> PyResult<Bound<'_, PyDict>> {
-    match packet {
+pub(super) fn object_of(py: Python<'_>, packet: Packet) -> PyResult<Bound<'_, PyAny>> {
+    let number = packet.packet_type().number();
+    let fields = match packet {
+        Packet::Publish(publish) => return publish_object(py, publish),
+        Packet::Ack(ack) => return ack_object(py, ack),
         Packet::Connect(connect) => ConnectFields::of(*connect).into_pyobject(py),
         Packet::ConnAck(connack) => ConnAckFields::of(*connack).into_pyobject(py),
-        Packet::Publish(publish) => PublishFields::of(publish).into_pyobject(py),
-        Packet::Ack(ack) => {
-            let (reason_string, user_properties) = answer(ack.properties);
-            let fields = AckFields {
-                packet_id: ack.packet_id.get(),
-                reason_code: ack.reason.number(),
-                reason_string,
-                user_properties,
-            };
-            fields.into_pyobject(py)
-        }
         Packet::Subscribe(subscribe) => SubscribeFields::of(&subscribe).into_pyobject(py),
         Packet::SubAck(suback) => {
             AnswerFields::of(suback.packet_id, &suback.reasons, suback.properties).into_pyobject(py)
@@ -229,7 +245,13 @@ pub(super) fn fields_of(py: Python<'_>, packet: Packet) -> PyResult<Bound<'_, Py
             };
             fields.into_pyobject(py)
         }
-    }
+    }?;
+    python_name(py, "_packet")?.call1((number, fields))
+}
+
+/// A function of `rmqtt.codec`, where the classes are declared.
+pub(super) fn python_name<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("rmqtt.codec")?.getattr(name)
 }
 
 impl PublishFields {
@@ -255,7 +277,8 @@ impl PublishFields {
                 payload: self.payload.into(),
                 qos: qos(self.qos)?,
                 retain: self.retain,
-                properties: Some(Arc::new(properties)),
+                properties: (properties != MessageProperties::default())
+                    .then(|| Arc::new(properties)),
             },
             packet_id: self.packet_id.map(packet_id).transpose()?,
             dup: self.dup,
@@ -264,41 +287,17 @@ impl PublishFields {
             subscription_ids: self.subscription_identifiers,
         })
     }
-
-    fn of(publish: Publish) -> Self {
-        let message = &publish.message;
-        let properties = message.properties();
-        Self {
-            topic: if publish.topic_on_wire {
-                message.topic.to_string()
-            } else {
-                String::new()
-            },
-            payload: message.payload.to_vec(),
-            qos: message.qos as u8,
-            retain: message.retain,
-            dup: publish.dup,
-            packet_id: publish.packet_id.map(PacketId::get),
-            topic_alias: publish.topic_alias,
-            payload_format_indicator: properties.payload_is_utf8,
-            message_expiry_interval: properties.message_expiry_interval,
-            content_type: string(properties.content_type.as_ref()),
-            response_topic: properties.response_topic.as_ref().map(ToString::to_string),
-            correlation_data: properties.correlation_data.as_deref().map(Vec::from),
-            user_properties: pairs(&properties.user_properties),
-            subscription_identifiers: publish.subscription_ids,
-        }
-    }
 }
 
-fn ack_from(kind: AckKind, object: &Bound<'_, PyAny>) -> PyResult<Packet> {
-    let fields: AckFields = object.extract()?;
-    Ok(Packet::Ack(Ack {
-        kind,
-        packet_id: packet_id(fields.packet_id)?,
-        reason: reason(fields.reason_code)?,
-        properties: ack_properties(fields.reason_string, fields.user_properties),
-    }))
+impl AckFields {
+    fn make(self, kind: AckKind) -> PyResult<Ack> {
+        Ok(Ack {
+            kind,
+            packet_id: packet_id(self.packet_id)?,
+            reason: reason(self.reason_code)?,
+            properties: ack_properties(self.reason_string, self.user_properties),
+        })
+    }
 }
 
 impl SubscribeFields {
