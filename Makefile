@@ -12,6 +12,7 @@ MQTTJS := tests/python/interop/node/node_modules/.package-lock.json
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 FACE := $(shell find python -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 SEEDS ?= 20000
+REPEAT ?= 1
 CASES ?= 50000
 SECONDS_EACH ?= 60
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
@@ -25,7 +26,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop lint lint-rust lint-python deny bench bench-brokers bench-clients bench-micro bench-churn bench-verdict fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python deny bench bench-brokers bench-clients bench-micro bench-churn bench-verdict fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -93,6 +94,10 @@ $(MQTTJS): tests/python/interop/node/package.json tests/python/interop/node/pack
 
 test-interop: $(INTEROP) $(MQTTJS) mosquitto ## foreign clients against our broker, our client and our broker's answers against mosquitto
 	PATH="$$PATH:/usr/sbin" $(DEV)/python -m pytest -m interop tests/python/interop $(ARGS)
+
+examples-testing: $(INTEROP) ## the suites of examples/testing, ours and paho's, alone and by four workers (REPEAT=100)
+	$(DEV)/python -m pytest -q -p no:cacheprovider --keep-duplicates $(ARGS) $(foreach run,$(shell seq $(REPEAT)),examples/testing)
+	$(DEV)/python -m pytest -q -p no:cacheprovider --keep-duplicates $(ARGS) -n 4 $(foreach run,$(shell seq $(REPEAT)),examples/testing)
 
 mosquitto:
 	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null && command -v mosquitto_pub >/dev/null && exit 0; \

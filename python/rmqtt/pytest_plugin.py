@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from rmqtt import Broker, Client, SyncClient
-    from rmqtt.testing import Capture, Clock
+    from rmqtt.testing import Capture, Clock, Faults, Wire
+
+# What is shown of the wire where a test fails.
+_LINES = 50
 
 _brokers = pytest.StashKey[list[tuple[str, "Broker"]]]()
 
@@ -104,6 +107,21 @@ def _setting(config: pytest.Config, name: str) -> Any:
     return config.getini(name) if given is None else given
 
 
+# ---- what a broker saw, where a test fails -------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of each broker's wire below the first failure of a test."""
+    report = yield
+    if report.failed:
+        for url, broker in item.stash.get(_brokers, []):
+            if text := broker.wire.text(_LINES):
+                report.sections.append((f"last packets at {url}", text))
+        item.stash[_brokers] = []
+    return report
+
+
 # ---- brokers -------------------------------------------------------------------------------------
 
 
@@ -135,11 +153,13 @@ def _running(request: pytest.FixtureRequest, settings: _Settings, *listeners: st
     """Run a broker for one test, and judge at its end how its clients behaved."""
     from rmqtt import Broker  # noqa: PLC0415 - when a test asks for it
 
+    options.setdefault("wire", True)
     if "mqtt_clock" in request.fixturenames:
         options.setdefault("clock", request.getfixturevalue("mqtt_clock"))
     broker = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **options).start()
     url = broker.url
-    request.node.stash.setdefault(_brokers, []).append((url, broker))
+    if options["wire"]:
+        request.node.stash.setdefault(_brokers, []).append((url, broker))
     try:
         yield broker
     finally:
@@ -229,6 +249,18 @@ def mqtt_clock(request: pytest.FixtureRequest) -> Clock:
     return Clock()
 
 
+@pytest.fixture
+def mqtt_faults(mqtt_broker: Broker) -> Faults:
+    """Give the fault plan of ``mqtt_broker``: what is to happen to which packet."""
+    return mqtt_broker.faults
+
+
+@pytest.fixture
+def mqtt_wire(mqtt_broker: Broker) -> Wire:
+    """Give the packets of every connection of ``mqtt_broker``, both ways."""
+    return mqtt_broker.wire
+
+
 # ---- clients -------------------------------------------------------------------------------------
 
 
@@ -242,6 +274,13 @@ def _client_options(request: pytest.FixtureRequest, options: dict[str, Any]) -> 
     return {"version": settings.version, **options}
 
 
+def _memory_url(request: pytest.FixtureRequest) -> str | None:
+    if _external(request):
+        return None
+    broker: Broker = request.getfixturevalue("mqtt_broker")
+    return broker._native.memory_url  # noqa: SLF001 - of this package
+
+
 @pytest.fixture
 def mqtt_client_factory(request: pytest.FixtureRequest, mqtt_url: str) -> ClientFactory:
     """Make clients that are not connected yet, for ``async with``: in memory, or with ``transport="tcp"`` by socket."""
@@ -250,11 +289,8 @@ def mqtt_client_factory(request: pytest.FixtureRequest, mqtt_url: str) -> Client
     def make(*, transport: Literal["memory", "tcp"] = "memory", **options: Any) -> Client:
         if transport not in ("memory", "tcp"):
             raise ValueError(f"transport must be 'memory' or 'tcp', not {transport!r}")
-        options = _client_options(request, options)
-        if transport == "tcp" or _external(request):
-            return Client(mqtt_url, **options)
-        broker: Broker = request.getfixturevalue("mqtt_broker")
-        return broker.client(**options)
+        near = _memory_url(request) if transport == "memory" else None
+        return Client(near or mqtt_url, **_client_options(request, options))
 
     return make
 
@@ -267,10 +303,10 @@ def mqtt_client(mqtt_client_factory: ClientFactory) -> Client:
 
 @pytest.fixture
 def mqtt_sync_client(request: pytest.FixtureRequest, mqtt_url: str) -> Iterator[SyncClient]:
-    """Give a connected client for plain code."""
+    """Give a client for plain code that is connected, in memory."""
     from rmqtt import SyncClient  # noqa: PLC0415 - when a test asks for it
 
-    client = SyncClient(mqtt_url, **_client_options(request, {}))
+    client = SyncClient(_memory_url(request) or mqtt_url, **_client_options(request, {}))
     client.connect()
     try:
         yield client

@@ -39,6 +39,11 @@ def test_the_tests_among_the_examples_pass(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_device_survives_what_its_tests_do_to_it() -> None:
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / "testing" / "test_thermostat.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_pipeline_balances_its_books_and_draws_its_chart(tmp_path: Path) -> None:
     # Matplotlib looks for fonts when it first runs, and says so if that takes long: not in the pipeline's output.
     fonts = str(tmp_path / "matplotlib")

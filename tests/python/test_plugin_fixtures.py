@@ -10,7 +10,7 @@ import rmqtt
 
 if TYPE_CHECKING:
     from rmqtt.pytest_plugin import BrokerFactory, ClientFactory
-    from rmqtt.testing import Capture, Clock
+    from rmqtt.testing import Capture, Clock, Faults, Wire
 
 SEEN: list[rmqtt.Broker] = []
 SPACES: list[str] = []
@@ -73,6 +73,16 @@ def test_all_brokers_of_a_test_run_by_the_clock_that_it_asks_for(
     assert not other.retained
 
 
+def test_faults_strike_and_the_wire_shows_it(
+    mqtt_sync_client: rmqtt.SyncClient, mqtt_faults: Faults, mqtt_wire: Wire
+) -> None:
+    lost = mqtt_faults.on("PUBACK").drop()
+    with pytest.raises(rmqtt.MqttTimeout):
+        mqtt_sync_client.publish("plant/7", qos=1, timeout=0.05)
+    assert lost.hits == 1
+    assert [line.packet for line in mqtt_wire] == ["CONNECT", "CONNACK", "PUBLISH", "PUBACK"]
+
+
 async def test_a_client_is_in_memory_and_not_connected_yet(
     mqtt_client: rmqtt.Client, mqtt_broker: rmqtt.Broker
 ) -> None:
@@ -93,6 +103,7 @@ async def test_clients_by_socket_are_to_be_had(mqtt_client_factory: ClientFactor
 
 
 def test_a_client_for_plain_code_is_connected(mqtt_sync_client: rmqtt.SyncClient, mqtt_broker: rmqtt.Broker) -> None:
+    assert [known.peer_address for known in mqtt_broker.clients.values()] == [None]
     with mqtt_sync_client.subscribe("a") as messages:
         mqtt_broker.publish_now("a", b"1")
         assert messages.get(5).payload == b"1"

@@ -95,6 +95,44 @@ def test_a_client_that_breaks_the_protocol_fails_strict_tests_only(pytester: Pyt
     run(pytester, forgiving).assert_outcomes(passed=1)
 
 
+def test_a_failed_test_shows_the_end_of_the_wire(pytester: Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        import pytest
+        def test_fails(mqtt_sync_client):
+            for n in range(60):
+                mqtt_sync_client.publish("plant/7", str(n), qos=1)
+            assert False
+        @pytest.mark.mqtt(wire=False)
+        def test_fails_without(mqtt_sync_client):
+            mqtt_sync_client.publish("without", qos=1)
+            assert False
+        def test_passes(mqtt_sync_client):
+            mqtt_sync_client.publish("passes", qos=1)
+        """,
+    )
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        ["*- last packets at mqtt://127.0.0.1:* -*", "*PUBLISH*plant/7*", "*PUBACK*", "*test_fails_without*"]
+    )
+    shown = [line for line in result.outlines if "PUBLISH" in line or "PUBACK" in line]
+    assert len(shown) == 50
+    result.stdout.no_fnmatch_line("*CONNECT*")
+
+
+def test_a_test_that_fails_in_a_worker_shows_the_wire_too(pytester: Pytester) -> None:
+    source = "def test_fails(mqtt_sync_client):\n    assert not mqtt_sync_client.publish('plant/7', qos=1)"
+    result = run_apart(pytester, source, "-n", "1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*- last packets at mqtt://127.0.0.1:* -*", "*CONNECT*", "*PUBLISH*plant/7*"])
+
+
+def test_who_breaks_the_protocol_is_shown_on_the_wire(pytester: Pytester) -> None:
+    result = run(pytester, BROKEN_CLIENT, "--mqtt-strict")
+    result.stdout.fnmatch_lines(["*- last packets at mqtt://127.0.0.1:* -*"])
+
+
 def test_another_broker_is_used_where_that_will_do_and_the_rest_is_skipped(
     pytester: Pytester, mqtt_broker: rmqtt.Broker
 ) -> None:

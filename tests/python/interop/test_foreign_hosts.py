@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiomqtt
@@ -32,3 +35,11 @@ async def test_a_foreign_client_lives_in_the_loop_that_blocks(mqtt_broker_factor
 
     seen = await asyncio.wait_for(asyncio.gather(*map(talk, brokers)), DEADLINE)
     assert seen == [[str(n).encode() for n in range(10)]] * 5
+
+
+@pytest.mark.interop
+def test_the_device_with_paho_survives_what_its_tests_do_to_it() -> None:
+    suite = Path(__file__).parents[3] / "examples" / "testing" / "test_thermostat_paho.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
