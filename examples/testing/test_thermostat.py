@@ -105,11 +105,13 @@ async def test_who_loses_power_is_missed(mqtt_url: str, mqtt_capture: Capture) -
 
 
 async def test_what_it_was_told_two_hours_ago_is_not_done_any_more(
-    mqtt_broker: rmqtt.Broker, mqtt_capture: Capture, mqtt_clock: Clock
+    mqtt_broker: rmqtt.Broker, mqtt_capture: Capture, mqtt_clock: Clock, mqtt_wire: Wire
 ) -> None:
     """Orders that are good for an hour wait for a device that comes back after two."""
     async with Thermostat(mqtt_broker.url):
         pass
+    await mqtt_wire.wait_for_async("DISCONNECT")
+    await mqtt_clock.advance_async(0)  # the broker has come to rest: the device is away
     mqtt_broker.publish_now("thermostat/target", "30", qos=1, expiry=3600)
     mqtt_broker.publish_now("thermostat/target", "21", qos=1)
     mqtt_clock.advance(hours=2)

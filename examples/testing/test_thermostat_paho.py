@@ -120,11 +120,13 @@ def test_who_loses_power_is_missed(mqtt_port: int, mqtt_capture: Capture, mqtt_f
 
 
 def test_what_it_was_told_two_hours_ago_is_not_done_any_more(
-    mqtt_broker: rmqtt.Broker, mqtt_capture: Capture, mqtt_clock: Clock
+    mqtt_broker: rmqtt.Broker, mqtt_capture: Capture, mqtt_clock: Clock, mqtt_wire: Wire
 ) -> None:
     """Orders that are good for an hour wait for a device that comes back after two."""
     with Thermostat("127.0.0.1", mqtt_broker.port):
         mqtt_capture.wait_for("thermostat/status")
+    mqtt_wire.wait_for("DISCONNECT")
+    mqtt_clock.advance(0)  # the broker has come to rest: the device is away
     mqtt_broker.publish_now("thermostat/target", "30", qos=1, expiry=3600)
     mqtt_broker.publish_now("thermostat/target", "21", qos=1)
     mqtt_clock.advance(hours=2)
