@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
-    from rmqtt.testing import Capture, Clock, Faults, Ledger, Snapshot, Wire
+    from rmqtt.testing import Capture, Clock, DeliveryExplanation, Faults, Ledger, Snapshot, Wire
 
 __all__ = ["Broker"]
 
@@ -121,7 +121,7 @@ class Broker:
         }
         self._wires = bool(wire)
         self._clock = clock
-        self._options = {
+        self._options: dict[str, Any] = {
             **terms,
             "limits": limits,
             "allow_anonymous": allow_anonymous,
@@ -634,6 +634,51 @@ class Broker:
     def clients(self) -> Mapping[str, ClientInfo]:
         """A snapshot of the connected clients, by client id."""
         return MappingProxyType({fields["client_id"]: ClientInfo(**fields) for fields in self._native.clients()})
+
+    def explain_delivery(
+        self, topic: str, client_id: str, *, qos: QoSLike = 0, publisher: str | None = None
+    ) -> DeliveryExplanation:
+        """Explain what would become of a message for one client, as things are now.
+
+        Parameters
+        ----------
+        topic
+            Where it would be published to.
+        client_id
+            Who would get it.
+        qos
+            The QoS it would be published with.
+        publisher
+            Client id of who would publish it; `None`: somebody else.
+
+        Returns
+        -------
+        DeliveryExplanation
+            In fields, and by ``str`` in words.
+
+        Raises
+        ------
+        TopicError
+            The topic is no topic name.
+
+        Examples
+        --------
+        >>> print(broker.explain_delivery("plant/7", "nobody"))
+        a message to 'plant/7' does not reach 'nobody'
+          there is no session of 'nobody': it has not connected, or its session has ended
+        """
+        from rmqtt.testing._delivery import explain  # noqa: PLC0415 - only tests pay for it
+
+        return explain(
+            topic,
+            client_id,
+            qos=qos,
+            is_own=publisher == client_id,
+            sessions=self.sessions,
+            no_local=set(self._native.no_local(client_id)),
+            limits=self._options["limits"],
+            features=self._options["features"],
+        )
 
     def stats(self) -> BrokerStats:
         """Take a snapshot of the counters.

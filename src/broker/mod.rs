@@ -253,6 +253,11 @@ impl Broker {
         Arc::clone(self.server.seams())
     }
 
+    /// The filters of a client that keep from it what it publishes itself.
+    pub fn no_local(&self, client_id: &str) -> Vec<String> {
+        self.server.hub().no_local(client_id)
+    }
+
     /// Counters.
     pub fn stats(&self) -> BrokerStats {
         self.server.hub().stats()

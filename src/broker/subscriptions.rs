@@ -300,6 +300,14 @@ impl Subscriptions {
             .collect()
     }
 
+    /// The filters of a session that keep from it what it publishes itself.
+    pub fn no_local_of(&self, session: SessionKey) -> Vec<String> {
+        let own = self.by_session.get(&session).into_iter().flatten();
+        own.filter(|(_, subscription)| subscription.options.no_local)
+            .map(|(filter, _)| filter.to_string())
+            .collect()
+    }
+
     /// Calls `found` with each subscription and each group that matches, filter by filter and by session within each
     /// filter; a session comes once for each of its filters that match. Says how many filters of sessions were found.
     pub fn matching(

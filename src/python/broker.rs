@@ -270,6 +270,11 @@ impl NativeBroker {
             .collect()
     }
 
+    fn no_local(&self, py: Python<'_>, client_id: &str) -> PyResult<Vec<String>> {
+        let broker = self.broker.get()?;
+        Ok(py.detach(|| broker.no_local(client_id)))
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.broker.get()?.stats();
         let fields = PyDict::new(py);

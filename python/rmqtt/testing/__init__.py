@@ -5,6 +5,7 @@ Everything here is free while it is not used, and reached through `rmqtt.Broker`
 
 from rmqtt.testing._capture import Capture, Captured
 from rmqtt.testing._clock import Clock
+from rmqtt.testing._delivery import DeliveryExplanation
 from rmqtt.testing._faults import Faults, Rule
 from rmqtt.testing._ledger import Ledger, LedgerEntry
 from rmqtt.testing._snapshot import Snapshot
@@ -14,6 +15,7 @@ __all__ = [
     "Capture",
     "Captured",
     "Clock",
+    "DeliveryExplanation",
     "Faults",
     "Ledger",
     "LedgerEntry",

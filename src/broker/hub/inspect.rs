@@ -88,6 +88,13 @@ impl Hub {
         sessions
     }
 
+    /// The filters of a client that keep from it what it publishes itself.
+    pub fn no_local(&self, client_id: &str) -> Vec<String> {
+        let core = self.core.read();
+        let key = core.registry.find(client_id);
+        key.map_or_else(Vec::new, |key| core.router.subscriptions.no_local_of(key))
+    }
+
     /// A snapshot of the counters.
     pub fn stats(&self) -> BrokerStats {
         let mut stats = self.counters.snapshot();
