@@ -618,7 +618,7 @@ class Broker:
 
         if maxsize < 1:
             raise ValueError("maxsize must be at least 1")
-        return Capture(self, self._native.capture(filter, maxsize), maxsize)
+        return Capture(self, self._native.capture(filter, maxsize), maxsize, self._clock)
 
     @property
     def retained(self) -> Mapping[str, Message]:

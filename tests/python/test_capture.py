@@ -8,6 +8,8 @@ import threading
 import pytest
 import rmqtt
 from held_broker import GUARD
+from raw_peer import RawPeer
+from rmqtt import testing
 
 
 async def test_what_is_acknowledged_is_captured(broker: rmqtt.Broker) -> None:
@@ -243,3 +245,15 @@ def test_beyond_the_bound_the_oldest_go_and_assertions_say_that_they_cannot_tell
     capture.assert_nothing("#")
     capture.publish("a", "new")
     assert capture.wait_for("a")[0].text() == "new"
+
+
+def test_watching_for_hours_takes_no_time_on_a_clock_for_tests() -> None:
+    with rmqtt.Broker("mqtt://127.0.0.1:0", clock=testing.Clock()) as broker, broker.capture() as capture:
+        will = rmqtt.WillMessage(topic="gone", delay_interval=3600)
+        with RawPeer.connected(broker.port, "pump", will=will) as pump:
+            pump.say(rmqtt.Disconnect(reason_code=rmqtt.ReasonCode.DISCONNECT_WITH_WILL))
+            pump.rest()
+        capture.assert_nothing("gone", within=999)
+        assert broker.clock.now >= 999
+        with pytest.raises(AssertionError, match="1 published"):
+            capture.assert_nothing("gone", within=3600)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmqtt._broker import Broker
     from rmqtt._rmqtt import Message, NativeCapture
     from rmqtt._types import Payload, QoSLike
+    from rmqtt.testing._clock import Clock
 
 __all__ = ["Capture", "Captured"]
 
@@ -53,8 +54,9 @@ class Capture:
     'plant/7/set'
     """
 
-    def __init__(self, broker: Broker, native: NativeCapture, maxsize: int) -> None:
+    def __init__(self, broker: Broker, native: NativeCapture, maxsize: int, clock: Clock | None) -> None:
         self._broker = broker
+        self._clock = clock
         self._native: NativeCapture | None = native
         self._maxsize = maxsize
         self._lock = threading.Lock()
@@ -278,7 +280,7 @@ class Capture:
         filter
             What the topics would match.
         within
-            Watch for so many seconds more.
+            Watch for so many seconds more: of the broker's clock, which is moved by them, if it is one for tests.
 
         Raises
         ------
@@ -290,6 +292,9 @@ class Capture:
         >>> with broker.capture() as capture:
         ...     capture.assert_nothing("alarm/#")
         """
+        if within > 0 and self._clock is not None:
+            self._clock.advance(within)
+            within = 0
         deadline = time.monotonic() + within
         while True:
             found, seen = self._found(filter, None)
