@@ -8,10 +8,11 @@ use std::io::BufRead;
 
 /// Serves until standard input ends; a line there asks for the counters.
 pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
-    let (mut threads, mut queue_messages_max) = (2, 200_000);
+    let (mut threads, mut own_threads, mut queue_messages_max) = (2, 0, 200_000);
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("threads") => threads = arguments.value()?.parse()?,
+            Long("own-threads") => own_threads = arguments.value()?.parse()?,
             Long("queue-messages") => queue_messages_max = arguments.value()?.parse()?,
             other => return Err(other.unexpected().into()),
         }
@@ -26,7 +27,7 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
             queue_bytes_max: 1 << 30,
             ..Limits::default()
         },
-        threads,
+        threads: own_threads,
         ..BrokerOptions::default()
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
