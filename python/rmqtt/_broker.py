@@ -67,6 +67,10 @@ class Broker:
         SCRAM-SHA-256 (MQTT 5), or by CONNECT's user name and password. A session belongs to its user: nobody else gets
         it by its client id. The passwords are not kept, only what they can be checked against. Making that takes some
         milliseconds for each. `None`: nobody is asked.
+    threads
+        Threads for connections from outside this process, 0 to 64; each stays on one of them. Worth it for many
+        clients that say little each: a message costs less then, coming and going of clients more. 0: they share the
+        threads of all brokers and clients in this process.
     clock
         A clock for tests, which stands still until it is moved: `rmqtt.testing.Clock`. Clients in memory share it.
         `None`: the system's.
@@ -101,6 +105,7 @@ class Broker:
         shared_strategy: SharedStrategy = "round_robin",
         allow_anonymous: bool | None = None,
         auth: Mapping[str, str] | None = None,
+        threads: int = 0,
         clock: Clock | None = None,
         ledger: bool = False,
         wire: bool | int = False,
@@ -115,6 +120,7 @@ class Broker:
         users = auth.native if isinstance(auth, _UsersOf) else None if auth is None else list(auth.items())
         access = {"allow_anonymous": bool(allow_anonymous), "users": users}
         seams = {
+            "threads": threads,
             "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
             "ledger": ledger,
             "wire": WIRE_LINES if wire is True else int(wire),
@@ -125,6 +131,7 @@ class Broker:
             **terms,
             "limits": limits,
             "allow_anonymous": allow_anonymous,
+            "threads": threads,
             "clock": clock,
             "ledger": ledger,
             "wire": wire,

@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="let in nobody but these: a line NAME:PASSWORD for each. On a command line everybody could read them",
     )
+    broker.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads on which connections stay, 0 to 64: for many clients that say little (default: %(default)s)",
+    )
     limits = broker.add_argument_group("limits", "Reaching one costs the one who reached it.")
     defaults = Limits()
     for field in fields(Limits):
@@ -138,6 +145,7 @@ def _broker(options: argparse.Namespace) -> int:
         validate_payloads=options.validate_payloads,
         allow_anonymous=options.allow_anonymous,
         auth=None if options.users is None else _users(options.users),
+        threads=options.threads,
     )
     asked_to_stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

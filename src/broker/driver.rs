@@ -61,7 +61,8 @@ pub(super) struct Running {
     /// `Some`: stop, within so long.
     stop: watch::Sender<Option<Duration>>,
     tasks: JoinSet<()>,
-    cores: Arc<Cores>,
+    /// The threads of connections: they end with the last of the tasks.
+    threads: JoinSet<()>,
 }
 
 /// A broker, running or not.
@@ -160,9 +161,9 @@ impl Server {
             addresses.push(bound);
         }
         listeners.push(bind(&self.memory_address, clock).await?.0);
-        let cores = Cores::start(self.options.threads)
-            .map(Arc::new)
+        let (cores, threads) = Cores::start(self.options.threads)
             .map_err(|error| BrokerError::Options(format!("no threads to be had: {error}")))?;
+        let cores = Arc::new(cores);
         let (stop, stopped) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for listener in listeners {
@@ -185,14 +186,18 @@ impl Server {
             addresses,
             crashed_at: None,
         });
-        Ok(Running { stop, tasks, cores })
+        Ok(Running {
+            stop,
+            tasks,
+            threads,
+        })
     }
 
     pub(super) async fn stop(&self, running: Running, grace: Duration) {
         let Running {
             stop,
             mut tasks,
-            cores,
+            mut threads,
         } = running;
         self.status.send_replace(Status::default());
         stop.send_replace(Some(grace));
@@ -202,7 +207,7 @@ impl Server {
         if clock.timeout_real(limit, all_gone).await.is_none() {
             tasks.shutdown().await;
         }
-        drop(cores);
+        while threads.join_next().await.is_some() {}
         self.seams.faults.let_go();
     }
 
@@ -220,7 +225,7 @@ impl Server {
         let Running {
             stop,
             mut tasks,
-            cores,
+            mut threads,
         } = running;
         self.hub.cut_off(true);
         self.status.send_modify(|status| {
@@ -236,7 +241,7 @@ impl Server {
         if keep == Keep::Nothing {
             self.hub.forget_everything();
         }
-        drop(cores);
+        while threads.join_next().await.is_some() {}
         self.hub.cut_off(false);
     }
 }

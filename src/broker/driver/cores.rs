@@ -8,44 +8,41 @@
 use crate::transport::Stream;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-/// The threads. Dropping them ends them, and what still runs on them.
+/// The threads. Dropping this ends them, and what still runs on them.
 #[derive(Debug)]
 pub(super) struct Cores {
     handles: Vec<Handle>,
     /// Connections go round.
     next: AtomicUsize,
-    stop: watch::Sender<bool>,
-    threads: Vec<JoinHandle<()>>,
+    /// Nothing is ever sent: when it is gone, the threads are done.
+    end: watch::Sender<()>,
 }
 
 impl Cores {
-    /// Starts so many; with none, connections stay on the runtime of the caller.
-    pub(super) fn start(count: usize) -> io::Result<Self> {
+    /// Starts so many, and says when they have ended; with none, connections stay on the runtime of the caller. The threads
+    /// are that runtime's too, made as it makes its own: signals go where it wants them.
+    pub(super) fn start(count: usize) -> io::Result<(Self, JoinSet<()>)> {
         let mut cores = Self {
             handles: Vec::with_capacity(count),
             next: AtomicUsize::new(0),
-            stop: watch::Sender::new(false),
-            threads: Vec::with_capacity(count),
+            end: watch::Sender::default(),
         };
-        for number in 0..count {
+        let mut threads = JoinSet::new();
+        for _ in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            let handle = runtime.handle().clone();
-            let mut stopped = cores.stop.subscribe();
-            let run = move || {
-                // An error means that the sender is gone, which is an end too.
-                drop(runtime.block_on(stopped.wait_for(|is_over| *is_over)));
+            cores.handles.push(runtime.handle().clone());
+            let mut end = cores.end.subscribe();
+            threads.spawn_blocking(move || {
+                while runtime.block_on(end.changed()).is_ok() {}
                 // A password that is being hashed is not waited for.
                 runtime.shutdown_background();
-            };
-            let thread = std::thread::Builder::new().name(format!("rmqtt-core-{number}"));
-            cores.threads.push(thread.spawn(run)?);
-            cores.handles.push(handle);
+            });
         }
-        Ok(cores)
+        Ok((cores, threads))
     }
 
     /// Where the next connection goes; `None`: where the caller is. What is in memory stays with its other end.
@@ -55,15 +52,5 @@ impl Cores {
         }
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.handles.get(next % self.handles.len())
-    }
-}
-
-impl Drop for Cores {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        for thread in self.threads.drain(..) {
-            // It has run nothing but tasks, whose panics stay with them.
-            drop(thread.join());
-        }
     }
 }

@@ -13,6 +13,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
+/// More threads than cores are of no use, and none is without its cost.
+const THREADS_MAX: usize = 64;
+
 /// `rmqtt.Limits`.
 #[derive(FromPyObject)]
 pub(crate) struct LimitsArguments {
@@ -79,10 +82,11 @@ impl AccessArguments {
     }
 }
 
-/// What tests ask for, by name.
+/// How it runs, by name: its threads, and what tests ask for.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct SeamsArguments {
+    threads: i64,
     clock: Option<Py<NativeClock>>,
     ledger: bool,
     wire: usize,
@@ -131,6 +135,21 @@ impl TermsArguments {
     }
 }
 
+impl SeamsArguments {
+    fn threads(&self) -> PyResult<usize> {
+        let threads = usize::try_from(self.threads).ok();
+        let threads = threads
+            .filter(|count| *count <= THREADS_MAX)
+            .ok_or_else(|| out_of_range("threads", &format!("0 to {THREADS_MAX}")))?;
+        if threads > 0 && self.clock.is_some() {
+            return Err(PyValueError::new_err(
+                "a clock that tests move has to see all that happens: it needs threads=0",
+            ));
+        }
+        Ok(threads)
+    }
+}
+
 /// Reads the arguments of a broker.
 ///
 /// # Errors
@@ -161,7 +180,7 @@ pub(crate) fn broker(
         auth: access.users(py)?,
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
-        threads: 0,
+        threads: seams.threads()?,
         keeps_ledger: seams.ledger,
         wire_lines_max: seams.wire,
         clock: match &seams.clock {
