@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rmqtt
@@ -43,7 +44,7 @@ def test_the_threads_end_with_the_broker() -> None:
 async def test_a_crash_ends_them_too_and_a_session_is_taken_up_again_on_others() -> None:
     broker = rmqtt.Broker("mqtt://127.0.0.1:0", threads=2)
     with broker:
-        options = {"client_id": "c", "clean_start": False, "session_expiry": 60, "reconnect": None}
+        options: Any = {"client_id": "c", "clean_start": False, "session_expiry": 60, "reconnect": None}
         async with rmqtt.Client(broker.url, **options) as client:
             kept = await client.subscribe("kept", qos=1)
         assert kept.filters == ("kept",)
