@@ -8,12 +8,15 @@ use crate::broker::BrokerError;
 use crate::broker::Limits;
 use crate::broker::retained::{Retained, RetainedMessage};
 use crate::broker::snapshot::Shift;
-use crate::broker::subscriptions::{Frontier, Match, Subscription, Subscriptions};
+use crate::broker::subscriptions::{Edition, Frontier, Match, Subscription, Subscriptions};
 use crate::codec::RetainHandling;
 use crate::message::{Message, QoS};
 use crate::topic::{TopicFilter, TopicName};
 use std::num::NonZeroU32;
 use std::time::Instant;
+
+/// A topic longer than this is looked up each time: it would cost more to remember than it saves.
+const REMEMBERED_MAX: usize = 256;
 
 /// The number of a session inside this broker. Small, and used again once the session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +47,29 @@ pub struct Routes {
     /// The groups of which one member gets it, each once.
     pub groups: Vec<GroupKey>,
     frontier: Frontier,
+    /// What `list` and `groups` were found for: who publishes, publishes to the same topic again.
+    asked: Option<Asked>,
+    /// The topic of `asked`.
+    topic: String,
+}
+
+/// All that a list of deliveries depends on, beside the topic.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    edition: Edition,
+    qos: QoS,
+    retain: bool,
+    publisher: Option<SessionKey>,
+}
+
+impl Routes {
+    fn remember(&mut self, asked: Option<Asked>, topic: &str) {
+        self.asked = asked.filter(|_| topic.len() <= REMEMBERED_MAX);
+        self.topic.clear();
+        if self.asked.is_some() {
+            self.topic.push_str(topic);
+        }
+    }
 }
 
 /// A subscription that still has retained messages to send, and how far it has got.
@@ -107,10 +133,21 @@ impl Router {
 
     /// Finds out who gets the message. `publisher` is the session it came from, if from one.
     pub fn route(&self, message: &Message, publisher: Option<SessionKey>, routes: &mut Routes) {
+        let asked = Some(Asked {
+            edition: self.subscriptions.edition().clone(),
+            qos: message.qos,
+            retain: message.retain,
+            publisher,
+        });
+        if routes.asked == asked && routes.topic == message.topic.as_str() {
+            return;
+        }
+        routes.remember(asked, message.topic.as_str());
         let Routes {
             list,
             groups,
             frontier,
+            ..
         } = routes;
         list.clear();
         groups.clear();

@@ -13,6 +13,7 @@ use bytestring::ByteString;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// One session's wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,6 +147,18 @@ pub struct Subscriptions {
     groups: Groups,
     count: usize,
     wildcards: usize,
+    edition: Edition,
+}
+
+/// Stands for what is subscribed between two changes. No two are equal while somebody holds one of them, so that what was
+/// found in one is never taken for what another would give; a copy of all subscriptions keeps it, until it is changed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Edition(Arc<()>);
+
+impl PartialEq for Edition {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Default for Subscriptions {
@@ -158,6 +171,7 @@ impl Default for Subscriptions {
             groups: Groups::default(),
             count: 0,
             wildcards: 0,
+            edition: Edition::default(),
         }
     }
 }
@@ -179,6 +193,7 @@ impl Subscriptions {
         filter: &TopicFilter,
         subscription: Subscription,
     ) -> bool {
+        self.edition = Edition::default();
         let text = ByteString::from(filter.as_str());
         let is_new = self
             .by_session
@@ -248,6 +263,10 @@ impl Subscriptions {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    pub(super) fn edition(&self) -> &Edition {
+        &self.edition
     }
 
     /// Nodes and groups in use, beside the root: what is left when all is unsubscribed must be none.
@@ -381,6 +400,7 @@ impl Subscriptions {
     }
 
     fn forget(&mut self, session: SessionKey, text: &str) {
+        self.edition = Edition::default();
         self.count -= 1;
         if self.groups.by_text.contains_key(text) {
             if let Some(group) = self.groups.leave(text) {

@@ -126,6 +126,8 @@ proptest! {
         let mut router = Router::new(&Limits::default());
         let mut routes = Routes::default();
         let mut model = Model::new();
+        // Asked again after each act: what was found before must not be taken for what is subscribed now.
+        let mut asked = (topic("a"), QoS::AtMostOnce, 0);
         for act in acts {
             match act {
                 Act::Subscribe(session, filter, qos, id, no_local) => {
@@ -144,19 +146,21 @@ proptest! {
                     router.subscriptions.remove_session(SessionKey(session));
                     model.retain(|(owner, _), _| *owner != session);
                 }
-                Act::Publish(topic, qos, publisher) => {
-                    let message = Message::new(topic.clone(), "").with_qos(qos);
-                    router.route(&message, Some(SessionKey(publisher)), &mut routes);
-                    let found: Vec<_> = routes.list.iter().map(|route| {
-                        (route.session.0, route.qos, route.subscription_ids.iter().map(|id| id.get()).collect())
-                    }).collect();
-                    prop_assert_eq!(found, expected(&model, &topic, qos, publisher));
-                    let texts = expected_groups(&model, &topic);
-                    prop_assert_eq!(routes.groups.len(), texts.len());
-                    let groups: BTreeSet<_> = routes.groups.iter().copied().collect();
-                    let wanted = texts.iter().map(|text| router.subscriptions.group(text).unwrap());
-                    prop_assert_eq!(groups, wanted.collect());
-                }
+                Act::Publish(topic, qos, publisher) => asked = (topic, qos, publisher),
+            }
+            for _ in 0..2 {
+                let (topic, qos, publisher) = &asked;
+                let message = Message::new(topic.clone(), "").with_qos(*qos);
+                router.route(&message, Some(SessionKey(*publisher)), &mut routes);
+                let found: Vec<_> = routes.list.iter().map(|route| {
+                    (route.session.0, route.qos, route.subscription_ids.iter().map(|id| id.get()).collect())
+                }).collect();
+                prop_assert_eq!(found, expected(&model, topic, *qos, *publisher));
+                let texts = expected_groups(&model, topic);
+                prop_assert_eq!(routes.groups.len(), texts.len());
+                let groups: BTreeSet<_> = routes.groups.iter().copied().collect();
+                let wanted = texts.iter().map(|text| router.subscriptions.group(text).unwrap());
+                prop_assert_eq!(groups, wanted.collect());
             }
             prop_assert_eq!(router.subscriptions.len(), model.len());
             for session in 0..4 {
@@ -207,6 +211,34 @@ proptest! {
         }
         prop_assert_eq!(store.node_count(), 0);
     }
+}
+
+#[test]
+fn what_was_found_in_one_router_is_not_taken_for_what_its_copy_would_find() {
+    let mut router = Router::new(&Limits::default());
+    let mut routes = Routes::default();
+    let message = Message::new(topic("a"), "");
+    let mut found = |router: &Router| {
+        router.route(&message, None, &mut routes);
+        let sessions = routes.list.iter().map(|route| route.session.0);
+        sessions.collect::<Vec<_>>()
+    };
+    let wish = Subscription::default();
+    router.subscribe(SessionKey(1), &filter("a"), wish);
+    let before = router.clone();
+    assert_eq!(found(&router), [1]);
+    router.subscribe(SessionKey(2), &filter("#"), wish);
+    assert_eq!(found(&router), [1, 2]);
+    assert_eq!(found(&before), [1], "the copy stays as it was");
+    let mut after = before.clone();
+    after.subscribe(SessionKey(3), &filter("+"), wish);
+    assert_eq!(found(&after), [1, 3]);
+    assert_eq!(found(&router), [1, 2]);
+    router.subscriptions.remove_session(SessionKey(1));
+    assert_eq!(found(&router), [2]);
+    router.subscriptions.remove(SessionKey(2), "#");
+    assert_eq!(found(&router), [0; 0]);
+    assert_eq!(found(&before), [1]);
 }
 
 #[test]

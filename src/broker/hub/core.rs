@@ -193,9 +193,9 @@ impl Core {
             ..
         } = batch;
         self.router.route(message, publisher, routes);
-        found.extend(routes.list.drain(..).filter_map(|route| {
+        found.extend(routes.list.iter().filter_map(|route| {
             let outbox = self.outboxes.get(route.session.0)?.as_ref()?;
-            Some((Arc::clone(outbox), route))
+            Some((Arc::clone(outbox), route.clone()))
         }));
         groups.extend(routes.groups.iter().filter_map(|group| self.group(*group)));
     }
