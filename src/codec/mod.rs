@@ -176,6 +176,11 @@ pub fn encode(
         out.put(&[first_byte(packet), 2, high, low]);
         return Ok(());
     }
+    if let Packet::Publish(publish) = packet
+        && publish::write_plain(publish, version, out)
+    {
+        return Ok(());
+    }
     let body = Body { packet, version };
     let remaining = Counter::measure(&body)?;
     out.reserve(1 + variable_length(remaining) + remaining);

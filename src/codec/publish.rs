@@ -7,8 +7,8 @@ use super::error::{protocol_error, refused};
 use super::properties::{
     Id, Place, Properties, Value, put_subscription_id, put_two, set_message_property,
 };
-use super::wire::{Reader, Sink, Write};
-use super::{DecodeError, EncodeError, PacketType, ProtocolVersion, Publish};
+use super::wire::{Reader, Sink, VARIABLE_MAX, Write, variable_length};
+use super::{DecodeError, EncodeError, PacketType, ProtocolVersion, Publish, SendBuffer};
 use crate::message::{Message, MessageProperties, QoS};
 use crate::topic::TopicName;
 use std::num::NonZeroU16;
@@ -74,6 +74,44 @@ fn read_properties(packet: &mut Reader, publish: &mut Publish) -> Result<(), Dec
 /// The lower half of the first byte.
 pub(super) fn flags(publish: &Publish) -> u8 {
     u8::from(publish.dup) << 3 | (publish.message.qos as u8) << 1 | u8::from(publish.message.retain)
+}
+
+/// Writes a whole PUBLISH that says nothing but topic, id and payload, as nearly all do, without measuring it first.
+/// `false`: nothing is written, it says more, or is wrong in a way that [`write`] names.
+pub(super) fn write_plain(
+    publish: &Publish,
+    version: ProtocolVersion,
+    out: &mut SendBuffer,
+) -> bool {
+    let message = &publish.message;
+    let is_plain = message.properties.is_none()
+        && publish.topic_alias.is_none()
+        && publish.subscription_ids.is_empty();
+    let topic = message.topic.as_str().as_bytes();
+    let no_properties: &[u8] = match version {
+        ProtocolVersion::V5 => &[0],
+        _ => &[],
+    };
+    let id_length = 2 * usize::from(publish.packet_id.is_some());
+    let opening = 2 + topic.len() + id_length + no_properties.len();
+    let remaining = opening.saturating_add(message.payload.len());
+    let Ok(topic_length) = u16::try_from(topic.len()) else {
+        return false;
+    };
+    if !is_plain || remaining > VARIABLE_MAX || check(publish, version).is_err() {
+        return false;
+    }
+    out.reserve(1 + variable_length(remaining) + remaining);
+    out.byte(PacketType::Publish.number() << 4 | flags(publish));
+    out.variable(remaining);
+    out.two(topic_length);
+    out.put(topic);
+    if let Some(packet_id) = publish.packet_id {
+        out.two(packet_id.get());
+    }
+    out.put(no_properties);
+    out.put_shared(&message.payload);
+    true
 }
 
 pub(super) fn write<S: Sink>(
