@@ -22,10 +22,11 @@
 //! of our Receive Maximum, and when all places are taken, no more messages of QoS 1 or 2 come. The next connection gives
 //! the places back, and with a kept session the peer sends those messages again: they are delivered as new ones.
 
+use super::packet_id::PacketIds;
 use super::{Receipt, Violation};
 use crate::codec::{Ack, AckKind, PacketId, Publish, ReasonCode};
 use crate::message::QoS;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
 /// A queue this short is not worth shrinking.
@@ -34,7 +35,7 @@ const QUEUE_SMALL: usize = 64;
 /// The receiver's half: duplicates, and answers due, in the order of arrival.
 #[derive(Debug, Clone)]
 pub struct Inbound {
-    exchanges: BTreeMap<PacketId, Exchange>,
+    exchanges: PacketIds<Exchange>,
     /// PUBACK and PUBREC in the order of arrival; the number of the first is `first_place`.
     answers: VecDeque<Answer>,
     first_place: u64,
@@ -81,7 +82,7 @@ enum Answer {
 impl Default for Inbound {
     fn default() -> Self {
         Self {
-            exchanges: BTreeMap::new(),
+            exchanges: PacketIds::default(),
             answers: VecDeque::new(),
             first_place: 0,
             completions: VecDeque::new(),
@@ -102,13 +103,13 @@ impl Inbound {
         self.answers = VecDeque::new();
         self.completions = VecDeque::new();
         if resumed {
-            self.exchanges.retain(|_, exchange| {
+            self.exchanges.retain(|exchange| {
                 exchange.place = None;
                 exchange.is_counted = false;
                 exchange.state != State::AtLeastOnce
             });
         } else {
-            self.exchanges.clear();
+            self.exchanges = PacketIds::default();
         }
     }
 
@@ -127,7 +128,7 @@ impl Inbound {
             return Ok(Receipt::Deliver);
         };
         let is_qos2 = publish.message.qos == QoS::ExactlyOnce;
-        let known = self.exchanges.get(&id).copied();
+        let known = self.exchanges.get(id).copied();
         // One that was abandoned on an earlier connection comes again to be delivered again.
         if let Some(exchange) = known.filter(|known| known.is_counted || !known.is_abandoned) {
             let is_same_qos = (exchange.state != State::AtLeastOnce) == is_qos2;
@@ -206,7 +207,7 @@ impl Inbound {
     ///
     /// Right while nothing else can have happened to the id since its delivery; else [`Inbound::accepted_late`].
     pub fn accepted(&mut self, packet_id: PacketId, reason: ReasonCode) {
-        let Some(exchange) = self.exchanges.get_mut(&packet_id) else {
+        let Some(exchange) = self.exchanges.get_mut(packet_id) else {
             return;
         };
         if exchange.is_abandoned {
@@ -234,7 +235,7 @@ impl Inbound {
     /// As [`Inbound::accepted`], when connections may have come and gone since the delivery: nothing happens unless the
     /// id still stands for that `delivery` ([`Inbound::latest_delivery`]), lest another message be acknowledged.
     pub fn accepted_late(&mut self, packet_id: PacketId, delivery: u64, reason: ReasonCode) {
-        let exchange = self.exchanges.get(&packet_id);
+        let exchange = self.exchanges.get(packet_id);
         if exchange.is_some_and(|exchange| exchange.delivery == delivery) {
             self.accepted(packet_id, reason);
         }
@@ -245,7 +246,7 @@ impl Inbound {
     // spec(4): MQTT-4.6.0-2, MQTT-4.6.0-3
     // spec(5): MQTT-4.6.0-2, MQTT-4.6.0-3
     pub fn abandon(&mut self, packet_id: PacketId, delivery: u64) {
-        let Some(exchange) = self.exchanges.get(&packet_id) else {
+        let Some(exchange) = self.exchanges.get(packet_id) else {
             return;
         };
         if exchange.delivery != delivery
@@ -260,7 +261,7 @@ impl Inbound {
             Some(answer) => *answer = Answer::Void,
             None => {}
         }
-        if let Some(exchange) = self.exchanges.get_mut(&packet_id) {
+        if let Some(exchange) = self.exchanges.get_mut(packet_id) {
             exchange.place = None;
             exchange.is_abandoned = true;
         }
@@ -278,9 +279,9 @@ impl Inbound {
         let id = ack.packet_id;
         // spec(4): MQTT-4.3.3-2
         // spec(5): MQTT-4.3.3-11, MQTT-4.3.3-12
-        let reason = match self.exchanges.get(&id).copied() {
+        let reason = match self.exchanges.get(id).copied() {
             Some(exchange) if exchange.state != State::AtLeastOnce => {
-                self.exchanges.remove(&id);
+                self.exchanges.free(id);
                 self.unanswered -= usize::from(exchange.is_counted);
                 if let Some(answer) = exchange.place.and_then(|place| self.answer_at(place)) {
                     *answer = Answer::Void;
@@ -321,12 +322,12 @@ impl Inbound {
 
     /// The answer of this exchange leaves: for QoS 1, and for a refused QoS 2, that is its end.
     fn on_answered(&mut self, id: PacketId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
         exchange.place = None;
         if matches!(exchange.state, State::AtLeastOnce | State::Refused(_)) {
-            self.exchanges.remove(&id);
+            self.exchanges.free(id);
             self.unanswered -= 1;
         }
     }

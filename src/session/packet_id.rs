@@ -1,6 +1,6 @@
-//! The packet ids of one direction: which are in use, for what, and which comes next.
+//! The packet ids of one direction: which are in use, for what, and, where they are ours, which comes next.
 //!
-//! Ids are handed out going round, never the one just freed: an answer that a peer sends twice then finds no exchange,
+//! Ids are handed out going round, as most peers do too, never the one just freed: an answer that a peer sends twice then finds no exchange,
 //! instead of settling the message that came after. So what is in use is nearly always a run of neighbours, and the run
 //! is a ring: the place of an id is its distance from the first. An exchange that stays while the others go on would
 //! stretch the ring for ever; such strays are moved out of it, into a small tree. Every step is O(1) on average, and the
@@ -14,6 +14,9 @@ pub(super) const IN_USE_MAX: usize = 49_151;
 
 /// A ring this short is not worth tidying.
 const RING_SMALL: usize = 64;
+
+/// A free ring this short is kept for the next.
+const RING_KEPT: usize = 4;
 
 /// How many packet ids there are: 1 to 65 535.
 const ALL: usize = 65_535;
@@ -79,6 +82,35 @@ impl<T> PacketIds<T> {
         }
     }
 
+    /// Puts an id to use that the peer has chosen; whatever it was in use for is gone.
+    pub(super) fn insert(&mut self, id: PacketId, value: T) {
+        self.free(id);
+        if self.ring.is_empty() {
+            self.first = place_of(id, 0);
+        }
+        let place = place_of(id, self.first);
+        if place == self.ring.len() {
+            self.ring.push_back(Some(value));
+        } else if let Some(free) = self.ring.get_mut(place) {
+            *free = Some(value);
+        } else {
+            self.strays.insert(id, (self.next_rank, value));
+            self.next_rank += 1;
+        }
+        self.in_use += 1;
+    }
+
+    /// Frees the ids for which `keeps` is false.
+    pub(super) fn retain(&mut self, mut keeps: impl FnMut(&mut T) -> bool) {
+        let freed: Vec<PacketId> = self
+            .iter_mut()
+            .filter_map(|(id, value)| (!keeps(value)).then_some(id))
+            .collect();
+        for id in freed {
+            self.free(id);
+        }
+    }
+
     /// What this id is in use for.
     pub(super) fn get(&self, id: PacketId) -> Option<&T> {
         match self.ring.get(place_of(id, self.first)) {
@@ -129,8 +161,10 @@ impl<T> PacketIds<T> {
             self.leave_first();
         }
         if self.ring.is_empty() {
-            // An idle session holds nothing; `first` stays, so that ids go on going round.
-            self.ring = VecDeque::new();
+            if self.ring.capacity() > RING_KEPT {
+                // An idle session holds next to nothing; `first` stays, so that ids go on going round.
+                self.ring = VecDeque::new();
+            }
         } else if self.ring.capacity() > RING_SMALL && self.ring.capacity() > 4 * self.ring.len() {
             self.ring.shrink_to(2 * self.ring.len());
         }
@@ -138,7 +172,9 @@ impl<T> PacketIds<T> {
 
     /// Drops the ring's first place; what is still in use there becomes a stray.
     fn leave_first(&mut self) {
-        if let (Some(Some(value)), Some(id)) = (self.ring.pop_front(), id_at(self.first)) {
+        if let Some(Some(value)) = self.ring.pop_front()
+            && let Some(id) = id_at(self.first)
+        {
             self.strays.insert(id, (self.next_rank, value));
             self.next_rank += 1;
         }
@@ -153,5 +189,11 @@ fn id_at(place: usize) -> Option<PacketId> {
 
 /// How far the id is from the place `first`, going round.
 fn place_of(id: PacketId, first: usize) -> usize {
-    (usize::from(id.get()) - 1 + ALL - first) % ALL
+    let place = usize::from(id.get()) - 1;
+    // As `%` would have it, which is slow, and this is asked several times for each message.
+    if place >= first {
+        place - first
+    } else {
+        place + ALL - first
+    }
 }

@@ -111,6 +111,47 @@ fn ids_take_memory_for_what_is_in_use_and_no_more() {
     assert_eq!(ids.places(), 0, "an idle session holds nothing");
 }
 
+/// Peers choose their ids as they like: mostly going round, sometimes not.
+#[test]
+fn ids_that_a_peer_chooses_are_what_it_put_them_to_until_they_are_freed() {
+    let mut ids = PacketIds::default();
+    let mut model = std::collections::BTreeMap::new();
+    let (mut random, mut next) = (1_u32, 65_000_u16);
+    for step in 0..40_000_u32 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let any = u16::try_from(random >> 16).unwrap_or(1).max(1);
+        match random >> 8 & 0xF {
+            0..=5 => {
+                next = next.checked_add(1).unwrap_or(1);
+                ids.insert(id(next), step);
+                model.insert(id(next), step);
+            }
+            6 => {
+                ids.insert(id(any), step);
+                model.insert(id(any), step);
+            }
+            7 => assert_eq!(ids.free(id(any)), model.remove(&id(any))),
+            8 if any < 200 => {
+                ids.retain(|value| *value % 3 > 0);
+                model.retain(|_, value| *value % 3 > 0);
+            }
+            _ => {
+                let oldest = model.iter().min_by_key(|(_, value)| **value);
+                let Some(oldest) = oldest.map(|(id, _)| *id) else {
+                    continue;
+                };
+                assert_eq!(ids.get(oldest), model.get(&oldest));
+                assert_eq!(ids.free(oldest), model.remove(&oldest));
+                assert_eq!(ids.free(oldest), None);
+            }
+        }
+        assert_eq!(ids.len(), model.len());
+    }
+    let mut left: Vec<_> = ids.iter_mut().map(|(id, value)| (id, *value)).collect();
+    left.sort_unstable();
+    assert_eq!(left, model.into_iter().collect::<Vec<_>>());
+}
+
 #[test]
 fn no_more_ids_are_taken_than_leaves_a_free_one_near() {
     let mut ids = PacketIds::default();
