@@ -4,7 +4,7 @@
 //! belong to one delivery and live in [`crate::codec::Publish`]. Next: [`crate::codec`].
 
 use crate::topic::TopicName;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use std::sync::Arc;
 
@@ -109,6 +109,11 @@ impl Message {
     /// The same message in memory of its own. What is kept for long must not pin the read buffer it was cut from.
     #[must_use]
     pub fn compact(&self) -> Self {
+        self.compact_into(&mut BytesMut::new())
+    }
+
+    /// The same, with topic and payload in memory that is shared with the messages made before: `room`, which must be empty.
+    pub(crate) fn compact_into(&self, room: &mut BytesMut) -> Self {
         let properties = self.properties.as_deref().map(|properties| {
             Arc::new(MessageProperties {
                 content_type: properties.content_type.as_ref().map(owned),
@@ -125,7 +130,7 @@ impl Message {
                 ..properties.clone()
             })
         });
-        let (topic, payload) = self.topic.compact_with(&self.payload);
+        let (topic, payload) = self.topic.compact_with(&self.payload, room);
         Self {
             topic,
             payload,

@@ -103,17 +103,18 @@ impl TopicName {
 }
 
 impl TopicName {
-    /// The same name and these bytes, in one piece of memory of their own.
-    pub(crate) fn compact_with(&self, bytes: &[u8]) -> (Self, Bytes) {
+    /// The same name and these bytes, one behind the other at the end of `room`, which must be empty.
+    pub(crate) fn compact_with(&self, bytes: &[u8], room: &mut BytesMut) -> (Self, Bytes) {
         let text = self.0.as_bytes();
-        let mut both = BytesMut::with_capacity(text.len() + bytes.len());
-        both.extend_from_slice(text);
-        both.extend_from_slice(bytes);
-        let name = both.split_to(text.len()).freeze();
+        room.reserve(text.len() + bytes.len());
+        room.extend_from_slice(text);
+        room.extend_from_slice(bytes);
+        let name = room.split_to(text.len()).freeze();
+        let bytes = room.split().freeze();
         // It is the text of before, so looking at it again finds nothing.
         match ByteString::try_from(name) {
-            Ok(name) => (Self(name), both.freeze()),
-            Err(_) => (self.compact(), both.freeze()),
+            Ok(name) => (Self(name), bytes),
+            Err(_) => (self.compact(), bytes),
         }
     }
 }

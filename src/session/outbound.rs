@@ -17,12 +17,21 @@ use super::packet_id::{IN_USE_MAX, PacketIds};
 use super::{Step, Token, Violation};
 use crate::codec::{Ack, AckKind, Packet, PacketId, Publish, ReasonCode};
 use crate::message::{Message, QoS};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
 
 /// How many messages may be in flight, whatever the peer would take: the rest of the ids are for SUBSCRIBE and
 /// UNSUBSCRIBE, which no number of messages may hold back.
 pub const IN_FLIGHT_MAX: usize = 32_768;
+
+/// With more than this in flight, what is held of a message is copied out of the read buffer it was cut from: a peer that is
+/// slow to acknowledge must not keep a buffer alive for each small message.
+const BACKLOG: usize = 32;
+
+/// Copies of small messages share pieces of memory of this size. The last of them keeps the piece alive, which so must not
+/// be much larger than what is held of a message anyway.
+const COPIES_BYTES: usize = 1024;
 
 const _: () = assert!(IN_FLIGHT_MAX < IN_USE_MAX);
 
@@ -41,6 +50,8 @@ pub struct Outbound {
     window: usize,
     open: usize,
     messages: usize,
+    /// Room for copies.
+    copies: BytesMut,
 }
 
 /// What an id is in use for.
@@ -82,6 +93,7 @@ impl Default for Outbound {
             window: IN_FLIGHT_MAX,
             open: 0,
             messages: 0,
+            copies: BytesMut::new(),
         }
     }
 }
@@ -205,15 +217,16 @@ impl Outbound {
     /// A new message for the wire. QoS 1 and 2 take an id and a place in the window: only while [`Outbound::has_room`];
     /// without room `Err` gives the message back. `token` is not used for QoS 0.
     ///
-    /// A copy is held until it is acknowledged: give a [`Message::compact`] one, if it pins a larger buffer.
+    /// The message is held as it is until it is acknowledged.
     ///
     /// # Errors
     /// The message itself, when there is no room.
     pub fn send(&mut self, message: Message, token: Token) -> Result<Publish, Message> {
-        self.send_for(message, Vec::new(), token)
+        self.start(message, Vec::new(), token, |_, message| message.clone())
     }
 
-    /// As [`Outbound::send`], with the subscription identifiers that go with the message, and go with it again.
+    /// As [`Outbound::send`], for a message that may be cut from a read buffer: once many are in flight, copies are held.
+    /// The subscription identifiers go with it, and go with it again.
     ///
     /// # Errors
     /// The message itself, when there is no room.
@@ -223,19 +236,15 @@ impl Outbound {
         subscription_ids: Vec<NonZeroU32>,
         token: Token,
     ) -> Result<Publish, Message> {
-        self.send_and_keep(message, subscription_ids, token, Message::clone)
+        self.start(message, subscription_ids, token, Self::copy)
     }
 
-    /// As [`Outbound::send_for`], where what is held of the message is what `keep` makes of it.
-    ///
-    /// # Errors
-    /// The message itself, when there is no room.
-    pub fn send_and_keep(
+    fn start(
         &mut self,
         message: Message,
         subscription_ids: Vec<NonZeroU32>,
         token: Token,
-        keep: impl FnOnce(&Message) -> Message,
+        keep: impl FnOnce(&mut Self, &Message) -> Message,
     ) -> Result<Publish, Message> {
         let has_room = message.qos == QoS::AtMostOnce || self.has_room();
         if !has_room {
@@ -247,7 +256,7 @@ impl Outbound {
             return Ok(publish);
         }
         let sent = Sent {
-            message: keep(&publish.message),
+            message: keep(self, &publish.message),
             subscription_ids: publish.subscription_ids.clone(),
         };
         publish.packet_id = self.ids.take(Exchange::Message {
@@ -258,6 +267,18 @@ impl Outbound {
         self.open += 1;
         self.messages += 1;
         Ok(publish)
+    }
+
+    /// What is held of a message that may be cut from a read buffer.
+    fn copy(&mut self, message: &Message) -> Message {
+        if self.messages < BACKLOG {
+            return message.clone();
+        }
+        let size = message.topic.as_str().len() + message.payload.len();
+        if self.copies.capacity() < size {
+            self.copies = BytesMut::with_capacity(size.max(COPIES_BYTES));
+        }
+        message.compact_into(&mut self.copies)
     }
 
     /// PUBACK, PUBREC or PUBCOMP arrived. The reason of a settled QoS 2 message is that of its PUBREC.
@@ -355,6 +376,9 @@ impl Outbound {
         self.due -= usize::from(is_due);
         self.due_releases -= usize::from(is_due && is_released);
         self.messages -= 1;
+        if self.messages == 0 {
+            self.copies = BytesMut::new();
+        }
         Step::Settled { token, reason }
     }
 

@@ -381,3 +381,34 @@ fn subscription_identifiers_go_with_a_message_again() {
         Some(Packet::Publish(Publish { dup: true, ..sent }))
     );
 }
+
+#[test]
+fn of_many_messages_in_flight_copies_are_held_that_say_the_same() {
+    let buffer: Vec<u8> = (0..20_000_u32).flat_map(u32::to_be_bytes).collect();
+    let buffer = bytes::Bytes::from(buffer);
+    let payloads: Vec<_> = (1..=100)
+        .map(|n| buffer.slice(n * 100..n * (100 + n)))
+        .chain([buffer.slice(100..5_000), buffer.slice(0..7)])
+        .collect();
+    let mut outbound = Outbound::default();
+    for payload in &payloads {
+        let message = Message {
+            payload: payload.clone(),
+            ..message(QoS::AtLeastOnce)
+        };
+        outbound.send_for(message, Vec::new(), 1).expect("room");
+    }
+    let held = outbound.reset();
+    let held: Vec<_> = held.into_iter().filter_map(|(_, held)| held).collect();
+    let said: Vec<_> = held.iter().map(|held| &held.payload).collect();
+    assert_eq!(said, payloads.iter().collect::<Vec<_>>());
+    assert!(
+        held.iter()
+            .all(|held| held.topic == message(QoS::AtMostOnce).topic)
+    );
+    let memory = buffer.as_ptr_range();
+    let borrowed = held
+        .iter()
+        .filter(|held| memory.contains(&held.payload.as_ptr()));
+    assert_eq!(borrowed.count(), 32, "the others keep no read buffer alive");
+}

@@ -16,10 +16,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// With more than this in flight, what is sent is copied out of the read buffer it was cut from: a client that is slow to
-/// acknowledge must not keep a buffer alive for each small message.
-const BACKLOG: usize = 32;
-
 /// A message on its way to one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -383,13 +379,8 @@ impl Protocol {
         if is_acknowledged && !outbound.has_room() {
             return Delivered::NoRoom(Box::new(delivery));
         }
-        let keep = if outbound.in_flight() >= BACKLOG {
-            Message::compact
-        } else {
-            Message::clone
-        };
         // spec(5): MQTT-3.3.4-3, MQTT-3.3.4-4
-        let sent = outbound.send_and_keep(delivery.message, delivery.subscription_ids, token, keep);
+        let sent = outbound.send_for(delivery.message, delivery.subscription_ids, token);
         let Ok(mut publish) = sent else {
             self.note_settled(token);
             return Delivered::TooLarge;
