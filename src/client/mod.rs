@@ -271,6 +271,11 @@ impl Client {
         self.shared.queue.rouse();
     }
 
+    /// As [`Client::rouse`], for whoever must not keep the client.
+    pub fn rouser(&self) -> impl Fn() + Send + Sync + use<> {
+        self.shared.queue.rouser()
+    }
+
     /// Whether the task is going to look at what was put in, without being told again.
     pub fn is_roused(&self) -> bool {
         self.shared.queue.is_roused()

@@ -136,7 +136,8 @@ impl NativeClient {
     pub(super) fn rouse(slf: &Bound<'_, Self>, client: &Client, port: &Py<LoopPort>, rouse: Rouse) {
         if rouse == Rouse::Later && !client.is_roused() {
             let flush = || slf.getattr(intern!(slf.py(), "flush"));
-            if slf.get().rouser.is_time(port.get(), slf.py(), flush) {
+            let rouser = &slf.get().rouser;
+            if rouser.is_time(port.get(), slf.py(), flush, client.rouser()) {
                 client.rouse();
             }
         }

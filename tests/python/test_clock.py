@@ -36,6 +36,16 @@ def test_a_broker_without_a_clock_says_how_to_have_one() -> None:
         _ = rmqtt.Broker("mem://plain").clock
 
 
+async def test_what_was_published_in_this_turn_of_the_loop_is_routed_before_the_clock_moves() -> None:
+    async with rmqtt.Broker("mem://turn", clock=Clock()) as broker, broker.client() as client:
+        with broker.capture() as capture:
+            for number in range(1, 51):
+                for _ in range(10):
+                    await client.publish("t", "x")
+                broker.clock.advance(1)
+                assert len(capture.messages) == 10 * number
+
+
 async def test_a_message_expires_after_two_virtual_hours() -> None:
     async with rmqtt.Broker("mem://expiry", clock=Clock()) as broker:
         kept = {"client_id": "kept", "session_expiry": 10 * HOURS}

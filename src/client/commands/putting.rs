@@ -5,6 +5,7 @@ use super::{MESSAGE_OVERHEAD, Phase, Queue, State, offline, publishes};
 use crate::client::{ClientError, Done, Published, Rouse, TryPublish};
 use crate::message::{Message, QoS};
 use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// With so much put in, the client's task is woken in any case: it is enough for a write.
@@ -94,6 +95,16 @@ impl Queue {
     pub(in crate::client) fn rouse(&self) {
         if !self.is_roused.swap(true, Ordering::AcqRel) {
             self.work.notify_one();
+        }
+    }
+
+    /// See [`crate::client::Client::rouser`].
+    pub(in crate::client) fn rouser(self: &Arc<Self>) -> impl Fn() + Send + Sync + use<> {
+        let queue = Arc::downgrade(self);
+        move || {
+            if let Some(queue) = queue.upgrade() {
+                queue.rouse();
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! threads do is to wake it. The interpreter's lock is let go meanwhile.
 
 use super::port::now;
+use super::rouser::rouse_all;
 use super::runtime::{runtime, within};
 use pyo3::prelude::*;
 use std::future::Future;
@@ -30,6 +31,7 @@ where
     F::Output: Send,
 {
     let runtime = runtime()?;
+    rouse_all();
     let mut future = pin!(future);
     let ends = Deadline::after(limit);
     loop {

@@ -27,7 +27,7 @@ pub(crate) use blocking::{Bell, Deadline, block_on};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
-pub(crate) use rouser::Rouser;
+pub(crate) use rouser::{Rouser, rouse_all};
 pub(crate) use runtime::{
     EventQueue, ForkSafe, Running, after_fork, on_a_thread, reply, rest_of, runtime, spawn, within,
 };

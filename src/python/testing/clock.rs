@@ -1,7 +1,9 @@
 //! The native half of `rmqtt.testing.Clock`.
 
 use crate::clock::Clock;
-use crate::python::bridge::{ForkSafe, Op, Running, block_on, on_a_thread, running_port, spawn};
+use crate::python::bridge::{
+    ForkSafe, Op, Running, block_on, on_a_thread, rouse_all, running_port, spawn,
+};
 use crate::python::errors::Failure;
 use crate::python::options::duration;
 use crate::python::outcome::Outcome;
@@ -29,6 +31,7 @@ impl NativeClock {
     ) -> PyResult<impl Future<Output = Result<(), Failure>> + use<>> {
         let by = duration("the time to advance by", seconds)?;
         let clock = self.clock()?;
+        rouse_all();
         Ok(async move {
             match on_a_thread(move || clock.advance(by)).await {
                 Some(Err(restless)) => Err(Failure::Restless(restless.to_string())),
