@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiomqtt
 import pytest
 
 from interop.peers import DEADLINE
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 @pytest.mark.interop
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # paho leaves its socket pairs to the garbage collector
 async def test_a_foreign_client_lives_in_the_loop_that_blocks(mqtt_broker_factory: BrokerFactory) -> None:
+    import aiomqtt
+
     brokers = [mqtt_broker_factory() for _ in range(5)]
 
     async def talk(broker: rmqtt.Broker) -> list[bytes]:
