@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import threading
 import weakref
 from pathlib import Path
@@ -115,8 +116,12 @@ def test_a_broker_that_nobody_stopped_warns_and_frees_its_port() -> None:
     port = broker.port
     forgotten = [broker]
     del broker
-    with pytest.warns(ResourceWarning, match=r"with|stop"):
-        forgotten.clear()
+    with socket.create_connection(("127.0.0.1", port), 10) as onlooker:
+        with pytest.warns(ResourceWarning, match=r"with|stop"):
+            forgotten.clear()
+        # Threads of its own stop it: first it listens no more, then its clients are let go.
+        with contextlib.suppress(ConnectionResetError):  # it had not been taken in yet
+            assert onlooker.recv(1) == b""
     with rmqtt.Broker(f"mqtt://127.0.0.1:{port}"):
         pass
 

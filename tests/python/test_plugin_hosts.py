@@ -73,5 +73,7 @@ def test_a_thousand_brokers_leave_nothing_behind() -> None:
     threads, descriptors, resident = held()
     for _ in range(1000):
         one()
-    assert held()[:2] == (threads, descriptors)
+    end = time.monotonic() + GUARD
+    while held()[0] > threads or held()[1] > descriptors:  # the last socket is closed by a thread of its own
+        assert time.monotonic() < end, f"{held()} is held, and {threads}, {descriptors} was before"
     assert held()[2] < resident + 4096
