@@ -58,6 +58,15 @@ pub(super) struct Dispatch {
     common: usize,
     owed: BTreeMap<u64, Owed>,
     early: VecDeque<(Publish, u64)>,
+    latest: Option<Latest>,
+}
+
+/// Who got the message before: the next is nearly always of the same topic. In memory of its own.
+#[derive(Debug, Default)]
+struct Latest {
+    topic: String,
+    subscription_ids: Vec<Key>,
+    keys: Vec<Key>,
 }
 
 impl Dispatch {
@@ -78,6 +87,7 @@ impl Dispatch {
 
     /// From now on messages for these filters go to `key`.
     pub(super) fn insert(&mut self, key: Key, filters: &[SubscribeFilter]) {
+        self.latest = None;
         let mut lines: Vec<Line> = Vec::with_capacity(filters.len());
         for asked in filters {
             let Ok(filter) = TopicFilter::new(asked.filter.clone()) else {
@@ -105,6 +115,7 @@ impl Dispatch {
 
     /// Forgets a subscription, and says which of its filters no other has: those the broker can be told to forget.
     pub(super) fn remove(&mut self, key: Key) -> Vec<ByteString> {
+        self.latest = None;
         let mut alone = Vec::new();
         let mut ghost = Vec::new();
         for line in self.entries.remove(&key).unwrap_or_default() {
@@ -137,8 +148,25 @@ impl Dispatch {
     }
 
     /// Writes who gets this message into `keys`.
-    pub(super) fn route(&self, publish: &Publish, keys: &mut Vec<Key>) {
+    pub(super) fn route(&mut self, publish: &Publish, keys: &mut Vec<Key>) {
         keys.clear();
+        if let Some(latest) = &self.latest
+            && latest.topic == publish.message.topic.as_str()
+            && latest.subscription_ids == publish.subscription_ids
+        {
+            keys.extend_from_slice(&latest.keys);
+            return;
+        }
+        self.match_filters(publish, keys);
+        let latest = self.latest.get_or_insert_default();
+        publish.message.topic.as_str().clone_into(&mut latest.topic);
+        latest
+            .subscription_ids
+            .clone_from(&publish.subscription_ids);
+        latest.keys.clone_from(keys);
+    }
+
+    fn match_filters(&self, publish: &Publish, keys: &mut Vec<Key>) {
         let topic = &publish.message.topic;
         for id in &publish.subscription_ids {
             // The identifiers of a session that an earlier process left may be the same numbers with another meaning:

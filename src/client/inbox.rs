@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::SystemTime;
 
-/// A consumer that keeps up takes messages while they are fresh; from here on they are copied out of the read buffer,
-/// which they would otherwise keep whole.
-const FRESH_MAX: usize = 64;
+/// What is kept alive by messages that lie in the read buffers they were cut from, in bytes, beside as much as they hold
+/// themselves. Beyond it they are copied: one of them keeps as much alive as a thousand.
+const LOANED_BYTES_MAX: usize = 1 << 20;
+/// As much is read at once, which is a batch.
+pub(super) const READ_BYTES: usize = 64 << 10;
 /// Larger payloads fill most of a read buffer themselves.
 const COPY_BYTES_MAX: usize = 16 << 10;
 /// More wakers than this are not kept: whoever asked in vain so often has gone away.
@@ -75,6 +77,8 @@ struct Entry {
     delivery: Delivery,
     /// What is not acknowledged yet; with [`Ack::Received`] the application does not see it.
     owed: Option<DeliveryReceipt>,
+    /// With which it came.
+    batch: usize,
 }
 
 #[derive(Default)]
@@ -105,6 +109,8 @@ pub(super) struct Aftermath {
     pub(super) dropped: u64,
     /// Subscriptions whose policy is to fail, and has.
     pub(super) failed: Vec<Key>,
+    /// Which batch is being pushed.
+    pub(super) batch: usize,
 }
 
 impl Inbox {
@@ -241,43 +247,37 @@ impl Inbox {
     /// Takes one message in by the subscription's settings.
     pub(super) fn push(&self, mut delivery: Delivery, after: &mut Aftermath) {
         let receipt = delivery.receipt;
-        let dropped_before;
-        {
-            let mut state = self.state.lock();
-            dropped_before = state.dropped;
-            if state.end.is_some() {
-                state.dropped += 1;
-                if state.is_abandoned || matches!(state.end, Some(Taken::Failed(_))) {
-                    after.abandoned.extend(receipt);
-                } else {
-                    after.settled.extend(receipt.map(|owed| (self.key, owed)));
-                }
-            } else if self.make_room(&mut state, &delivery, after) {
-                // Behind a parked one, everything is parked: the order is one.
-                let is_parked = state.parked > 0 || self.is_full(&state, delivery.message.size());
-                let is_owed_later = is_parked || self.settings.ack != Ack::Received;
-                if !is_owed_later {
-                    after.settled.extend(receipt.map(|owed| (self.key, owed)));
-                }
-                if self.settings.ack == Ack::Received {
-                    delivery.receipt = None;
-                }
-                if state.entries.len() >= FRESH_MAX
-                    && delivery.message.payload.len() <= COPY_BYTES_MAX
-                {
-                    delivery.message = delivery.message.compact();
-                }
-                state.push(
-                    Entry {
-                        delivery,
-                        owed: receipt.filter(|_| is_owed_later),
-                    },
-                    is_parked,
-                );
+        let mut state = self.state.lock();
+        let dropped_before = state.dropped;
+        if state.end.is_some() {
+            state.dropped += 1;
+            if state.is_abandoned || matches!(state.end, Some(Taken::Failed(_))) {
+                after.abandoned.extend(receipt);
+            } else {
+                after.settled.extend(receipt.map(|owed| (self.key, owed)));
             }
-            after.wakers.append(&mut state.wakers);
-            after.dropped += state.dropped - dropped_before;
+        } else if self.make_room(&mut state, &delivery, after) {
+            // Behind a parked one, everything is parked: the order is one.
+            let is_parked = state.parked > 0 || self.is_full(&state, delivery.message.size());
+            let is_owed_later = is_parked || self.settings.ack != Ack::Received;
+            if !is_owed_later {
+                after.settled.extend(receipt.map(|owed| (self.key, owed)));
+            }
+            if self.settings.ack == Ack::Received {
+                delivery.receipt = None;
+            }
+            if !state.may_borrow(after.batch) && delivery.message.payload.len() <= COPY_BYTES_MAX {
+                delivery.message = delivery.message.compact();
+            }
+            let entry = Entry {
+                delivery,
+                owed: receipt.filter(|_| is_owed_later),
+                batch: after.batch,
+            };
+            state.push(entry, is_parked);
         }
+        after.wakers.append(&mut state.wakers);
+        after.dropped += state.dropped - dropped_before;
     }
 
     /// No more messages come: those that wait can still be taken, then comes `end`. The first end counts.
@@ -403,6 +403,14 @@ impl Entry {
 }
 
 impl State {
+    /// Whether a message of this batch may stay in its read buffer. Those of all batches since the oldest message here
+    /// count as kept alive.
+    fn may_borrow(&self, batch: usize) -> bool {
+        let oldest = self.entries.front().map_or(batch, |entry| entry.batch);
+        let loaned = batch.saturating_sub(oldest).saturating_mul(READ_BYTES);
+        loaned <= LOANED_BYTES_MAX.saturating_add(self.bytes)
+    }
+
     fn push(&mut self, entry: Entry, is_parked: bool) {
         self.bytes += entry.size();
         if is_parked {

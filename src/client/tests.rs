@@ -75,6 +75,34 @@ fn settled(after: &Aftermath) -> Vec<u64> {
         .collect()
 }
 
+/// Each batch is one read buffer, which one message keeps alive as well as a thousand.
+#[test]
+fn an_inbox_keeps_no_more_read_buffers_alive_than_it_may() {
+    let inbox = inbox(1000, None, Ack::Processed);
+    let message = Message::new(TopicName::new("t").unwrap(), "in a read buffer");
+    let mut after = Aftermath::default();
+    let push = |after: &mut Aftermath| {
+        let one = delivery(1, QoS::AtMostOnce);
+        let message = message.clone();
+        inbox.push(Delivery { message, ..one }, after);
+    };
+    let is_next_copied = || {
+        let taken = inbox.take_one(None).unwrap().message;
+        assert_eq!(taken, message);
+        taken.payload.as_ptr() != message.payload.as_ptr()
+    };
+    for _ in 0..20 {
+        push(&mut after);
+        push(&mut after);
+        after.batch += 1;
+    }
+    let copied: Vec<_> = (0..40).map(|_| is_next_copied()).collect();
+    assert!(copied.iter().position(|copied| *copied) == Some(2 * 17));
+    assert!(copied[34..].iter().all(|copied| *copied));
+    push(&mut after);
+    assert!(!is_next_copied(), "it was empty before");
+}
+
 #[test]
 fn each_policy_keeps_what_it_says_and_acknowledges_what_it_drops() {
     let one = QoS::AtLeastOnce;
@@ -178,7 +206,7 @@ fn filters(texts: &[&str]) -> Vec<SubscribeFilter> {
         .collect()
 }
 
-fn routed(dispatch: &Dispatch, topic: &str, ids: &[u32]) -> Vec<u32> {
+fn routed(dispatch: &mut Dispatch, topic: &str, ids: &[u32]) -> Vec<u32> {
     let topic = TopicName::new(topic.to_owned()).unwrap();
     let mut publish = Publish::new(Message::new(topic, ""));
     publish.subscription_ids = ids.iter().map(|id| key(*id)).collect();
@@ -193,13 +221,26 @@ fn identifiers_decide_where_they_make_sense_and_filters_elsewhere() {
     dispatch.insert(key(1), &filters(&["a/#", "x"]));
     dispatch.insert(key(2), &filters(&["a/b"]));
     dispatch.insert(key(3), &filters(&["$share/g/s/+"]));
-    assert_eq!(routed(&dispatch, "a/b", &[2]), [2]);
-    assert_eq!(routed(&dispatch, "a/b", &[1, 2]), [1, 2]);
-    assert_eq!(routed(&dispatch, "a/b", &[]), [1, 2]);
-    assert_eq!(routed(&dispatch, "s/1", &[]), [3]);
+    assert_eq!(routed(&mut dispatch, "a/b", &[2]), [2]);
+    assert_eq!(routed(&mut dispatch, "a/b", &[1, 2]), [1, 2]);
+    assert_eq!(routed(&mut dispatch, "a/b", &[]), [1, 2]);
+    assert_eq!(routed(&mut dispatch, "s/1", &[]), [3]);
     // An identifier of another process's session, whose number means something else here.
-    assert_eq!(routed(&dispatch, "x", &[2]), [1]);
-    assert!(routed(&dispatch, "nobody", &[]).is_empty());
+    assert_eq!(routed(&mut dispatch, "x", &[2]), [1]);
+    assert!(routed(&mut dispatch, "nobody", &[]).is_empty());
+}
+
+#[test]
+fn who_gets_a_topic_changes_with_the_subscriptions_though_nothing_came_between() {
+    let mut dispatch = Dispatch::default();
+    assert!(routed(&mut dispatch, "a", &[]).is_empty());
+    dispatch.insert(key(1), &filters(&["a"]));
+    assert_eq!(routed(&mut dispatch, "a", &[]), [1]);
+    dispatch.insert(key(2), &filters(&["#"]));
+    assert_eq!(routed(&mut dispatch, "a", &[]), [1, 2]);
+    assert_eq!(routed(&mut dispatch, "a", &[1]), [1]);
+    dispatch.remove(key(1));
+    assert_eq!(routed(&mut dispatch, "a", &[]), [2]);
 }
 
 #[test]
@@ -207,13 +248,13 @@ fn subscriptions_with_one_filter_are_one_to_the_broker_and_two_here() {
     let mut dispatch = Dispatch::default();
     dispatch.insert(key(1), &filters(&["a/+"]));
     dispatch.insert(key(2), &filters(&["a/+", "b"]));
-    assert_eq!(routed(&dispatch, "a/b", &[2]), [2, 1]);
+    assert_eq!(routed(&mut dispatch, "a/b", &[2]), [2, 1]);
     assert!(dispatch.is_shared_with_others(key(2), &"a/+".into()));
     assert_eq!(dispatch.remove(key(2)), ["b"]);
     // The broker still knows the filter by the identifier of the one that went.
-    assert_eq!(routed(&dispatch, "a/b", &[2]), [1]);
+    assert_eq!(routed(&mut dispatch, "a/b", &[2]), [1]);
     assert_eq!(dispatch.remove(key(1)), ["a/+"]);
-    assert!(routed(&dispatch, "a/b", &[2]).is_empty());
+    assert!(routed(&mut dispatch, "a/b", &[2]).is_empty());
 }
 
 #[test]

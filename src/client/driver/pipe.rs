@@ -1,6 +1,7 @@
 //! Waits for whatever comes first: bytes in, room for bytes out, work, or a deadline. One task, one wait, no halves of a
 //! stream: reading goes on while writing is stuck, or two ends that both write would wait for each other for ever.
 
+use crate::client::inbox::READ_BYTES;
 use crate::clock::Clock;
 use crate::codec::SendBuffer;
 use crate::transport::Stream;
@@ -13,8 +14,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-/// As much as is read at once.
-const READ_BYTES: usize = 64 << 10;
 /// Less room than this is not worth a read.
 const READ_ROOM_MIN: usize = 8 << 10;
 /// How long the last bytes of a connection may take.

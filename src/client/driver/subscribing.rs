@@ -280,6 +280,7 @@ impl Driver {
 
     /// After a batch of messages: acknowledges what the inboxes settled at once, then wakes each waiter once.
     pub(super) fn settle_inboxes(&mut self) {
+        self.aftermath.batch += 1;
         for place in 0..self.aftermath.settled.len() {
             let (key, receipt) = self.aftermath.settled[place];
             let done = self
