@@ -421,3 +421,32 @@ fn what_one_publisher_says_stays_in_order_when_it_changes_hands() {
         assert!(seen.into_iter().eq(1..=20));
     }
 }
+
+#[test]
+fn a_snapshot_gives_back_what_waits_for_a_member_of_qos_0() {
+    let mut house = House::new();
+    let [strong, weak] =
+        [("strong", QoS::AtLeastOnce), ("weak", QoS::AtMostOnce)].map(|(name, qos)| {
+            let peer = house.connect(resume(V5, name));
+            house.send(peer, &subscribe(&[(SHARED, options(qos))]));
+            peer
+        });
+    house.cut(weak);
+    house.cut(strong);
+    // It waits for who was granted QoS 1, and whose session ends then.
+    assert_eq!(post(&mut house, "t/a", 1, QoS::AtLeastOnce), 1);
+    let strong = house.connect(connect(V5, "strong"));
+    house.cut(strong);
+    for _ in 0..2 {
+        let snapshot = house.hub.try_snapshot(house.now).unwrap();
+        assert_eq!(snapshot.queued_messages(), 1);
+        assert!(house.hub.try_restore(&snapshot, house.now));
+        assert_eq!(house.hub.stats().queued_messages, 1);
+    }
+    let weak = house.connect(resume(V5, "weak"));
+    let heard = house.heard(weak);
+    let [Packet::ConnAck(_), Packet::Publish(publish)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!(publish.message.qos, QoS::AtMostOnce);
+}

@@ -93,6 +93,16 @@ fn the_books_balance_whatever_happens() {
     });
 }
 
+/// 805: what a group had kept was dropped by the next restore.
+const FOUND: &[u64] = &[805];
+
+#[test]
+fn seeds_that_found_something_find_it_no_more() {
+    for number in FOUND {
+        explained(&Seed::new(*number));
+    }
+}
+
 #[test]
 fn a_seed_tells_the_same_story_twice() {
     for number in 1..=10 {

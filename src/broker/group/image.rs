@@ -8,6 +8,7 @@ use crate::broker::outbox::Outbox;
 use crate::broker::router::SessionKey;
 use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::Subscription;
+use crate::message::QoS;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct GroupImage {
     choice: Choice,
     waiting: BTreeMap<u64, Parcel>,
     numbers: u64,
+    /// Whether nobody was connected before either, and what waits has been seen to for that.
+    is_for_long: bool,
 }
 
 impl GroupImage {
@@ -36,6 +39,17 @@ impl GroupImage {
     /// Takes back what was on its way to a member whose session has ended.
     pub fn give_back(&mut self, number: u64, parcel: Parcel) {
         self.waiting.insert(number, parcel);
+    }
+
+    /// Nobody is connected any more: what those that are left would get with QoS 0 goes. What has waited for longer stays.
+    pub fn keep_for_long(&mut self) {
+        if !std::mem::replace(&mut self.is_for_long, true) {
+            let members = self.members.iter();
+            let granted = members.map(|(_, _, subscription)| subscription.options.qos);
+            let granted = granted.max().unwrap_or(QoS::ExactlyOnce);
+            self.waiting
+                .retain(|_, parcel| parcel.message.qos.min(granted) > QoS::AtMostOnce);
+        }
     }
 
     /// Whether no member is left.
@@ -62,6 +76,7 @@ impl Group {
             choice: state.choice.clone(),
             waiting,
             numbers: state.numbers,
+            is_for_long: state.is_for_long,
         }
     }
 
@@ -88,11 +103,12 @@ impl Group {
                 }
             }
             for (number, parcel) in &image.waiting {
-                state.enter(*number, parcel.moved(shift));
+                let mut parcel = parcel.moved(shift);
+                // Nobody knows for how long.
+                parcel.message = parcel.message.compact();
+                state.enter(*number, parcel);
             }
             state.note_granted();
-            // Of QoS 0 nothing waits for those who are away.
-            state.keep_for_long();
         }
         group
     }

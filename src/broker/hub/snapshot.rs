@@ -9,7 +9,7 @@
 
 use super::core::Core;
 use super::{Attached, Hub, Ordering};
-use crate::broker::group::{Group, GroupImage};
+use crate::broker::group::Group;
 use crate::broker::outbox::Outbox;
 use crate::broker::registry::{ConnectionId, Effects};
 use crate::broker::router::SessionKey;
@@ -247,8 +247,9 @@ impl Core {
             }
         }
         for group in &mut groups {
-            if group.as_ref().is_some_and(GroupImage::is_over) {
-                *group = None;
+            group.take_if(|group| group.is_over());
+            if let Some(group) = group {
+                group.keep_for_long();
             }
         }
         Some(Snapshot {

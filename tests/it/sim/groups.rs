@@ -185,17 +185,23 @@ impl Group {
         self.changes += 1;
         let granted = self.members.values().map(|member| member.options.qos).max();
         self.granted = granted.unwrap_or(QoS::ExactlyOnce);
-        let before = self.parcels.len();
+        let mut dropped = 0;
         if self.is_online() {
             self.is_for_long = false;
         } else if !std::mem::replace(&mut self.is_for_long, true) {
             self.full_since = None;
-            let granted = self.granted;
-            let keeps = |parcel: &Parcel| parcel.message.qos.min(granted) > QoS::AtMostOnce;
-            self.parcels
-                .retain(|parcel| !parcel.is_waiting() || keeps(parcel));
+            dropped = self.keep_for_long();
         }
         self.release();
+        dropped
+    }
+
+    /// Nobody is connected: what all members would get with QoS 0 goes. Returns how many those were.
+    fn keep_for_long(&mut self) -> u64 {
+        let (before, granted) = (self.parcels.len(), self.granted);
+        let keeps = |parcel: &Parcel| parcel.message.qos.min(granted) > QoS::AtMostOnce;
+        self.parcels
+            .retain(|parcel| !parcel.is_waiting() || keeps(parcel));
         (before - self.parcels.len()) as u64
     }
 
@@ -358,6 +364,22 @@ impl Groups {
             }
         }
         self.forget_empty();
+    }
+
+    /// Those that somebody is connected of.
+    pub(super) fn online(&self) -> Vec<String> {
+        let online = self.all.iter().filter(|(_, group)| group.is_online());
+        online.map(|(text, _)| text.clone()).collect()
+    }
+
+    /// The power has gone while somebody was connected of these: all have gone at once then, and not the one who was
+    /// granted most as the last.
+    pub(super) fn power_gone(&mut self, were_online: &[String]) {
+        for text in were_online {
+            if let Some(group) = self.all.get_mut(text) {
+                group.keep_for_long();
+            }
+        }
     }
 
     /// A group ends with its last member, and what it was owed with it.

@@ -86,7 +86,7 @@ pub(super) struct Model {
     pub(super) retained: Retained,
     pub(super) trace: Trace,
     sessions: BTreeMap<usize, Session>,
-    groups: Groups,
+    pub(super) groups: Groups,
     counts: Counts,
     limits: Arc<Limits>,
 }

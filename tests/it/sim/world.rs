@@ -116,6 +116,7 @@ impl World {
         let balance = self.hub.try_balance();
         drop(still);
         assert_eq!(balance.map(|it| it.difference()), Some(0), "the ledger");
+        let were_online = self.model.groups.online();
         for is_waiting in [true, false] {
             for line in 0..self.lines.len() {
                 self.with_line(line, |line, around| line.cut_off(is_waiting, around));
@@ -124,6 +125,7 @@ impl World {
         for number in 0..self.clients.len() {
             self.cut(number, End::AtOnce);
         }
+        self.model.groups.power_gone(&were_online);
         let snapshot = snapshot.expect("all stood still");
         assert!(self.hub.try_restore(&snapshot, self.now), "nobody is left");
     }
