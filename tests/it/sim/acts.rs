@@ -258,7 +258,7 @@ impl World {
             }
             29 | 30 if is_up => self.come(number),
             31 if is_up => self.go(number),
-            32 => self.clients[number].is_frozen ^= true,
+            32 => self.clients[number].freeze_or_thaw(self.now),
             33 => self.kick(number),
             34 => self.slow_down(number),
             35..37 => {

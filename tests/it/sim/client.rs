@@ -42,6 +42,8 @@ pub(super) struct Client {
     owes_clean: bool,
     /// Neither reads nor writes.
     pub(super) is_frozen: bool,
+    /// Since when it may not have heard that this connection is gone.
+    frozen_since: Option<Instant>,
     pub(super) backlog: VecDeque<Order>,
     /// Delivered and not yet accepted.
     pub(super) pending: Vec<(PacketId, u64, Bytes)>,
@@ -71,6 +73,7 @@ impl Client {
             lost_at: None,
             owes_clean: false,
             is_frozen: false,
+            frozen_since: None,
             backlog: VecDeque::new(),
             pending: Vec::new(),
             heard: Tap::new(ProtocolVersion::V5),
@@ -80,9 +83,18 @@ impl Client {
         }
     }
 
+    /// Does nothing from now on, or goes on.
+    pub(super) fn freeze_or_thaw(&mut self, now: Instant) {
+        self.is_frozen ^= true;
+        if self.line.is_some() {
+            self.frozen_since.get_or_insert(now);
+        }
+    }
+
     /// The connection is gone.
     pub(super) fn lose_line(&mut self, now: Instant) -> Option<usize> {
-        self.lost_at = self.lost_at.or(Some(now));
+        let frozen_since = self.frozen_since.take();
+        self.lost_at = self.lost_at.or(frozen_since).or(Some(now));
         self.input.clear();
         self.machine.connection_lost();
         self.line.take()
