@@ -114,7 +114,8 @@ impl Connection {
 
     /// Serves the client until one side ends the connection.
     ///
-    /// By reference: a future that owned it would hold it twice, and there are as many as there are clients.
+    /// By reference: a future that owned it would hold it twice, and there are as many as there are clients. What comes
+    /// rarely or once is on the heap, for the same reason.
     pub(super) async fn run(&mut self) {
         let end = loop {
             let now = self.now();
@@ -124,7 +125,7 @@ impl Connection {
                 break end;
             }
             if self.hub.wants_standstill() {
-                self.stand_still().await;
+                Box::pin(self.stand_still()).await;
             }
             self.timer.set(self.next_timeout());
             poll_fn(|cx| self.poll(cx)).await;
@@ -141,9 +142,8 @@ impl Connection {
             // When nobody reads them, last words are lost words.
             let last_words = self.protocol.outgoing();
             let clock = self.pipe.clock().clone();
-            // On the heap: it comes once, at the end, and would make every connection larger until then.
-            let farewell = Box::pin(self.pipe.say_farewell(last_words));
-            drop(clock.timeout_real(FAREWELL, farewell).await);
+            let farewell = self.pipe.say_farewell(last_words);
+            drop(Box::pin(clock.timeout_real(FAREWELL, farewell)).await);
         }
     }
 
