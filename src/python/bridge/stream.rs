@@ -135,7 +135,8 @@ impl Run {
             }
             let is_slow = self.looked.is_none_or(|looked| now - looked >= SLOW);
             self.looked = Some(now);
-            self.look_at = self.messages + if is_slow { 1 } else { LOOK_EACH };
+            let step = if is_slow { 1 } else { LOOK_EACH };
+            self.look_at = (self.messages + step).min(RUN_MESSAGES_MAX);
         }
         self.messages += 1;
         false
