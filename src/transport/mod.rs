@@ -1,10 +1,12 @@
 //! Byte pipes: TCP and in-memory; nothing of MQTT.
 //!
 //! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe. How an address
-//! is read is in `address`, how sockets are opened in `tcp`, and the names inside this process in `memory`.
+//! is read is in `address`, how sockets are opened in `tcp`, which of a name's addresses gets the connection in `race`,
+//! and the names inside this process in `memory`.
 
 mod address;
 mod memory;
+mod race;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Opens a pipe to `address`: each resolved IP address in turn.
+    /// Opens a pipe to `address`. The IP addresses that a name resolves to are raced, IPv6 against IPv4.
     ///
     /// # Errors
     /// Of the operating system; `NotFound` for an in-memory name that nobody has bound.
@@ -86,6 +88,14 @@ impl Stream {
     pub fn reset(self) {
         if let Self::Tcp(stream) = &self {
             tcp::reset_on_close(stream);
+        }
+    }
+
+    /// Lets the operating system hold small packets back until those before them are acknowledged, where there is such a
+    /// thing: fewer packets, and steps of 40 ms and more in the latency.
+    pub fn gather(&self) {
+        if let Self::Tcp(stream) = self {
+            tcp::gather(stream);
         }
     }
 

@@ -1,5 +1,6 @@
 //! TCP: how sockets are opened here, both ways. Nothing is read or written in this file.
 
+use super::race::{interleaved, race};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -9,19 +10,14 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 /// Connections that the operating system completes before they are accepted. Fleets come back at once after a restart.
 const BACKLOG: i32 = 1024;
 
-/// Tries every address the name resolves to, one after the other, and reports the last failure.
+/// Resolves the name and races its addresses: see `race`. How long all of it may take is the caller's to say.
 pub(super) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failure = None;
-    for address in lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                tune(&stream);
-                return Ok(stream);
-            }
-            Err(error) => failure = Some(error),
-        }
-    }
-    Err(failure.unwrap_or_else(|| nothing_resolved(host)))
+    let addresses = interleaved(lookup_host((host, port)).await?);
+    let stream = race(addresses, TcpStream::connect)
+        .await
+        .unwrap_or_else(|| Err(nothing_resolved(host)))?;
+    tune(&stream);
+    Ok(stream)
 }
 
 /// Binds the first address the name resolves to that can be bound.
@@ -40,6 +36,11 @@ pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub(super) fn tune(stream: &TcpStream) {
     // A socket that refuses the option still carries every byte, only later.
     let _ = SockRef::from(stream).set_tcp_nodelay(true);
+}
+
+/// Lets small packets wait for each other after all.
+pub(super) fn gather(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_tcp_nodelay(false);
 }
 
 /// When the socket is closed, its peer gets a reset instead of an end.

@@ -111,15 +111,18 @@ async fn a_memory_pipe_carries_bytes_both_ways() {
 }
 
 #[tokio::test]
-async fn tcp_sockets_do_not_wait_to_fill_a_segment() {
+async fn tcp_sockets_do_not_wait_to_fill_a_segment_unless_they_are_to() {
     let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
     let address = listener.address().unwrap();
     let (near, far) = tokio::join!(Stream::connect(&address), listener.accept());
     for stream in [near.unwrap(), far.unwrap()] {
-        let Stream::Tcp(stream) = stream else {
-            panic!("not TCP")
+        let nodelay = |stream: &Stream| match stream {
+            Stream::Tcp(stream) => stream.nodelay().unwrap(),
+            other => panic!("{other:?} is not TCP"),
         };
-        assert!(stream.nodelay().unwrap());
+        assert!(nodelay(&stream));
+        stream.gather();
+        assert!(!nodelay(&stream));
     }
 }
 
