@@ -19,19 +19,18 @@ if TYPE_CHECKING:
     from rmqtt._broker import Broker
     from rmqtt._client import Client
     from rmqtt._explain import Explanation, explain
+    from rmqtt._limits import BrokerStats, Limits
     from rmqtt._receipt import Receipt
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
     from rmqtt._types import (
-        BrokerStats,
         ClientInfo,
         ClientStats,
         Connected,
         Disconnected,
         Event,
         Features,
-        Limits,
         ManyResult,
         Negotiated,
         Outbox,
@@ -181,19 +180,18 @@ _HOMES = {
     "_broker": ("Broker",),
     "_client": ("Client",),
     "_explain": ("Explanation", "explain"),
+    "_limits": ("BrokerStats", "Limits"),
     "_receipt": ("Receipt",),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),
     "_types": (
-        "BrokerStats",
         "ClientInfo",
         "ClientStats",
         "Connected",
         "Disconnected",
         "Event",
         "Features",
-        "Limits",
         "ManyResult",
         "Negotiated",
         "Outbox",

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from rmqtt._client import Client
+from rmqtt._limits import BrokerStats, Limits
 from rmqtt._rmqtt import NativeBroker
-from rmqtt._types import BrokerStats, ClientInfo, Features, Limits, SessionInfo
+from rmqtt._types import ClientInfo, Features, SessionInfo
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, final, overl
 
 from typing_extensions import disjoint_base
 
-from rmqtt._types import Limits, Payload, Properties, QoS, ReasonCode, UnsubscribeResult
+from rmqtt._limits import Limits
+from rmqtt._types import Payload, Properties, QoS, ReasonCode, UnsubscribeResult
 from rmqtt.codec import Buffer, Packet, Version
 
 _T_co = TypeVar("_T_co", covariant=True)

@@ -270,54 +270,6 @@ class Outbox:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """The bounds of a broker. Reaching one costs the one who reached it, and is counted.
-
-    Examples
-    --------
-    >>> Limits(connections_max=50).packet_size_max
-    2000000
-    """
-
-    #: Connections at a time. Each costs memory before it has said who it is.
-    connections_max: int = 100_000
-    #: Seconds from the first byte to CONNECT complete. A silent socket must not be held for ever.
-    connect_timeout: float = 10.0
-    #: The largest packet taken, in bytes; announced to MQTT 5 clients.
-    packet_size_max: int = 2_000_000
-    #: The largest CONNECT, SUBSCRIBE, UNSUBSCRIBE and AUTH, in bytes: what a stranger can make us hold.
-    control_packet_size_max: int = 100_000
-    #: Levels in a topic or filter. Deep trees cost walks and memory.
-    topic_levels_max: int = 200
-    #: QoS 1 and 2 messages from one client that are not settled; 1 to 65 535.
-    receive_maximum: int = 1024
-    #: QoS 1 and 2 messages to one client that are not settled, whatever more it would take; 1 to 65 535.
-    in_flight_max: int = 1024
-    #: Messages that wait for one session.
-    queue_messages_max: int = 10_000
-    #: And their bytes.
-    queue_bytes_max: int = 16 << 20
-    #: Sessions, connected or not.
-    sessions_max: int = 100_000
-    #: Seconds that a session may outlive its connection; `None`: no ceiling.
-    session_expiry_max: float | None = None
-    #: Subscriptions of one session.
-    subscriptions_max: int = 10_000
-    #: Of those, shared ones (``$share/group/filter``).
-    shared_subscriptions_max: int = 100
-    #: Retained messages.
-    retained_messages_max: int = 1_000_000
-    #: And their bytes.
-    retained_bytes_max: int = 1 << 30
-    #: Topic aliases taken from one client; 0 to 65 535.
-    topic_alias_max: int = 64
-    #: Topic aliases used towards one client that takes any; 0 to 65 535.
-    topic_alias_out_max: int = 16
-    #: Ceiling of the keep alive, in seconds; 0: none.
-    keep_alive_max: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
     """What a broker has of MQTT. Clients of MQTT 5 are told what is missing; who asks for it all the same is refused.
 
@@ -398,38 +350,6 @@ class ClientStats:
     queued_bytes: int
     #: Sent and not settled, now.
     in_flight: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BrokerStats:
-    """A snapshot of a broker's counters; they count since the broker was made unless said otherwise."""
-
-    #: Now.
-    connections: int
-    #: Now, connected or not.
-    sessions: int
-    #: Now.
-    subscriptions: int
-    #: Now.
-    retained_messages: int
-    #: Now.
-    retained_bytes: int
-    #: Now, for all sessions.
-    queued_messages: int
-    connects_accepted: int
-    connects_refused: int
-    #: Ended by us because the peer broke a rule or a limit.
-    connections_violated: int
-    messages_received: int
-    messages_delivered: int
-    #: QoS 0 that a full queue had no room for.
-    messages_dropped_qos0: int
-    #: QoS 1 and 2 that a full queue of an absent client had no room for.
-    messages_dropped_queue_full: int
-    messages_expired: int
-    bytes_received: int
-    bytes_sent: int
-    wills_published: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

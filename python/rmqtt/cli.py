@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmqtt._broker import Broker
-from rmqtt._types import Features, Limits
+from rmqtt._limits import Limits
+from rmqtt._types import Features
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ mod error;
 pub mod faults;
 pub mod group;
 pub mod hub;
+mod limits;
 mod options;
 pub mod outbox;
 pub mod protocol;
@@ -26,7 +27,8 @@ pub mod wire;
 
 pub use error::BrokerError;
 pub use hub::{Balance, Caught, LedgerEntry, Tap};
-pub use options::{BrokerOptions, Features, Keep, Limits, SharedStrategy, Terms};
+pub use limits::Limits;
+pub use options::{BrokerOptions, Features, Keep, SharedStrategy, Terms};
 pub use protocol::Farewell;
 pub use seams::Seams;
 pub use snapshot::Snapshot;

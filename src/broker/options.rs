@@ -1,12 +1,12 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
+use crate::broker::Limits;
 use crate::broker::auth::Users;
 use crate::clock::Clock;
 use crate::message::QoS;
 use crate::transport::Address;
 use bytestring::ByteString;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How a broker listens and what it grants.
 #[derive(Debug, Clone)]
@@ -130,73 +130,6 @@ impl Default for Features {
             wildcard_subscriptions: true,
             subscription_identifiers: true,
             shared_subscriptions: true,
-        }
-    }
-}
-
-/// The bounds of a broker. Reaching one costs the one who reached it, and is counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time. Each costs memory before it has said who it is.
-    pub connections_max: usize,
-    /// From the first byte to CONNECT complete. A silent socket must not be held for ever.
-    pub connect_timeout: Duration,
-    /// The largest packet taken, in bytes; announced to MQTT 5 clients.
-    pub packet_size_max: usize,
-    /// The largest CONNECT, SUBSCRIBE, UNSUBSCRIBE and AUTH, in bytes: what a stranger can make us hold.
-    pub control_packet_size_max: usize,
-    /// Levels in a topic or filter. Deep trees cost walks and memory.
-    pub topic_levels_max: usize,
-    /// QoS 1 and 2 messages from one client that are not settled (our Receive Maximum).
-    pub receive_maximum: u16,
-    /// QoS 1 and 2 messages to one client that are not settled, whatever more it would take.
-    pub in_flight_max: u16,
-    /// Messages that wait for one session.
-    pub queue_messages_max: usize,
-    /// And their bytes.
-    pub queue_bytes_max: usize,
-    /// Sessions, connected or not.
-    pub sessions_max: usize,
-    /// The longest a session outlives its connection, in seconds; `u32::MAX`: no ceiling.
-    pub session_expiry_max: u32,
-    /// Subscriptions of one session.
-    pub subscriptions_max: usize,
-    /// Of those, shared ones: each may have a queue of its own behind it.
-    pub shared_subscriptions_max: usize,
-    /// Retained messages.
-    pub retained_messages_max: usize,
-    /// And their bytes.
-    pub retained_bytes_max: usize,
-    /// Topic aliases taken from one client.
-    pub topic_alias_max: u16,
-    /// Topic aliases used towards one client that takes any. Each keeps a topic for as long as the connection.
-    pub topic_alias_out_max: u16,
-    /// Ceiling of the keep alive, in seconds; a client that asks for more or none gets this (MQTT 5) or is watched by it.
-    /// 0: no ceiling.
-    pub keep_alive_max: u16,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 100_000,
-            connect_timeout: Duration::from_secs(10),
-            packet_size_max: 2_000_000,
-            control_packet_size_max: 100_000,
-            topic_levels_max: 200,
-            receive_maximum: 1024,
-            in_flight_max: 1024,
-            queue_messages_max: 10_000,
-            queue_bytes_max: 16 << 20,
-            sessions_max: 100_000,
-            session_expiry_max: u32::MAX,
-            subscriptions_max: 10_000,
-            shared_subscriptions_max: 100,
-            retained_messages_max: 1_000_000,
-            retained_bytes_max: 1 << 30,
-            topic_alias_max: 64,
-            topic_alias_out_max: 16,
-            keep_alive_max: 0,
         }
     }
 }

@@ -12,7 +12,8 @@ from rmqtt._types import QoS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rmqtt._types import Features, Limits, QoSLike, SessionInfo
+    from rmqtt._limits import Limits
+    from rmqtt._types import Features, QoSLike, SessionInfo
 
 __all__ = ["DeliveryExplanation", "explain"]
 

@@ -8,15 +8,11 @@ use super::pipe::Pipe;
 use super::timer::Timer;
 use crate::broker::bell::Bell;
 use crate::broker::faults::Cut;
-use crate::broker::hub::{Attached, Batch, FullQueue, Hub, Published};
+use crate::broker::hub::{Attached, Batch, FullQueue, Hub};
 use crate::broker::outbox::Pressure;
-use crate::broker::protocol::{
-    Delivered, Event, Farewell, Outgoing, Protocol, ProtocolError, SEND_BUFFER_TARGET,
-};
-use crate::broker::registry::{ConnectionId, Leave};
-use crate::broker::router::SessionKey;
+use crate::broker::protocol::{Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_TARGET};
+use crate::broker::registry::ConnectionId;
 use crate::codec::{PacketId, ReasonCode};
-use crate::message::Message;
 use bytestring::ByteString;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -72,12 +68,12 @@ pub(super) struct Connection {
     /// Where the broker has users.
     pub(super) admission: Option<Box<Admission>>,
     pub(super) link: Link,
-    batch: Batch,
+    pub(super) batch: Batch,
     /// Answers that wait until the queues below have room again.
-    withheld: Vec<(PacketId, ReasonCode)>,
-    full: Vec<(FullQueue, Pressure)>,
+    pub(super) withheld: Vec<(PacketId, ReasonCode)>,
+    pub(super) full: Vec<(FullQueue, Pressure)>,
     /// The queue of this client was found empty, and the next that comes into it rings the bell.
-    is_drained: bool,
+    pub(super) is_drained: bool,
     /// When the connection has to go if that queue is as full then as it is now.
     overdue_at: Option<Instant>,
     timer: Timer,
@@ -147,7 +143,7 @@ impl Connection {
         }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.pipe.clock().now()
     }
 
@@ -249,80 +245,6 @@ impl Connection {
         }
     }
 
-    fn on_publish(
-        &mut self,
-        message: &Message,
-        packet_id: Option<PacketId>,
-        now: Instant,
-    ) -> Result<(), End> {
-        self.hub.counters().messages_received.add_one();
-        let publisher = self.session_key();
-        let published = self.hub.publish(message, publisher, &mut self.batch, now);
-        match (published, packet_id) {
-            (Ok(published), Some(packet_id)) => self.on_published(published, packet_id),
-            (Ok(_), None) => {}
-            (Err(_), packet_id) => self.protocol.reject(packet_id, ReasonCode::QuotaExceeded)?,
-        }
-        Ok(())
-    }
-
-    fn session_key(&self) -> Option<SessionKey> {
-        match &self.link {
-            Link::Attached(attached) => Some(attached.key),
-            _ => None,
-        }
-    }
-
-    fn on_published(&mut self, published: Published, packet_id: PacketId) {
-        let reason = match published.matched {
-            0 => ReasonCode::NoMatchingSubscribers,
-            _ => ReasonCode::Success,
-        };
-        if published.full.is_empty() && self.full.is_empty() {
-            // spec(4): MQTT-4.3.2-2, MQTT-4.5.0-1
-            // spec(5): MQTT-4.3.2-4, MQTT-4.5.0-1
-            self.protocol.accepted(packet_id, reason);
-            return;
-        }
-        self.withheld.push((packet_id, reason));
-        for (queue, pressure) in published.full {
-            match self.full.iter_mut().find(|known| known.0.is(&queue)) {
-                Some(known) => known.1 = known.1.max(pressure),
-                None => self.full.push((queue, pressure)),
-            }
-        }
-    }
-
-    /// Answers what was withheld, once the queues it went into have drained.
-    fn ease(&mut self, now: Instant) {
-        if self.full.is_empty() {
-            return;
-        }
-        let was_held_back = self.is_held_back();
-        let bell = &self.bell;
-        self.full.retain(|(queue, _)| queue.holds_back(bell, now));
-        if was_held_back && !self.is_held_back() {
-            self.protocol.resume(now);
-        }
-        if self.full.is_empty() {
-            self.answer_withheld();
-        }
-    }
-
-    /// All that is withheld is queued: it is safe, whatever becomes of this connection.
-    fn answer_withheld(&mut self) {
-        for (packet_id, reason) in self.withheld.drain(..) {
-            self.protocol.accepted(packet_id, reason);
-        }
-    }
-
-    /// Whether a queue is so full that nothing more is read from this publisher.
-    fn is_held_back(&self) -> bool {
-        self.full
-            .iter()
-            .any(|(_, pressure)| *pressure == Pressure::Stop)
-    }
-
     fn check_time(&mut self, now: Instant) -> Result<(), End> {
         if !self.is_held_back() {
             self.protocol.handle_timeout(now)?;
@@ -362,55 +284,6 @@ impl Connection {
             .unwrap_or_else(|| self.pipe.clock().never())
     }
 
-    /// Takes out what waits for this client, as far as its window and the next write have room.
-    fn deliver(&mut self, now: Instant) {
-        let Link::Attached(attached) = &self.link else {
-            return;
-        };
-        if self.pipe.is_mute() {
-            return;
-        }
-        self.protocol.send_due();
-        let counters = self.hub.counters();
-        while !self.is_drained {
-            let room = self.protocol.room();
-            let delivery = match self.hub.take(attached, room, now) {
-                Some(Outgoing::One(delivery)) => delivery,
-                Some(Outgoing::Run(run)) => {
-                    let sent = self.protocol.deliver_run(&run, now);
-                    self.hub.note_run_taken(attached, &run, sent);
-                    counters.messages_delivered.add(sent);
-                    counters.messages_expired.add(run.len() - sent);
-                    continue;
-                }
-                None => {
-                    self.is_drained = room.at_most_once && room.acknowledged;
-                    break;
-                }
-            };
-            let noted = self.hub.keeps_ledger().then(|| delivery.message.clone());
-            let taken = self.protocol.deliver(delivery, now);
-            if let Some(message) = noted {
-                self.hub
-                    .note_taken(attached, &message.topic, message.qos, &taken);
-            }
-            match taken {
-                Delivered::Sent => counters.messages_delivered.add_one(),
-                Delivered::Expired | Delivered::TooLarge => counters.messages_expired.add_one(),
-                Delivered::NoRoom(delivery) => {
-                    attached.outbox.put_back(*delivery);
-                    break;
-                }
-            }
-        }
-        attached.outbox.note_in_flight(self.protocol.in_flight());
-        self.hub.note_settled(attached, self.protocol.take_ended());
-        let settled = self.protocol.take_settled();
-        if !settled.is_empty() {
-            self.hub.settle(attached, &settled);
-        }
-    }
-
     /// Waits until there is something to do: bytes came, there is room again for what waits, the bell rung, time passed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let counters = self.hub.counters();
@@ -440,51 +313,6 @@ impl Connection {
             return Poll::Ready(());
         }
         self.timer.poll(cx)
-    }
-
-    /// Lets go of the session. The peer is told why, where it can be.
-    fn take_leave(&mut self, end: &End) {
-        let counters = self.hub.counters();
-        match end {
-            End::Refused | End::Fault(ProtocolError::Refused(_)) => {
-                counters.connects_refused.add_one();
-            }
-            End::Fault(_) => counters.connections_violated.add_one(),
-            End::ToldToGo(farewell) if farewell.reason == ReasonCode::QuotaExceeded => {
-                counters.connections_violated.add_one();
-            }
-            _ => {}
-        }
-        self.answer_withheld();
-        if let End::ToldToGo(farewell) = end {
-            // spec(5): MQTT-3.1.4-3
-            self.protocol.close(farewell.clone());
-        }
-        let (publish_will, session_expiry_interval) = match end {
-            End::Goodbye {
-                publish_will,
-                session_expiry_interval,
-            } => (*publish_will, *session_expiry_interval),
-            _ => (true, None),
-        };
-        self.let_go(publish_will, session_expiry_interval);
-    }
-
-    fn let_go(&mut self, publish_will: bool, session_expiry_interval: Option<u32>) {
-        match std::mem::replace(&mut self.link, Link::None) {
-            Link::None => {}
-            Link::Waiting(connection, _) => self.hub.give_up(connection, self.now()),
-            Link::Attached(attached) => {
-                self.hub.note_settled(&attached, self.protocol.take_ended());
-                self.hub.settle(&attached, &self.protocol.take_settled());
-                let leave = Leave {
-                    session: self.protocol.take_session(),
-                    publish_will,
-                    session_expiry_interval,
-                };
-                self.hub.detach(&attached, leave, self.now());
-            }
-        }
     }
 }
 

@@ -1,0 +1,53 @@
+//! The end of a connection: what is counted, what is said, and what becomes of the session.
+
+use super::connection::{Connection, End, Link};
+use crate::broker::protocol::ProtocolError;
+use crate::broker::registry::Leave;
+use crate::codec::ReasonCode;
+
+impl Connection {
+    /// Lets go of the session. The peer is told why, where it can be.
+    pub(super) fn take_leave(&mut self, end: &End) {
+        let counters = self.hub.counters();
+        match end {
+            End::Refused | End::Fault(ProtocolError::Refused(_)) => {
+                counters.connects_refused.add_one();
+            }
+            End::Fault(_) => counters.connections_violated.add_one(),
+            End::ToldToGo(farewell) if farewell.reason == ReasonCode::QuotaExceeded => {
+                counters.connections_violated.add_one();
+            }
+            _ => {}
+        }
+        self.answer_withheld();
+        if let End::ToldToGo(farewell) = end {
+            // spec(5): MQTT-3.1.4-3
+            self.protocol.close(farewell.clone());
+        }
+        let (publish_will, session_expiry_interval) = match end {
+            End::Goodbye {
+                publish_will,
+                session_expiry_interval,
+            } => (*publish_will, *session_expiry_interval),
+            _ => (true, None),
+        };
+        self.let_go(publish_will, session_expiry_interval);
+    }
+
+    pub(super) fn let_go(&mut self, publish_will: bool, session_expiry_interval: Option<u32>) {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => {}
+            Link::Waiting(connection, _) => self.hub.give_up(connection, self.now()),
+            Link::Attached(attached) => {
+                self.hub.note_settled(&attached, self.protocol.take_ended());
+                self.hub.settle(&attached, &self.protocol.take_settled());
+                let leave = Leave {
+                    session: self.protocol.take_session(),
+                    publish_will,
+                    session_expiry_interval,
+                };
+                self.hub.detach(&attached, leave, self.now());
+            }
+        }
+    }
+}
