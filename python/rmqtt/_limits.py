@@ -83,3 +83,6 @@ class BrokerStats:
     bytes_received: int
     bytes_sent: int
     wills_published: int
+    #: How often each of `rmqtt.Limits` was reached, by its name. Those that refuse nothing, `in_flight_max` and
+    #: `topic_alias_out_max`, are not there.
+    limits_reached: dict[str, int]

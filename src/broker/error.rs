@@ -1,5 +1,6 @@
 //! What can go wrong for a broker as a whole. What a peer does wrong ends that peer's connection, and is no error here.
 
+use crate::broker::Limit;
 use std::io;
 
 /// Why an operation of a broker failed.
@@ -31,9 +32,9 @@ pub enum BrokerError {
     #[error("this broker retains no messages")]
     RetainUnavailable,
     /// The store of retained messages has no room.
-    #[error("the store of retained messages is full: {limit}")]
+    #[error("the store of retained messages is full: {}", limit.name())]
     RetainedFull {
         /// Which limit.
-        limit: &'static str,
+        limit: Limit,
     },
 }

@@ -41,7 +41,7 @@ use crate::broker::outbox::{Letter, Outbox, Pressure};
 use crate::broker::protocol::{Delivery, Room};
 use crate::broker::router::SessionKey;
 use crate::broker::subscriptions::Subscription;
-use crate::broker::{Limits, SharedStrategy};
+use crate::broker::{Limit, Limits, SharedStrategy};
 use crate::message::QoS;
 use member::{Member, Share};
 use parking_lot::Mutex;
@@ -88,6 +88,8 @@ pub struct Shared {
     pub qos: QoS,
     /// What the publisher has to do.
     pub pressure: Pressure,
+    /// The bound that made the queue full just now, or for which the message was dropped.
+    pub reached: Option<Limit>,
     /// What else follows.
     pub after: After,
 }
@@ -211,6 +213,7 @@ impl Group {
             is_dropped: false,
             qos,
             pressure: Pressure::None,
+            reached: None,
             after: After::default(),
         };
         let quarters = self.quarters(&state);
@@ -228,6 +231,7 @@ impl Group {
             (false, false) => quarters >= 4,
         };
         if shared.is_dropped {
+            shared.reached = (state.online > 0 || !is_best_effort).then(|| self.bound_of(&state));
             return shared;
         }
         let is_for_long = state.online == 0 || state.count >= BACKLOG;
@@ -244,6 +248,7 @@ impl Group {
         if !is_best_effort && state.online > 0 && self.quarters(&state) >= 4 {
             if state.full_since.is_none() {
                 state.full_since = Some(now);
+                shared.reached = Some(self.bound_of(&state));
                 for member in &mut state.members {
                     member.has_taken = false;
                 }
@@ -408,6 +413,16 @@ impl Group {
             Pressure::Stop
         } else {
             Pressure::Withhold
+        }
+    }
+
+    /// Which bound the queue is nearer to.
+    fn bound_of(&self, state: &State) -> Limit {
+        let quarters = state.count.saturating_mul(4) / self.messages_max.max(1);
+        if quarters == self.quarters(state) {
+            Limit::QueueMessagesMax
+        } else {
+            Limit::QueueBytesMax
         }
     }
 

@@ -11,6 +11,7 @@ mod ledger;
 mod posting;
 mod sharing;
 mod snapshot;
+mod subscribing;
 mod tap;
 
 pub use ledger::{Balance, Credits, Endings, Fate, LedgerEntry};
@@ -22,28 +23,22 @@ use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
 use crate::broker::outbox::{Next, Outbox, Pressure};
-use crate::broker::protocol::{Delivery, Farewell, FilterRequest, Outgoing, Room};
+use crate::broker::protocol::{Farewell, Outgoing, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
-use crate::broker::subscriptions::Subscription;
-use crate::broker::{BrokerError, ClientInfo, Limits};
+use crate::broker::{BrokerError, ClientInfo, Limit, Limits};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::session::Session;
-use crate::topic::TopicFilter;
 use ledger::Ledger;
 use parking_lot::RwLock;
 use snapshot::Standstill;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tap::Taps;
-
-/// Retained messages fetched under one lock.
-const RETAINED_SLICE: usize = 64;
 
 /// Timers carried out under one lock.
 const TIMER_SLICE: usize = 256;
@@ -202,7 +197,12 @@ impl Hub {
                 self.set_online(&groups, &outbox, true);
                 Outcome::Granted(Box::new(granted(connection, *grant, outbox)))
             }
-            (Verdict::Refused(reason), _) => Outcome::Refused(reason.into()),
+            (Verdict::Refused(reason), _) => {
+                if reason == ReasonCode::QuotaExceeded {
+                    self.counters.reached(Limit::SessionsMax);
+                }
+                Outcome::Refused(reason.into())
+            }
             (Verdict::Wait | Verdict::Granted(_), _) => Outcome::Wait(connection),
         }
     }
@@ -269,7 +269,12 @@ impl Hub {
             let is_due_earlier = {
                 let mut core = self.core.write();
                 let before = core.next_timeout();
-                core.router.retain(message, now)?;
+                if let Err(error) = core.router.retain(message, now) {
+                    if let BrokerError::RetainedFull { limit } = error {
+                        self.counters.reached(limit);
+                    }
+                    return Err(error);
+                }
                 core.route(message, publisher, batch);
                 core.is_due_earlier(before)
             };
@@ -283,87 +288,6 @@ impl Hub {
             self.catch(message, publisher);
         }
         Ok(self.post(message, publisher, batch, now))
-    }
-
-    /// Subscribes a session; one code for each filter, in order.
-    // spec(4): MQTT-3.8.4-3, MQTT-3.8.4-4
-    // spec(5): MQTT-3.8.4-3, MQTT-3.8.4-5
-    pub fn subscribe(
-        &self,
-        attached: &Attached,
-        filters: &[FilterRequest],
-        id: Option<NonZeroU32>,
-    ) -> Vec<ReasonCode> {
-        let mut cursors = Vec::new();
-        let mut joined = Vec::new();
-        let mut reasons = Vec::with_capacity(filters.len());
-        {
-            let mut core = self.core.write();
-            for line in filters {
-                reasons.push(match &line.filter {
-                    Err(reason) => *reason,
-                    Ok(filter) if !core.has_subscription_room(attached.key, filter) => {
-                        ReasonCode::QuotaExceeded
-                    }
-                    Ok(filter) => {
-                        let subscription = Subscription {
-                            options: line.options,
-                            id,
-                        };
-                        let (cursor, group) = core.subscribe(attached.key, filter, subscription);
-                        cursors.extend(cursor);
-                        joined.extend(group.map(|group| (group, subscription)));
-                        ReasonCode::granted(line.options.qos)
-                    }
-                });
-            }
-        }
-        for cursor in cursors {
-            attached.outbox.add_cursor(cursor);
-        }
-        for (group, subscription) in joined {
-            let after = group.join(attached.key, &attached.outbox, subscription);
-            self.follow_group(&group, after, None);
-        }
-        reasons
-    }
-
-    /// Ends subscriptions of a session; one code for each filter, in order.
-    // spec(4): MQTT-3.10.4-2, MQTT-3.10.4-6
-    // spec(5): MQTT-3.10.4-2, MQTT-3.10.4-6
-    pub fn unsubscribe(
-        &self,
-        attached: &Attached,
-        filters: &[Result<TopicFilter, ReasonCode>],
-    ) -> Vec<ReasonCode> {
-        let mut left = Vec::new();
-        let mut reasons = Vec::with_capacity(filters.len());
-        {
-            let mut core = self.core.write();
-            for filter in filters {
-                reasons.push(match filter {
-                    Err(reason) => *reason,
-                    Ok(filter) => {
-                        let (was_there, group) = core.unsubscribe(attached.key, filter);
-                        left.extend(group);
-                        if was_there {
-                            ReasonCode::Success
-                        } else {
-                            ReasonCode::NoSubscriptionExisted
-                        }
-                    }
-                });
-            }
-        }
-        for group in left {
-            let after = group.leave(&attached.outbox);
-            self.follow_group(&group, after, None);
-            attached.outbox.forget_hand(&group);
-        }
-        for filter in filters.iter().flatten() {
-            attached.outbox.drop_cursor(filter.as_str());
-        }
-        reasons
     }
 
     /// The next message for a session that there is room for. When there is none, the next one rings the bell.
@@ -406,36 +330,6 @@ impl Hub {
         };
         self.counters.messages_expired.add(expired);
         self.follow(aftermath, now);
-    }
-
-    /// Fetches retained messages for a session whose queue is nearly empty.
-    fn fetch_retained(&self, outbox: &Outbox, now: Instant) {
-        while let Some(mut cursor) = outbox.begin_retained() {
-            let mut found = Vec::new();
-            let has_more =
-                self.core
-                    .read()
-                    .router
-                    .next_retained(&mut cursor, RETAINED_SLICE, now, &mut found);
-            if let Some(ledger) = &self.ledger {
-                ledger.credit(|credits| credits.retained += found.len());
-            }
-            let slice = found
-                .into_iter()
-                .map(|kept| Delivery {
-                    // spec(4): MQTT-3.3.1-8
-                    message: Message {
-                        qos: kept.message.qos.min(cursor.qos),
-                        retain: true,
-                        ..kept.message
-                    },
-                    subscription_ids: cursor.subscription_id.into_iter().collect(),
-                    expires_at: kept.expires_at,
-                    token: 0,
-                })
-                .collect();
-            outbox.push_retained(slice, has_more.then_some(cursor));
-        }
     }
 
     /// Does what follows from a change, with no lock held.

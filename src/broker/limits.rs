@@ -68,3 +68,47 @@ impl Default for Limits {
         }
     }
 }
+
+/// Writes [`Limit`] and its names, which are those of the fields of [`Limits`].
+macro_rules! limits {
+    ($($limit:ident $name:literal,)*) => {
+        /// One of the bounds, for those who count how often each was reached.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each is the field of `Limits` with its name")]
+        pub enum Limit {
+            $($limit,)*
+        }
+
+        impl Limit {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$limit,)*];
+
+            /// The name of the field.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$limit => $name,)*
+                }
+            }
+        }
+    };
+}
+
+// What is not reached, but keeps to itself, is not counted: `in_flight_max` and `topic_alias_out_max`.
+limits! {
+    ConnectionsMax "connections_max",
+    ConnectTimeout "connect_timeout",
+    PacketSizeMax "packet_size_max",
+    ControlPacketSizeMax "control_packet_size_max",
+    TopicLevelsMax "topic_levels_max",
+    ReceiveMaximum "receive_maximum",
+    QueueMessagesMax "queue_messages_max",
+    QueueBytesMax "queue_bytes_max",
+    SessionsMax "sessions_max",
+    SessionExpiryMax "session_expiry_max",
+    SubscriptionsMax "subscriptions_max",
+    SharedSubscriptionsMax "shared_subscriptions_max",
+    RetainedMessagesMax "retained_messages_max",
+    RetainedBytesMax "retained_bytes_max",
+    TopicAliasMax "topic_alias_max",
+    KeepAliveMax "keep_alive_max",
+}

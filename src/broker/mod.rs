@@ -27,7 +27,7 @@ pub mod wire;
 
 pub use error::BrokerError;
 pub use hub::{Balance, Caught, LedgerEntry, Tap};
-pub use limits::Limits;
+pub use limits::{Limit, Limits};
 pub use options::{BrokerOptions, Features, Keep, SharedStrategy, Terms};
 pub use protocol::Farewell;
 pub use seams::Seams;
@@ -37,6 +37,7 @@ use crate::message::Message;
 use crate::topic::TopicFilter;
 use crate::transport::Address;
 use driver::{Running, Server};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub struct BrokerStats {
     pub bytes_received: u64,
     pub bytes_sent: u64,
     pub wills_published: u64,
+    /// How often each limit was reached, by its name: all names are there.
+    pub limits_reached: BTreeMap<&'static str, u64>,
 }
 
 /// What is known of a connected client.

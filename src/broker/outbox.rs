@@ -35,11 +35,11 @@ pub use image::{OutboxImage, SentImage};
 pub use letter::Letter;
 pub use shares::{Ready, Sent};
 
-use crate::broker::Limits;
 use crate::broker::bell::{Bell, ring_all};
 use crate::broker::group::Group;
 use crate::broker::protocol::{Delivery, Outgoing, Room};
 use crate::broker::router::{RetainedCursor, Route};
+use crate::broker::{Limit, Limits};
 use crate::codec::{ReasonCode, Run};
 use crate::message::QoS;
 use crate::session::Token;
@@ -82,6 +82,8 @@ pub struct Pushed {
     pub pressure: Pressure,
     /// Whether the queue is so far over its bound that nobody should still be let.
     pub is_flooded: bool,
+    /// The bound that made the queue full just now, or for which a message was dropped.
+    pub reached: Option<Limit>,
 }
 
 /// What a connection is to send next.
@@ -158,12 +160,14 @@ impl Outbox {
             wake: None,
             pressure: Pressure::None,
             is_flooded: false,
+            reached: None,
         };
         let is_absent = pushed.is_absent;
         let is_full = self.is_full(&state);
         let is_best_effort = route.qos == QoS::AtMostOnce;
         if (is_best_effort && (is_absent || is_full)) || (is_absent && is_full) {
             pushed.is_dropped = true;
+            pushed.reached = is_full.then(|| self.bound_of(&state));
             return pushed;
         }
         let is_for_long = is_absent || !state.may_borrow(letter.batch());
@@ -177,6 +181,7 @@ impl Outbox {
             if state.full_since.is_none() {
                 // Its connection may be stuck in a write: it has to learn that its time runs.
                 state.full_since = Some(now);
+                pushed.reached = Some(self.bound_of(&state));
                 pushed.wake.clone_from(&state.bell);
             }
             pushed.pressure = self.pressure(&state);
@@ -206,6 +211,7 @@ impl Outbox {
             wake,
             pressure: Pressure::None,
             is_flooded: false,
+            reached: None,
         })
     }
 
@@ -419,6 +425,15 @@ impl Outbox {
 
     fn is_full(&self, state: &State) -> bool {
         state.count >= self.messages_max.max(1) || state.bytes >= self.bytes_max.max(1)
+    }
+
+    /// Which bound a full queue is at.
+    fn bound_of(&self, state: &State) -> Limit {
+        if state.count >= self.messages_max.max(1) {
+            Limit::QueueMessagesMax
+        } else {
+            Limit::QueueBytesMax
+        }
     }
 
     /// Whether a queue that was full is down to three quarters of its bound.

@@ -6,7 +6,7 @@
 mod pages;
 
 use crate::broker::snapshot::Shift;
-use crate::broker::{BrokerError, Limits};
+use crate::broker::{BrokerError, Limit, Limits};
 use crate::message::Message;
 use crate::topic::{TopicFilter, TopicName};
 use pages::Pages;
@@ -102,12 +102,12 @@ impl Retained {
         let old_bytes = old.map_or(0, |old| old.message.size());
         if old.is_none() && self.count >= self.count_max {
             return Err(BrokerError::RetainedFull {
-                limit: "retained_messages_max",
+                limit: Limit::RetainedMessagesMax,
             });
         }
         if self.bytes - old_bytes + message.size() > self.bytes_max {
             return Err(BrokerError::RetainedFull {
-                limit: "retained_bytes_max",
+                limit: Limit::RetainedBytesMax,
             });
         }
         self.delete(&message.topic);

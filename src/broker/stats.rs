@@ -1,6 +1,6 @@
 //! Counters, counted where the thing happens. Relaxed atomics: they order nothing and nobody waits for them.
 
-use crate::broker::BrokerStats;
+use crate::broker::{BrokerStats, Limit};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One counter.
@@ -41,9 +41,15 @@ pub struct Counters {
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
     pub wills_published: Counter,
+    limits: [Counter; Limit::ALL.len()],
 }
 
 impl Counters {
+    /// Somebody has reached this limit.
+    pub fn reached(&self, limit: Limit) {
+        self.limits[limit as usize].add_one();
+    }
+
     /// What has been counted so far. What is true only now is left at zero: the hub knows that.
     pub fn snapshot(&self) -> BrokerStats {
         BrokerStats {
@@ -58,6 +64,10 @@ impl Counters {
             bytes_received: self.bytes_received.get(),
             bytes_sent: self.bytes_sent.get(),
             wills_published: self.wills_published.get(),
+            limits_reached: Limit::ALL
+                .iter()
+                .map(|limit| (limit.name(), self.limits[*limit as usize].get()))
+                .collect(),
             ..BrokerStats::default()
         }
     }

@@ -298,6 +298,7 @@ impl NativeBroker {
         fields.set_item("bytes_received", stats.bytes_received)?;
         fields.set_item("bytes_sent", stats.bytes_sent)?;
         fields.set_item("wills_published", stats.wills_published)?;
+        fields.set_item("limits_reached", stats.limits_reached)?;
         Ok(fields)
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rmqtt::broker::retained::Retained;
 use rmqtt::broker::router::{Router, Routes, SessionKey};
 use rmqtt::broker::subscriptions::{Frontier, Subscription, Subscriptions};
-use rmqtt::broker::{BrokerError, Limits};
+use rmqtt::broker::{BrokerError, Limit, Limits};
 use rmqtt::codec::SubscriptionOptions;
 use rmqtt::message::{Message, MessageProperties, QoS};
 use rmqtt::topic::{TopicFilter, TopicName};
@@ -292,12 +292,12 @@ fn a_full_store_refuses_what_is_new_and_takes_what_replaces() {
     let full = |limit| Err(BrokerError::RetainedFull { limit });
     assert_eq!(
         store.set(&retained("c", "1"), epoch()),
-        full("retained_messages_max")
+        full(Limit::RetainedMessagesMax)
     );
     store.set(&retained("a", "1234567"), epoch()).unwrap();
     assert_eq!(
         store.set(&retained("b", "12"), epoch()),
-        full("retained_bytes_max")
+        full(Limit::RetainedBytesMax)
     );
     store.set(&retained("a", ""), epoch()).unwrap();
     store.set(&retained("c", "1"), epoch()).unwrap();

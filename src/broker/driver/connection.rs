@@ -117,6 +117,7 @@ impl Connection {
             let now = self.now();
             let worked = self.work(now);
             self.batch.finish();
+            self.count_reached();
             if let Err(end) = worked {
                 break end;
             }

@@ -4,11 +4,11 @@ use super::admission::Guard;
 use super::connection::Connection;
 use super::cores::Cores;
 use super::pipe::Pipe;
-use crate::broker::Terms;
 use crate::broker::bell::Bell;
 use crate::broker::hub::Hub;
 use crate::broker::protocol::Protocol;
 use crate::broker::seams::Seams;
+use crate::broker::{Limit, Terms};
 use crate::codec::ReasonCode;
 use crate::transport::{Listener, Stream};
 use std::collections::HashMap;
@@ -79,6 +79,7 @@ impl Doors {
         let Some(place) = Place::take(&self.open, self.hub.limits().connections_max) else {
             // Before CONNECT there is nothing that could be said.
             self.hub.counters().connects_refused.add_one();
+            self.hub.counters().reached(Limit::ConnectionsMax);
             return;
         };
         let core = self.cores.place(&stream);

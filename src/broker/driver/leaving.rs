@@ -13,12 +13,18 @@ impl Connection {
             End::Refused | End::Fault(ProtocolError::Refused(_)) => {
                 counters.connects_refused.add_one();
             }
-            End::Fault(_) => counters.connections_violated.add_one(),
+            End::Fault(error) => {
+                counters.connections_violated.add_one();
+                if let Some(limit) = error.limit(self.hub.limits()) {
+                    counters.reached(limit);
+                }
+            }
             End::ToldToGo(farewell) if farewell.reason == ReasonCode::QuotaExceeded => {
                 counters.connections_violated.add_one();
             }
             _ => {}
         }
+        self.count_reached();
         self.answer_withheld();
         if let End::ToldToGo(farewell) = end {
             // spec(5): MQTT-3.1.4-3
@@ -32,6 +38,13 @@ impl Connection {
             _ => (true, None),
         };
         self.let_go(publish_will, session_expiry_interval);
+    }
+
+    /// Limits that were reached without the end of the connection.
+    pub(super) fn count_reached(&mut self) {
+        for limit in self.protocol.take_reached() {
+            self.hub.counters().reached(limit);
+        }
     }
 
     pub(super) fn let_go(&mut self, publish_will: bool, session_expiry_interval: Option<u32>) {

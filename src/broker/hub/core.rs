@@ -8,7 +8,7 @@ use crate::broker::protocol::Farewell;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
 use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
 use crate::broker::subscriptions::Subscription;
-use crate::broker::{ClientInfo, Limits, SessionInfo};
+use crate::broker::{ClientInfo, Limit, Limits, SessionInfo};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::topic::TopicFilter;
@@ -277,13 +277,23 @@ impl Core {
         self.groups.iter().flatten().cloned().collect()
     }
 
-    pub(super) fn has_subscription_room(&self, key: SessionKey, filter: &TopicFilter) -> bool {
-        let subscriptions = &self.router.subscriptions;
+    /// Which limit keeps a session from another subscription.
+    pub(super) fn subscription_limit(
+        &self,
+        key: SessionKey,
+        filter: &TopicFilter,
+    ) -> Option<Limit> {
+        let (subscriptions, limits) = (&self.router.subscriptions, &self.limits);
         let is_shared = matches!(filter.share(), Ok(Some(_)));
-        subscriptions.contains(key, filter.as_str())
-            || (subscriptions.count_of(key) < self.limits.subscriptions_max
-                && !(is_shared
-                    && subscriptions.count_shared_of(key) >= self.limits.shared_subscriptions_max))
+        if subscriptions.contains(key, filter.as_str()) {
+            return None;
+        }
+        if subscriptions.count_of(key) >= limits.subscriptions_max {
+            return Some(Limit::SubscriptionsMax);
+        }
+        let shared = subscriptions.count_shared_of(key);
+        (is_shared && shared >= limits.shared_subscriptions_max)
+            .then_some(Limit::SharedSubscriptionsMax)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

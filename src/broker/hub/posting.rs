@@ -1,6 +1,7 @@
 //! Messages into the queues that were found for them, one by one or a run at once; no lock of the hub's own.
 
 use super::{Batch, Fate, FullQueue, Hub, Published};
+use crate::broker::Limit;
 use crate::broker::outbox::{Letter, Pressure};
 use crate::broker::router::SessionKey;
 use crate::codec::Run;
@@ -81,6 +82,7 @@ impl Hub {
             let pushed = outbox.push(&mut letter, route, now);
             self.counters.messages_dropped_qos0.add(pushed.evicted);
             self.count_dropped(pushed.is_dropped, qos);
+            self.count_reached(pushed.reached);
             if let Some(ledger) = &self.ledger {
                 let evicted = (Fate::Dropped, "QoS 0 that made room");
                 ledger.end(Some(&outbox), evicted, None, pushed.evicted);
@@ -109,6 +111,7 @@ impl Hub {
         for group in batch.groups.drain(..) {
             let shared = group.push(&mut letter, publisher, now);
             self.count_dropped(shared.is_dropped, shared.qos);
+            self.count_reached(shared.reached);
             if let Some(ledger) = &self.ledger {
                 let why = match shared.qos {
                     QoS::AtMostOnce => "QoS 0 for a group that is full or has nobody there",
@@ -132,6 +135,12 @@ impl Hub {
         *batch
             .number
             .get_or_insert_with(|| self.batches.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn count_reached(&self, limit: Option<Limit>) {
+        if let Some(limit) = limit {
+            self.counters.reached(limit);
+        }
     }
 
     fn count_dropped(&self, is_dropped: bool, qos: QoS) {

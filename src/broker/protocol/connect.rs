@@ -2,6 +2,7 @@
 
 use super::farewell::{self, Farewell};
 use super::{Event, Phase, Protocol, ProtocolError, announces_connect, is_reserved, levels_within};
+use crate::broker::Limit;
 use crate::codec::{
     self, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, ProtocolVersion, ReasonCode,
 };
@@ -76,6 +77,9 @@ impl Protocol {
         // spec(5): MQTT-3.1.2-29
         self.wants_words = connect.properties.request_problem_information != Some(false);
         if let Some((reason, words)) = self.objection(&connect) {
+            if reason == ReasonCode::TopicNameInvalid {
+                self.reached.push(Limit::TopicLevelsMax);
+            }
             let words = ByteString::from_static(words);
             return Err(self.refused(&reason.into(), Some(words)));
         }
@@ -155,6 +159,12 @@ impl Protocol {
         };
         let is_v5 = connect.version == ProtocolVersion::V5;
         let keep_alive = self.granted_keep_alive(connect.keep_alive);
+        if keep_alive != connect.keep_alive {
+            self.reached.push(Limit::KeepAliveMax);
+        }
+        if self.session_expiry_interval() != self.session_expiry_asked {
+            self.reached.push(Limit::SessionExpiryMax);
+        }
         let mut properties = ConnAckProperties::default();
         if is_v5 {
             properties = self.promises();

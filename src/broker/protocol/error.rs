@@ -1,5 +1,6 @@
 //! Why the server side ends a connection.
 
+use crate::broker::{Limit, Limits};
 use crate::codec::{DecodeError, ReasonCode};
 use crate::session::Violation;
 
@@ -34,6 +35,25 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
+    /// Which of the limits it has reached, if that is what ends it.
+    pub fn limit(&self, limits: &Limits) -> Option<Limit> {
+        match self {
+            Self::ConnectTimeout => Some(Limit::ConnectTimeout),
+            Self::Decode(DecodeError::TooLarge { limit, .. }) => {
+                Some(if *limit < limits.packet_size_max {
+                    Limit::ControlPacketSizeMax
+                } else {
+                    Limit::PacketSizeMax
+                })
+            }
+            _ => match self.reason() {
+                ReasonCode::ReceiveMaximumExceeded => Some(Limit::ReceiveMaximum),
+                ReasonCode::TopicAliasInvalid => Some(Limit::TopicAliasMax),
+                _ => None,
+            },
+        }
+    }
+
     /// What an MQTT 5 peer is told.
     pub fn reason(&self) -> ReasonCode {
         match self {

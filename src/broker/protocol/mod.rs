@@ -19,7 +19,7 @@ pub use farewell::Farewell;
 pub use publish::{Delivered, Delivery, Ended, Outgoing, Room};
 pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
 
-use crate::broker::{Limits, Terms};
+use crate::broker::{Limit, Limits, Terms};
 use crate::codec::{
     self, Connect, DecodeError, Disconnect, Packet, PacketId, PacketType, ProtocolVersion,
     ReasonCode, Run, SendBuffer,
@@ -120,6 +120,8 @@ pub struct Protocol {
     exchange: Option<Exchange>,
     /// What the mechanism has CONNACK say.
     last_data: Option<Bytes>,
+    /// Limits that were reached, without the end of the connection.
+    reached: Vec<Limit>,
 }
 
 impl Protocol {
@@ -147,6 +149,7 @@ impl Protocol {
             method: None,
             exchange: None,
             last_data: None,
+            reached: Vec::new(),
             limits,
             terms: Terms::default(),
         }
@@ -311,6 +314,11 @@ impl Protocol {
             self.write_if_it_fits(disconnect).unwrap_or_default();
         }
         self.phase = Phase::Closed;
+    }
+
+    /// The limits that were reached since this was last asked, without the end of the connection.
+    pub fn take_reached(&mut self) -> Vec<Limit> {
+        std::mem::take(&mut self.reached)
     }
 
     /// Messages on their way to the peer.

@@ -5,6 +5,7 @@ use super::{
     Event, Phase, Protocol, ProtocolError, SEND_BUFFER_TARGET, is_reserved, levels_within, refusal,
     violation,
 };
+use crate::broker::Limit;
 use crate::codec::{
     self, Ack, AckKind, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Run,
 };
@@ -172,7 +173,7 @@ impl Protocol {
     }
 
     /// Why a message is not let in, if the client can be told, or the error that ends the connection.
-    fn forbidden(&self, publish: &Publish) -> Result<Option<ReasonCode>, ProtocolError> {
+    fn forbidden(&mut self, publish: &Publish) -> Result<Option<ReasonCode>, ProtocolError> {
         let reason = self.forbidden_topic(&publish.message.topic)?;
         Ok(reason.or_else(|| {
             self.is_false_text(&publish.message)
@@ -180,8 +181,9 @@ impl Protocol {
         }))
     }
 
-    fn forbidden_topic(&self, topic: &TopicName) -> Result<Option<ReasonCode>, ProtocolError> {
+    fn forbidden_topic(&mut self, topic: &TopicName) -> Result<Option<ReasonCode>, ProtocolError> {
         if !levels_within(topic.as_str(), self.limits.topic_levels_max) {
+            self.reached.push(Limit::TopicLevelsMax);
             return match self.version {
                 ProtocolVersion::V5 => Ok(Some(ReasonCode::TopicNameInvalid)),
                 _ => Err(refusal(

@@ -2,6 +2,7 @@
 
 use super::farewell;
 use super::{Event, Protocol, ProtocolError, levels_within, refusal, violation};
+use crate::broker::Limit;
 use crate::codec::{
     AckProperties, Packet, PacketId, ProtocolVersion, ReasonCode, SubAck, Subscribe,
     SubscriptionOptions, UnsubAck, Unsubscribe,
@@ -88,7 +89,7 @@ impl Protocol {
     }
 
     fn check_filter(
-        &self,
+        &mut self,
         text: ByteString,
         no_local: bool,
     ) -> Result<Result<TopicFilter, ReasonCode>, ProtocolError> {
@@ -98,6 +99,7 @@ impl Protocol {
             return self.badly_formed().map(Err);
         };
         if !levels_within(filter.as_str(), self.limits.topic_levels_max) {
+            self.reached.push(Limit::TopicLevelsMax);
             return Ok(Err(ReasonCode::TopicFilterInvalid));
         }
         if filter.has_wildcard() && !self.terms.features.wildcard_subscriptions {

@@ -1,6 +1,7 @@
 //! What broke other brokers, tried on ours: bytes that are no MQTT, packets that nobody may send, and clients that are
 //! slow, silent, deaf or greedy. Each ends that connection with the right code or close, and the witnesses go on.
 
+mod counted;
 mod first_packet;
 mod greed;
 mod groups;
