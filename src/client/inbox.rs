@@ -5,26 +5,24 @@
 //! memory limits them, and other subscriptions go on meanwhile. One lock, held for a push or a pop; wakers are called and
 //! acknowledgements handed over without it. Next: `driver`.
 
+mod state;
+
 use super::commands::{Command, Queue};
 use super::dispatch::Key;
 use super::{Ack, ClientError, Overflow, SubscriptionSettings};
 use crate::codec::{PacketId, ReasonCode};
 use crate::message::{Message, QoS};
 use parking_lot::Mutex;
+use state::{Entry, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::SystemTime;
 
-/// What is kept alive by messages that lie in the read buffers they were cut from, in bytes, beside as much as they hold
-/// themselves. Beyond it they are copied: one of them keeps as much alive as a thousand.
-const LOANED_BYTES_MAX: usize = 1 << 20;
 /// As much is read at once, which is a batch.
 pub(super) const READ_BYTES: usize = 64 << 10;
 /// Larger payloads fill most of a read buffer themselves.
 const COPY_BYTES_MAX: usize = 16 << 10;
-/// More wakers than this are not kept: whoever asked in vain so often has gone away.
-const WAKERS_MAX: usize = 64;
 
 /// One message on its way to the application.
 #[derive(Debug, Clone)]
@@ -71,30 +69,6 @@ pub struct Inbox {
     settings: SubscriptionSettings,
     queue: Arc<Queue>,
     state: Mutex<State>,
-}
-
-struct Entry {
-    delivery: Delivery,
-    /// What is not acknowledged yet; with [`Ack::Received`] the application does not see it.
-    owed: Option<DeliveryReceipt>,
-    /// With which it came.
-    batch: usize,
-}
-
-#[derive(Default)]
-struct State {
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    /// How many at the end are beyond the bound, and their bytes.
-    parked: usize,
-    parked_bytes: usize,
-    /// No entry before this place is of QoS 0: where to look for the oldest.
-    qos0_from: usize,
-    dropped: u64,
-    end: Option<Taken>,
-    /// What comes from now on is abandoned.
-    is_abandoned: bool,
-    wakers: Vec<Waker>,
 }
 
 /// What the client's task has to do after pushing, once the lock is gone.
@@ -393,105 +367,5 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.queue.notice(Command::Dropped(self.key));
-    }
-}
-
-impl Entry {
-    fn size(&self) -> usize {
-        self.delivery.message.size()
-    }
-}
-
-impl State {
-    /// Whether a message of this batch may stay in its read buffer. Those of all batches since the oldest message here
-    /// count as kept alive.
-    fn may_borrow(&self, batch: usize) -> bool {
-        let oldest = self.entries.front().map_or(batch, |entry| entry.batch);
-        let loaned = batch.saturating_sub(oldest).saturating_mul(READ_BYTES);
-        loaned <= LOANED_BYTES_MAX.saturating_add(self.bytes)
-    }
-
-    fn push(&mut self, entry: Entry, is_parked: bool) {
-        self.bytes += entry.size();
-        if is_parked {
-            self.parked += 1;
-            self.parked_bytes += entry.size();
-        }
-        self.entries.push_back(entry);
-    }
-
-    /// The policy is to fail: what is unacknowledged here, and the message that did not fit, are abandoned. Left to be
-    /// taken, they would hold back the acknowledgements of all other subscriptions until somebody does.
-    fn fail(&mut self, delivery: &Delivery, after: &mut Aftermath) {
-        let had = self.entries.len();
-        after
-            .abandoned
-            .extend(self.entries.iter().filter_map(|entry| entry.owed));
-        after.abandoned.extend(delivery.receipt);
-        self.entries.retain(|entry| entry.owed.is_none());
-        self.dropped += (had - self.entries.len()) as u64 + 1;
-        self.count();
-    }
-
-    /// Entries have gone from anywhere: the bytes anew. Whoever has parked some counts those.
-    fn count(&mut self) {
-        self.bytes = self.entries.iter().map(Entry::size).sum();
-        self.qos0_from = 0;
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.bytes -= entry.size();
-        if self.parked > self.entries.len() {
-            self.parked -= 1;
-            self.parked_bytes -= entry.size();
-        }
-        self.qos0_from = self.qos0_from.saturating_sub(1);
-        Some(entry)
-    }
-
-    fn pop_dropped(&mut self, key: Key, after: &mut Aftermath) -> bool {
-        let Some(entry) = self.pop() else {
-            return false;
-        };
-        self.dropped += 1;
-        after.settled.extend(entry.owed.map(|owed| (key, owed)));
-        true
-    }
-
-    fn drop_oldest_qos0(&mut self) -> bool {
-        let found = self
-            .entries
-            .iter()
-            .skip(self.qos0_from)
-            .position(|entry| entry.delivery.message.qos == QoS::AtMostOnce);
-        let Some(distance) = found else {
-            self.qos0_from = self.entries.len();
-            return false;
-        };
-        self.qos0_from += distance;
-        let is_parked = self.qos0_from >= self.entries.len() - self.parked;
-        if let Some(entry) = self.entries.remove(self.qos0_from) {
-            self.bytes -= entry.size();
-            if is_parked {
-                self.parked -= 1;
-                self.parked_bytes -= entry.size();
-            }
-            self.dropped += 1;
-        }
-        true
-    }
-
-    fn keep(&mut self, waker: Option<&Waker>, surplus: &mut Vec<Waker>) {
-        let Some(waker) = waker else {
-            return;
-        };
-        if self.wakers.iter().any(|kept| kept.will_wake(waker)) {
-            return;
-        }
-        if self.wakers.len() >= WAKERS_MAX {
-            surplus.append(&mut self.wakers);
-        }
-        self.wakers.push(waker.clone());
     }
 }
