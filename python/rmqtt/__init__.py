@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._broker import Broker
     from rmqtt._client import Client
+    from rmqtt._events import (
+        Connected,
+        Disconnected,
+        Event,
+        Resubscribed,
+        ServerRedirect,
+        SessionForgotten,
+    )
     from rmqtt._explain import Explanation, explain
     from rmqtt._limits import BrokerStats, Limits
     from rmqtt._receipt import Receipt
@@ -27,9 +35,6 @@ if TYPE_CHECKING:
     from rmqtt._types import (
         ClientInfo,
         ClientStats,
-        Connected,
-        Disconnected,
-        Event,
         Features,
         ManyResult,
         Negotiated,
@@ -39,8 +44,6 @@ if TYPE_CHECKING:
         QoS,
         ReasonCode,
         Reconnect,
-        ServerRedirect,
-        SessionForgotten,
         SessionInfo,
         UnsubscribeResult,
         Will,
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
         PublishRefused,
         QueueFull,
         ServerDisconnected,
+        SessionLost,
         StorageError,
         SubscribeRefused,
         TopicError,
@@ -147,11 +151,13 @@ __all__ = [
     "ReasonCode",
     "Receipt",
     "Reconnect",
+    "Resubscribed",
     "ScramSha256",
     "ServerDisconnected",
     "ServerRedirect",
     "SessionForgotten",
     "SessionInfo",
+    "SessionLost",
     "StorageError",
     "SubAck",
     "Subscribe",
@@ -179,6 +185,14 @@ _HOMES = {
     "_auth": ("AuthHandler", "ScramSha256"),
     "_broker": ("Broker",),
     "_client": ("Client",),
+    "_events": (
+        "Connected",
+        "Disconnected",
+        "Event",
+        "Resubscribed",
+        "ServerRedirect",
+        "SessionForgotten",
+    ),
     "_explain": ("Explanation", "explain"),
     "_limits": ("BrokerStats", "Limits"),
     "_receipt": ("Receipt",),
@@ -188,9 +202,6 @@ _HOMES = {
     "_types": (
         "ClientInfo",
         "ClientStats",
-        "Connected",
-        "Disconnected",
-        "Event",
         "Features",
         "ManyResult",
         "Negotiated",
@@ -200,8 +211,6 @@ _HOMES = {
         "QoS",
         "ReasonCode",
         "Reconnect",
-        "ServerRedirect",
-        "SessionForgotten",
         "SessionInfo",
         "UnsubscribeResult",
         "Will",

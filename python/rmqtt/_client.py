@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from rmqtt._events import Event
     from rmqtt._rmqtt import NativeEvents, PublishResult
-    from rmqtt._types import AckMode, Event, Outgoing, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
+    from rmqtt._types import AckMode, Outgoing, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["Client"]
 
@@ -599,7 +600,7 @@ class Client(Connection[NativeClient]):
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten or ServerRedirect
+        Connected or Disconnected or SessionForgotten or Resubscribed or ServerRedirect
             What happened.
 
         Examples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from rmqtt import _types
+from rmqtt import _events
 from rmqtt._auth import mechanism
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
 from rmqtt._types import ClientStats, Negotiated, Outbox, Reconnect
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rmqtt._auth import AuthHandler, ScramSha256
-    from rmqtt._types import Event, UserProperties, Will
+    from rmqtt._events import Event
+    from rmqtt._types import UserProperties, Will
 
 #: Seconds that a clean end waits for what is queued to be sent and acknowledged.
 DRAIN = 5.0
@@ -121,5 +122,5 @@ def happened(kind: str, fields: dict[str, Any]) -> Event:
     """Make an event of what the native half tells."""
     if kind == "Connected":
         fields["negotiated"] = Negotiated(**fields["negotiated"])
-    event: Event = getattr(_types, kind)(**fields)
+    event: Event = getattr(_events, kind)(**fields)
     return event

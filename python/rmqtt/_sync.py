@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from rmqtt._events import Event
     from rmqtt._rmqtt import Message, NativeEvents, NativeReceipt, PublishResult
-    from rmqtt._types import AckMode, Event, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
+    from rmqtt._types import AckMode, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["SyncClient", "SyncReceipt", "SyncSubscription"]
 
@@ -474,7 +475,7 @@ class SyncClient(Connection[NativeSyncClient]):
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten or ServerRedirect
+        Connected or Disconnected or SessionForgotten or Resubscribed or ServerRedirect
             What happened.
 
         Examples

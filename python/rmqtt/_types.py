@@ -247,7 +247,9 @@ class Reconnect:
     retry_first: bool = False
     #: Seconds a connection must have lasted for the delays to start over.
     stable_after: float = 30.0
-    #: Whether to subscribe again: when the broker has lost the session, always (for brokers that lie), or never.
+    #: Whether to subscribe again. ``"auto"``: when the broker has lost the session, or may have lost it unheard.
+    #: ``"always"``: for brokers that say they have the session and have lost the subscriptions. ``"never"``: then the
+    #: subscriptions of a lost session fail with `SessionLost`.
     resubscribe: Literal["auto", "always", "never"] = "auto"
 
 
@@ -387,39 +389,6 @@ class SessionInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Connected:
-    """The broker accepted the client."""
-
-    negotiated: Negotiated
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Disconnected:
-    """The connection ended."""
-
-    #: Why.
-    error: Exception
-    #: Seconds until the next try; `None`: there will be none.
-    retry_in: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionForgotten:
-    """The broker has forgotten the session: it was subscribed again, and what was unacknowledged is sent anew."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServerRedirect:
-    """The broker sends its clients elsewhere. It is not followed: `Disconnected` or the error comes next."""
-
-    #: Whether it has moved for good. Then the client ends; else it comes back after the longest delay of `Reconnect`,
-    #: or, with jitter, after half of it at least.
-    permanent: bool
-    #: Where to, if the broker says so: one or several hosts, parted by spaces, each with a port or without.
-    server_reference: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class UnsubscribeResult:
     """How a subscription ended. All is empty where the broker had not to be told, or did not live to answer.
 
@@ -435,6 +404,3 @@ class UnsubscribeResult:
     reason_string: str | None = None
     #: The broker's names and values, in order.
     user_properties: tuple[tuple[str, str], ...] = ()
-
-
-Event: TypeAlias = Connected | Disconnected | SessionForgotten | ServerRedirect

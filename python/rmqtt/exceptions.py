@@ -8,6 +8,7 @@
     ├── AuthenticationFailed(ConnectionError)   enhanced authentication failed on our side
     ├── ConnectionLost(ConnectionError)         an operation needed the link and may not wait for the next one
     │   └── ServerDisconnected                  the broker ended the connection with DISCONNECT
+    ├── SessionLost                             the broker has forgotten the session, and this cannot go on without it
     ├── PublishRefused                          the broker refused a message
     ├── SubscribeRefused                        the broker refused filters; ``results`` names them
     ├── UnsubscribeRefused                      the same for UNSUBSCRIBE
@@ -58,6 +59,7 @@ __all__ = [
     "PublishRefused",
     "QueueFull",
     "ServerDisconnected",
+    "SessionLost",
     "StorageError",
     "SubscribeRefused",
     "TopicError",
@@ -184,6 +186,14 @@ class ServerDisconnected(ConnectionLost):
     ) -> None:
         super().__init__(message, reason_code=reason_code, reason_string=reason_string, user_properties=user_properties)
         self.server_reference = server_reference
+
+
+class SessionLost(MqttError):
+    """The broker has forgotten the session, and what raises this cannot go on without it.
+
+    A subscription ends so where ``Reconnect(resubscribe="never")`` forbids to ask for it again. What can go on does,
+    and the event `SessionForgotten` tells of it.
+    """
 
 
 class PublishRefused(MqttError):

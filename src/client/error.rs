@@ -50,6 +50,9 @@ pub enum ClientError {
         /// How.
         cause: String,
     },
+    /// The broker has forgotten the session, and this cannot go on without it.
+    #[error("the broker has forgotten the session, and the subscription with it")]
+    SessionLost,
     /// The broker sent DISCONNECT.
     #[error(
         "the broker ended the connection: {:?}{}{}",

@@ -71,6 +71,17 @@ pub struct Inbox {
     state: Mutex<State>,
 }
 
+/// Whether the broker goes on with our session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumption {
+    /// With the one that we mean.
+    Sure,
+    /// With one that may be another: see [`super::protocol::Protocol::is_session_doubtful`].
+    Doubtful,
+    /// With a new one.
+    None,
+}
+
 /// What the client's task has to do after pushing, once the lock is gone.
 #[derive(Default)]
 pub(super) struct Aftermath {
@@ -268,21 +279,29 @@ impl Inbox {
 
     /// A connection begins. With a kept session the broker sends unacknowledged QoS 1 messages again, in order: they leave,
     /// lest they come twice and out of order. With a new session nothing comes again: what was in the inbox stays, and
-    /// what was parked goes, since another window of messages may be parked now.
-    pub(super) fn begin_connection(&self, session_present: bool) {
+    /// what was parked goes, since another window of messages may be parked now. Where it may be either, QoS 1 messages
+    /// stay, since coming twice is what that level allows, and those of QoS 2 do, since they may be told apart.
+    pub(super) fn begin_connection(&self, resumption: Resumption) {
         let mut state = self.state.lock();
-        if session_present {
-            let had = state.entries.len();
-            state.entries.retain(|entry| {
-                entry.owed.is_none() || entry.delivery.message.qos != QoS::AtLeastOnce
-            });
-            if state.entries.len() == had {
-                return;
+        let had = state.entries.len();
+        let first_parked = had - state.parked;
+        let mut place = 0;
+        state.entries.retain(|entry| {
+            let is_parked = place >= first_parked;
+            place += 1;
+            let is_owed_qos1 =
+                entry.owed.is_some() && entry.delivery.message.qos == QoS::AtLeastOnce;
+            match resumption {
+                Resumption::Sure => !is_owed_qos1,
+                Resumption::Doubtful => !(is_parked && is_owed_qos1),
+                Resumption::None => !is_parked,
             }
-        } else {
-            let proper = state.entries.len() - state.parked;
+        });
+        if state.entries.len() == had {
+            return;
+        }
+        if resumption == Resumption::None {
             state.dropped += state.parked as u64;
-            state.entries.truncate(proper);
         }
         state.count();
         // What is left of QoS 2 and was parked stays so until it fits.

@@ -8,16 +8,20 @@ mod commands;
 mod dispatch;
 mod driver;
 mod error;
+mod events;
 mod inbox;
 mod options;
 #[doc(hidden)]
 pub mod protocol;
+mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ClientError, Redirect};
+pub use events::Event;
 pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
+pub use stats::ClientStats;
 
 use crate::codec::{
     AckProperties, ConnAck, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions,
@@ -92,46 +96,6 @@ pub struct Negotiated {
     pub keep_alive: u16,
     /// The broker's CONNACK, for all other limits.
     pub connack: ConnAck,
-}
-
-/// A snapshot of the client's counters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "each counts what its name says, since the client was made"
-)]
-pub struct ClientStats {
-    pub connected: bool,
-    pub connects: u64,
-    pub messages_sent: u64,
-    pub messages_received: u64,
-    pub bytes_sent: u64,
-    pub bytes_received: u64,
-    pub acknowledged: u64,
-    pub dropped: u64,
-    /// Messages waiting to be sent now, and their bytes.
-    pub queued_messages: usize,
-    pub queued_bytes: usize,
-    pub in_flight: usize,
-}
-
-/// What happened to the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// The broker accepted us.
-    Connected(Negotiated),
-    /// The connection ended; with `retry_in` the client tries again after that time.
-    Disconnected {
-        /// Why.
-        error: ClientError,
-        /// When it tries again; `None`: never.
-        retry_in: Option<Duration>,
-    },
-    /// The broker has forgotten our session.
-    SessionLost,
-    /// The broker sends its clients elsewhere. It is not followed; the end of the connection, or of the try, comes behind it.
-    ServerRedirect(Redirect),
 }
 
 /// What an UNSUBSCRIBE that went well came to. All is empty where the broker had not to be told, or did not live to answer.

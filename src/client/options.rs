@@ -172,12 +172,12 @@ pub struct Reconnect {
 /// Whether to subscribe again after a reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resubscribe {
-    /// When the broker has lost the session.
+    /// When the broker has lost the session, or may have lost it without our hearing of it.
     #[default]
     Auto,
     /// Always: for brokers that claim a session and have lost the subscriptions.
     Always,
-    /// Never.
+    /// Never. Where the broker has lost the session, the subscriptions fail with [`super::ClientError::SessionLost`].
     Never,
 }
 

@@ -2,7 +2,7 @@
 
 use super::commands::{Queue, Work};
 use super::dispatch::{Dispatch, Key};
-use super::inbox::Aftermath;
+use super::inbox::{Aftermath, Resumption};
 use super::{
     Ack, ClientError, ClientOptions, ClientStats, Close, Delivery, DeliveryReceipt, Inbox,
     Overflow, SubscriptionSettings, Taken,
@@ -189,10 +189,10 @@ fn a_resumed_connection_leaves_qos_2_and_a_new_session_leaves_the_inbox_proper()
         inbox
     };
     let resumed = both();
-    resumed.begin_connection(true);
+    resumed.begin_connection(Resumption::Sure);
     assert_eq!(taken(&resumed), ["2", "4"]);
     let new = both();
-    new.begin_connection(false);
+    new.begin_connection(Resumption::None);
     assert_eq!(taken(&new), ["1", "2"]);
 }
 

@@ -162,6 +162,7 @@ fn client_error<'py>(
         },
         ClientError::TimedOut { .. } => "MqttTimeout",
         ClientError::ConnectionLost { .. } => "ConnectionLost",
+        ClientError::SessionLost => "SessionLost",
         ClientError::ServerDisconnected(packet) => {
             set_reason(fields, packet.reason, packet.reason_string.as_deref())?;
             fields.set_item("user_properties", pairs(py, &packet.user_properties)?)?;

@@ -100,6 +100,10 @@ fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
             "Disconnected"
         }
         Event::SessionLost => "SessionForgotten",
+        Event::Resubscribed { filters } => {
+            fields.set_item("filters", PyTuple::new(py, filters)?)?;
+            "Resubscribed"
+        }
         Event::ServerRedirect(redirect) => {
             fields.set_item("permanent", redirect.is_permanent)?;
             let reference = redirect.server_reference.as_deref();

@@ -44,6 +44,8 @@ pub struct Inbound {
     /// Messages of this connection that the peer counts against our Receive Maximum.
     unanswered: usize,
     deliveries: u64,
+    /// Whether the peer's session may be another one than that of the ids from earlier connections.
+    is_doubtful: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +91,7 @@ impl Default for Inbound {
             receive_maximum: usize::from(u16::MAX),
             unanswered: 0,
             deliveries: 0,
+            is_doubtful: false,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Inbound {
     pub fn begin(&mut self, receive_maximum: NonZeroU16, resumed: bool) {
         self.receive_maximum = usize::from(receive_maximum.get());
         self.unanswered = 0;
+        self.is_doubtful = false;
         self.first_place += self.answers.len() as u64;
         self.answers = VecDeque::new();
         self.completions = VecDeque::new();
@@ -111,6 +115,12 @@ impl Inbound {
         } else {
             self.exchanges = PacketIds::default();
         }
+    }
+
+    /// The session that was resumed may be a new one of which we were not told. Then the ids of earlier connections mean
+    /// nothing, and a QoS 2 message with such an id is new unless it says DUP: a peer that has our session would say so.
+    pub fn doubt(&mut self) {
+        self.is_doubtful = true;
     }
 
     /// The number of the latest delivery of QoS 1 or 2, the one for which [`Inbound::on_publish`] has just said
@@ -132,7 +142,8 @@ impl Inbound {
         // One that was abandoned on an earlier connection comes again to be delivered again.
         if let Some(exchange) = known.filter(|known| known.is_counted || !known.is_abandoned) {
             let is_same_qos = (exchange.state != State::AtLeastOnce) == is_qos2;
-            if is_same_qos && (is_qos2 || publish.dup) {
+            let may_be_new = !is_qos2 || (self.is_doubtful && !exchange.is_counted);
+            if is_same_qos && (publish.dup || !may_be_new) {
                 return self.on_repeated(id, exchange);
             }
             if exchange.is_counted {
@@ -142,8 +153,8 @@ impl Inbound {
                     reason: ReasonCode::ProtocolError,
                 });
             }
-            // A client that lost its own state and came back to its session begins with low ids: what they once
-            // meant is over.
+            // A client that lost its own state and came back to its session begins with low ids, and so does a broker
+            // that began another session: what they once meant is over.
         }
         self.count()?;
         self.deliveries += 1;

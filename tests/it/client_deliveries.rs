@@ -49,7 +49,7 @@ async fn subscriptions_are_asked_for_again_by_the_policy() {
         (Resubscribe::Auto, resumed(), false),
         (Resubscribe::Auto, accepted(), true),
         (Resubscribe::Always, resumed(), true),
-        (Resubscribe::Never, accepted(), false),
+        (Resubscribe::Never, resumed(), false),
     ] {
         let mut stage = Stage::new("policy", V5).await;
         stage.keep_session();

@@ -22,6 +22,7 @@ mod client_granted;
 mod client_leaving;
 mod client_parting;
 mod client_reconnect;
+mod client_restoring;
 mod client_script;
 mod client_wire;
 mod clock;

@@ -93,8 +93,24 @@ async def test_a_session_that_the_broker_has_lost_is_told_and_built_again() -> N
         async with stack:
             await following(events, rmqtt.Connected)
             assert isinstance(await anext(events), rmqtt.SessionForgotten)
+            assert await anext(events) == rmqtt.Resubscribed(filters=("a",))
             await client.publish("a", b"1", qos=1)
             assert (await messages.get(timeout=GUARD)).payload == b"1"
+
+
+@on_every_loop
+async def test_a_subscription_that_is_never_to_be_made_again_ends_with_its_session() -> None:
+    never = rmqtt.Reconnect(initial=0.01, factor=1, resubscribe="never")
+    with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
+        url = broker.url
+        client = rmqtt.Client(url, client_id="keeper", clean_start=False, session_expiry=60, reconnect=never)
+        await client.connect()
+        messages = await client.subscribe("a", qos=1)
+        waiting = asyncio.ensure_future(messages.get(timeout=GUARD))
+    with rmqtt.Broker(url):
+        with pytest.raises(rmqtt.SessionLost):
+            await waiting
+        await client.close()
 
 
 @pytest.mark.parametrize("qos", [1, 2])

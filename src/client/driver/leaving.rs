@@ -103,6 +103,7 @@ impl Driver {
         reply: Option<Reply<Unsubscribed>>,
         outcome: Result<Unsubscribed, ClientError>,
     ) {
+        self.restored(key, false);
         self.dispatch.remove(key);
         if let Some(subscribed) = self.subscriptions.remove(&key)
             && let Some(inbox) = subscribed.inbox.upgrade()

@@ -4,7 +4,8 @@
 //! what the handles put in (`commands`), let the protocol make bytes of it, then wait once for bytes in, room for bytes out,
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
 //! one write. How a connection is made is in `connecting`, with the delays in `backoff` and a mechanism's steps in
-//! `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing` and `leaving`.
+//! `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing`,
+//! `restoring` and `leaving`.
 
 mod authenticating;
 mod backoff;
@@ -12,6 +13,7 @@ mod connecting;
 mod leaving;
 mod pipe;
 mod publishing;
+mod restoring;
 mod subscribing;
 
 use super::commands::{Outgoing, Queue, Work};
@@ -26,6 +28,7 @@ use authenticating::Authenticating;
 use backoff::Backoff;
 use bytes::{Buf, BytesMut};
 use publishing::{Drain, Exchanges, Settled};
+use restoring::Restoring;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -52,6 +55,7 @@ pub(super) struct Driver {
     dispatch: Dispatch,
     subscriptions: BTreeMap<Key, Subscribed>,
     last_key: Key,
+    restoring: Restoring,
     exchanges: Exchanges,
     work: Work,
     /// Messages of a lost session, to be sent as new before all others.
@@ -87,6 +91,7 @@ impl Driver {
             dispatch: Dispatch::default(),
             subscriptions: BTreeMap::new(),
             last_key: Key::MAX,
+            restoring: Restoring::default(),
             exchanges: Exchanges::default(),
             work: Work::default(),
             again: VecDeque::new(),

@@ -1,11 +1,11 @@
-//! Subscriptions: asked for, granted, asked for again; and the way of a message into their inboxes. How one is given up:
-//! `leaving`.
+//! Subscriptions: asked for and granted; and the way of a message into their inboxes. How they are asked for again is in
+//! `restoring`, how one is given up in `leaving`.
 
 use super::Driver;
 use crate::client::commands::Reply;
 use crate::client::dispatch::{Done, Key};
 use crate::client::inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
-use crate::client::{ClientError, Resubscribe, Subscription, SubscriptionSettings, Unsubscribed};
+use crate::client::{ClientError, Subscription, SubscriptionSettings, Unsubscribed};
 use crate::codec::{Publish, ReasonCode, SubAck, SubscribeFilter, SubscriptionOptions};
 use crate::message::{QoS, UserProperty};
 use crate::session::Token;
@@ -19,10 +19,12 @@ const NOBODY: Token = 0;
 /// A subscription of this client, whatever the broker knows of it.
 pub(super) struct Subscribed {
     pub(super) filters: Vec<SubscribeFilter>,
-    user_properties: Vec<UserProperty>,
+    pub(super) user_properties: Vec<UserProperty>,
     /// Weak, so that the application lets go of a subscription by dropping it.
     pub(super) inbox: Weak<Inbox>,
     pub(super) stage: Stage,
+    /// Whether the broker has granted it in the session that it has now, as far as we can know.
+    pub(super) is_known: bool,
 }
 
 pub(super) enum Stage {
@@ -71,6 +73,7 @@ impl Driver {
                 user_properties,
                 inbox: Arc::downgrade(&inbox),
                 stage: Stage::Asking { inbox, reply },
+                is_known: false,
             },
         );
         self.settle_inboxes();
@@ -99,6 +102,7 @@ impl Driver {
             return;
         }
         let granted = granted(&subscribed.filters, suback);
+        subscribed.is_known = true;
         let stage = std::mem::replace(&mut subscribed.stage, Stage::Granted);
         if let Stage::Asking { inbox, reply } = stage {
             reply.send(Ok(Subscription {
@@ -107,6 +111,7 @@ impl Driver {
                 properties: suback.properties.clone(),
             }));
         }
+        self.restored(key, true);
     }
 
     /// A subscription is whole or not at all: what the broker granted of it is given back.
@@ -116,6 +121,7 @@ impl Driver {
         refused: Vec<(String, ReasonCode)>,
         suback: &SubAck,
     ) {
+        self.restored(key, false);
         let Some(subscribed) = self.subscriptions.remove(&key) else {
             return;
         };
@@ -132,80 +138,6 @@ impl Driver {
         let error = ClientError::SubscribeRefused {
             results: refused,
             properties: suback.properties.clone(),
-        };
-        if let Some(inbox) = subscribed.inbox.upgrade() {
-            inbox.end(Taken::Failed(error.clone()));
-        }
-        if let Stage::Asking { reply, .. } = subscribed.stage {
-            reply.send(Err(error));
-        }
-    }
-
-    /// A connection begins: what the broker does not know is asked for (again).
-    pub(super) fn restore_subscriptions(&mut self, session_present: bool) {
-        let policy = self
-            .options
-            .reconnect
-            .as_ref()
-            .map_or(Resubscribe::Auto, |reconnect| reconnect.resubscribe);
-        let is_wanted_again = match policy {
-            Resubscribe::Auto => !session_present,
-            Resubscribe::Always => true,
-            Resubscribe::Never => false,
-        };
-        let keys: Vec<Key> = self.subscriptions.keys().copied().collect();
-        for key in keys {
-            self.restore(key, session_present, is_wanted_again);
-        }
-    }
-
-    fn restore(&mut self, key: Key, session_present: bool, is_wanted_again: bool) {
-        let Some(subscribed) = self.subscriptions.get_mut(&key) else {
-            return;
-        };
-        if let Some(inbox) = subscribed.inbox.upgrade() {
-            inbox.begin_connection(session_present);
-        }
-        let token = Token::from(key.get());
-        match &mut subscribed.stage {
-            Stage::Leaving {
-                filters,
-                user_properties,
-                reply,
-            } => {
-                let reply = reply.take();
-                let left = session_present
-                    && self
-                        .protocol
-                        .unsubscribe(filters.clone(), user_properties, token)
-                        .is_ok();
-                if left {
-                    if let Stage::Leaving { reply: place, .. } = &mut subscribed.stage {
-                        *place = reply;
-                    }
-                } else {
-                    self.end_subscription(key, reply, Ok(Unsubscribed::default()));
-                }
-            }
-            Stage::Granted if !is_wanted_again => {}
-            Stage::Asking { .. } | Stage::Granted => {
-                let filters = subscribed.filters.clone();
-                let user_properties = &subscribed.user_properties;
-                if let Err(error) =
-                    self.protocol
-                        .subscribe(filters, Some(key), user_properties, token)
-                {
-                    self.fail_subscription(key, error);
-                }
-            }
-        }
-    }
-
-    /// The new connection cannot have this subscription.
-    fn fail_subscription(&mut self, key: Key, error: ClientError) {
-        self.dispatch.remove(key);
-        let Some(subscribed) = self.subscriptions.remove(&key) else {
-            return;
         };
         if let Some(inbox) = subscribed.inbox.upgrade() {
             inbox.end(Taken::Failed(error.clone()));

@@ -29,6 +29,7 @@ impl Protocol {
     // spec(4): MQTT-3.1.0-1, MQTT-3.1.2-22, MQTT-3.1.3-7
     // spec(5): MQTT-3.1.0-1, MQTT-3.1.2-4, MQTT-3.1.2-30
     pub fn connect(&mut self, now: Instant) -> Result<(), ClientError> {
+        self.doubt.connection_ended(self.out.len());
         self.state = State::Idle;
         self.out = SendBuffer::new();
         self.aliases.clear();
@@ -43,6 +44,7 @@ impl Protocol {
         self.begin_authentication();
         let connect = self.connect_packet()?;
         self.encode(&Packet::Connect(Box::new(connect)))?;
+        self.doubt.asked(self.out.len());
         self.last_received = now;
         self.state = State::Connecting;
         Ok(())
@@ -175,6 +177,10 @@ impl Protocol {
             NonZeroU16::MAX
         };
         self.session.inbound.begin(ours, connack.session_present);
+        self.doubt.accepted(connack.session_present);
+        if self.doubt.is_there() {
+            self.session.inbound.doubt();
+        }
         // spec(5): MQTT-3.1.2-21, MQTT-3.2.2-21
         let keep_alive = Duration::from_secs(u64::from(self.keep_alive(&connack)));
         // A tenth is left for the way of a ping through timers, buffers and network.
@@ -186,6 +192,7 @@ impl Protocol {
     }
 
     fn on_refusal(&mut self, connack: ConnAck) -> ClientError {
+        self.doubt.refused();
         self.state = State::Ended;
         ClientError::ConnectRefused {
             reason: connack.reason,

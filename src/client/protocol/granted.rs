@@ -63,6 +63,11 @@ impl Granted {
         }
     }
 
+    /// Whether MQTT 5 is spoken.
+    pub fn is_v5(&self) -> bool {
+        self.version == ProtocolVersion::V5
+    }
+
     /// Whether a message can be sent at all.
     ///
     /// # Errors

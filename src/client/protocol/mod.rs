@@ -3,7 +3,7 @@
 //! [`Protocol`] outlives its connections: it keeps the [`Session`] and begins a connection with [`Protocol::connect`].
 //! Bytes come in through [`Protocol::receive`], one [`Event`] at a time, and go out through [`Protocol::outgoing`]. What
 //! a CONNECT says and what a CONNACK grants is in `connect` and `granted`, SUBSCRIBE and UNSUBSCRIBE in `subscribe`, what
-//! a resumed session owes the broker in `again`. It queues nothing: a message that has no room now is the caller's to keep. Next: `driver`, which moves the bytes.
+//! a resumed session owes the broker in `again`, whether it is the session we mean in `doubt`. It queues nothing: a message that has no room now is the caller's to keep. Next: `driver`, which moves the bytes.
 //!
 //! | state | taken from the broker | left by |
 //! |---|---|---|
@@ -15,6 +15,7 @@
 mod again;
 mod authenticate;
 mod connect;
+mod doubt;
 mod granted;
 mod incoming;
 mod subscribe;
@@ -35,6 +36,7 @@ use crate::topic::TopicName;
 use authenticate::Exchange;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use doubt::Doubt;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -114,6 +116,7 @@ pub struct Protocol {
     state: State,
     /// Whether the broker has accepted us before: then Clean Start is not repeated where the session may live on.
     was_connected: bool,
+    doubt: Doubt,
     session: Session,
     granted: Granted,
     limits: Limits,
@@ -150,6 +153,7 @@ impl Protocol {
             client_id: options.client_id.as_deref().unwrap_or(client_id).into(),
             state: State::Idle,
             was_connected: false,
+            doubt: Doubt::default(),
             session: Session::default(),
             granted: Granted::none(options.version),
             limits,
@@ -370,6 +374,7 @@ impl Protocol {
 
     /// The pipe is gone. What was on its way out is forgotten; the session is kept for the next [`Protocol::connect`].
     pub fn connection_lost(&mut self) {
+        self.doubt.connection_ended(self.out.len());
         self.state = State::Idle;
         self.out.clear();
         self.exchange = None;
@@ -395,6 +400,12 @@ impl Protocol {
     /// What the broker takes on this connection.
     pub fn granted(&self) -> &Granted {
         &self.granted
+    }
+
+    /// Whether the session that the broker resumed may be another one than ours: begun, and forgotten to be told, by a
+    /// CONNECT whose answer was lost. Then it may know nothing of our subscriptions.
+    pub fn is_session_doubtful(&self) -> bool {
+        self.doubt.is_there()
     }
 
     /// What survives the connection.

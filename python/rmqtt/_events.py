@@ -1,0 +1,53 @@
+"""What `Client.events` tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from rmqtt._types import Negotiated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connected:
+    """The broker accepted the client."""
+
+    negotiated: Negotiated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disconnected:
+    """The connection ended."""
+
+    #: Why.
+    error: Exception
+    #: Seconds until the next try; `None`: there will be none.
+    retry_in: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionForgotten:
+    """The broker has forgotten the session: it was subscribed again, and what was unacknowledged is sent anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resubscribed:
+    """Everything that had to be subscribed again after a cut has been answered."""
+
+    #: What the broker granted; a subscription that it refused fails with `SubscribeRefused` for whoever waits there.
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerRedirect:
+    """The broker sends its clients elsewhere. It is not followed: `Disconnected` or the error comes next."""
+
+    #: Whether it has moved for good. Then the client ends; else it comes back after the longest delay of `Reconnect`,
+    #: or, with jitter, after half of it at least.
+    permanent: bool
+    #: Where to, if the broker says so: one or several hosts, parted by spaces, each with a port or without.
+    server_reference: str | None
+
+
+Event: TypeAlias = Connected | Disconnected | SessionForgotten | Resubscribed | ServerRedirect

@@ -1,0 +1,28 @@
+//! What happens to a client's connection, for who listens.
+
+use super::{ClientError, Negotiated, Redirect};
+use std::time::Duration;
+
+/// What happened to the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The broker accepted us.
+    Connected(Negotiated),
+    /// The connection ended; with `retry_in` the client tries again after that time.
+    Disconnected {
+        /// Why.
+        error: ClientError,
+        /// When it tries again; `None`: never.
+        retry_in: Option<Duration>,
+    },
+    /// The broker has forgotten our session.
+    SessionLost,
+    /// What was asked for again after a cut has been answered; these filters are granted.
+    Resubscribed {
+        /// Of all subscriptions that were asked for again.
+        filters: Vec<String>,
+    },
+    /// The broker sends its clients elsewhere. It is not followed; the end of the connection, or of the try, comes behind it.
+    ServerRedirect(Redirect),
+}
