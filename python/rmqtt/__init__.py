@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rmqtt._explain import Explanation, explain
     from rmqtt._limits import BrokerStats, Limits
     from rmqtt._receipt import Receipt
+    from rmqtt._responder import Responder, SyncResponder
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
         ProtocolError,
         PublishRefused,
         QueueFull,
+        RequestFailed,
         ServerDisconnected,
         SessionLost,
         StorageError,
@@ -151,6 +153,8 @@ __all__ = [
     "ReasonCode",
     "Receipt",
     "Reconnect",
+    "RequestFailed",
+    "Responder",
     "Resubscribed",
     "ScramSha256",
     "ServerDisconnected",
@@ -166,6 +170,7 @@ __all__ = [
     "Subscription",
     "SyncClient",
     "SyncReceipt",
+    "SyncResponder",
     "SyncSubscription",
     "TopicError",
     "UnsubAck",
@@ -196,6 +201,7 @@ _HOMES = {
     "_explain": ("Explanation", "explain"),
     "_limits": ("BrokerStats", "Limits"),
     "_receipt": ("Receipt",),
+    "_responder": ("Responder", "SyncResponder"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),

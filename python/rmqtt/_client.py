@@ -7,18 +7,28 @@ import collections.abc
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rmqtt._connection import DRAIN, Connection, happened
+from rmqtt._connection import DRAIN, Connection, check_responder, happened, inquiries, question
 from rmqtt._receipt import Receipt
 from rmqtt._rmqtt import Finished, NativeClient, NativeMany
 from rmqtt._subscription import Subscription
 from rmqtt._types import ManyResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
     from types import TracebackType
 
     from rmqtt._events import Event
-    from rmqtt._rmqtt import NativeEvents, PublishResult
+    from rmqtt._responder import Responder
+    from rmqtt._rmqtt import Message, NativeEvents, PublishResult
     from rmqtt._types import AckMode, Outgoing, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["Client"]
@@ -388,6 +398,136 @@ class Client(Connection[NativeClient]):
         }
         extra = {"timeout": timeout, "properties": properties}
         return Receipt(self._native.publish_nowait(topic, payload, qos, retain, extra))
+
+    def request(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        timeout: float | None = 5,
+        qos: QoSLike = 1,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        user_properties: UserProperties = (),
+    ) -> Coroutine[Any, Any, Message]:
+        """Publish a message that asks, and wait for the answer of whoever responds to it (MQTT 5).
+
+        Answers come to a topic of this client's own, below ``negotiated.response_information`` where the broker has
+        given one; one subscription serves all requests, made with the first and kept through cuts. Many may wait at a
+        time. Cancelling, or a time-out, leaves nothing behind; an answer that is late is dropped.
+
+        Parameters
+        ----------
+        topic
+            Topic name, no wildcards.
+        payload
+            What to ask; as of `publish`.
+        timeout
+            Seconds to wait for the answer; `None`: as long as the client lives.
+        qos
+            Of the question; a responder of this package answers with the same.
+        expiry
+            Seconds for which the question is of use; `None`: as long as it is waited for, rounded up. So nobody works
+            on what nobody waits for any more.
+        content_type
+            What the payload is, usually a MIME type.
+        user_properties
+            The application's own names and values, in order.
+
+        Returns
+        -------
+        Message
+            The answer.
+
+        Raises
+        ------
+        MqttTimeout
+            No answer came in time.
+        RequestFailed
+            The responder says that it failed, or the broker that nobody has subscribed to the topic.
+        NotSupportedByBroker
+            The connection speaks MQTT 3.1.1, which has no requests.
+        QueueFull
+            65 536 requests wait for their answers already.
+        TopicError, TypeError, PacketTooLarge, PublishRefused, SubscribeRefused, Closed, RuntimeError
+            As of `publish` and `subscribe`.
+
+        Notes
+        -----
+        Request and response: MQTT 5 section 4.10.
+
+        Examples
+        --------
+        >>> async def double(request):
+        ...     return str(2 * request.json())
+        >>> async with client.respond("double", double):
+        ...     (await client.request("double", "21")).json()
+        42
+        """
+        return self._native.request(topic, payload, qos, question(timeout, expiry, content_type, user_properties))
+
+    def respond(
+        self,
+        filter: str,
+        handler: Callable[[Message], Awaitable[Payload | None]],
+        /,
+        *,
+        concurrency: int = 16,
+        qos: QoSLike = 2,
+        maxsize: int = 1000,
+        max_bytes: int = 16 << 20,
+    ) -> Responder:
+        """Answer requests: each message that comes is given to `handler`, and what that returns goes back to the asker.
+
+        Enter the result with ``async with``, or await it. The answer has the QoS and the correlation
+        data of the question, and goes to the response topic in it; where there is none, what the handler returns is
+        dropped. A handler may publish, and make requests itself.
+
+        At most `concurrency` handlers run at a time; the other questions wait in the subscription's queue, and beyond
+        its bounds at the broker. A question is acknowledged when it has arrived, so that a slow handler does not hold
+        back what its client receives otherwise; a process that dies leaves its askers to their time-outs.
+
+        A handler that raises is logged once (``rmqtt.client``) and counted (``failed``), and the asker is told that it
+        failed, but not why. To tell more, raise `RequestFailed` with a text for the asker: that is an answer, and not
+        logged. On the wire such an answer has a user property ``rmqtt-error``.
+
+        Parameters
+        ----------
+        filter
+            Topic filter; ``$share/group/filter`` shares the questions with all others of the group.
+        handler
+            Takes the `Message`, gives a payload; a coroutine function. ``None`` is an empty answer.
+        concurrency
+            Handlers that may run at a time; 1 or more.
+        qos, maxsize, max_bytes
+            As of `subscribe`.
+
+        Raises
+        ------
+        NotSupportedByBroker
+            The connection speaks MQTT 3.1.1, which has no requests.
+        ValueError
+            `concurrency` is less than 1, or a value is out of its range.
+        TopicError, Closed, SubscribeRefused
+            As of `subscribe`.
+
+        Examples
+        --------
+        >>> async def status(request):
+        ...     if request.text() != "please":
+        ...         raise rmqtt.RequestFailed("say please")
+        ...     return "all is well"
+        >>> async with client.respond("plant/7/status", status):
+        ...     await client.request("plant/7/status", "now")
+        Traceback (most recent call last):
+        rmqtt.exceptions.RequestFailed: the request failed: say please
+        """
+        from rmqtt._responder import Responder  # noqa: PLC0415 - only who responds pays for it
+
+        check_responder(self, concurrency)
+        native = self._native.subscribe([filter], inquiries(qos, maxsize, max_bytes))
+        return Responder(native, (filter,), client=self, handler=handler, concurrency=concurrency)
 
     async def publish_many(
         self,

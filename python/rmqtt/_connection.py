@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from rmqtt import _events
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._events import Event
-    from rmqtt._types import UserProperties, Will
+    from rmqtt._types import QoSLike, UserProperties, Will
 
 #: Seconds that a clean end waits for what is queued to be sent and acknowledged.
 DRAIN = 5.0
@@ -124,3 +125,44 @@ def happened(kind: str, fields: dict[str, Any]) -> Event:
         fields["negotiated"] = Negotiated(**fields["negotiated"])
     event: Event = getattr(_events, kind)(**fields)
     return event
+
+
+def check_responder(client: Connection[Any], concurrency: int) -> None:
+    """Look at once whether it can respond at all."""
+    if concurrency < 1:
+        raise ValueError("concurrency must be 1 or more")
+    if (version := client.negotiated.version) != "5.0":
+        from rmqtt.exceptions import NotSupportedByBroker  # noqa: PLC0415 - rare
+
+        raise NotSupportedByBroker(f"requests need MQTT 5, and this connection speaks {version}")
+
+
+def question(
+    timeout: float | None, expiry: float | None, content_type: str | None, user_properties: UserProperties
+) -> dict[str, Any]:
+    """Say what a request has beside topic and payload, for the native half."""
+    if expiry is None and timeout is not None and math.isfinite(timeout):
+        expiry = math.ceil(timeout)
+    properties = {
+        "expiry": expiry,
+        "content_type": content_type,
+        "response_topic": None,
+        "correlation": None,
+        "user_properties": list(user_properties),
+    }
+    return {"timeout": timeout, "properties": properties}
+
+
+def inquiries(qos: QoSLike, maxsize: int, max_bytes: int) -> dict[str, Any]:
+    """Say how a responder subscribes, for the native half. It takes requests as they come, and retained ones never."""
+    return {
+        "qos": qos,
+        "maxsize": maxsize,
+        "max_bytes": max_bytes,
+        "overflow": None,
+        "ack": "received",
+        "no_local": False,
+        "retain_as_published": False,
+        "retain_handling": 2,
+        "user_properties": [],
+    }

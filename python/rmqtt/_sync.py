@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._auth import Runner
-from rmqtt._connection import DRAIN, Connection, happened
+from rmqtt._connection import DRAIN, Connection, check_responder, happened, inquiries, question
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._subscription import Subscribed
 from rmqtt._types import ManyResult, Outgoing
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._events import Event
-    from rmqtt._rmqtt import Message, NativeEvents, NativeReceipt, PublishResult
+    from rmqtt._responder import SyncResponder
+    from rmqtt._rmqtt import Message, NativeEvents, NativeReceipt, NativeSubscription, PublishResult
     from rmqtt._types import AckMode, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["SyncClient", "SyncReceipt", "SyncSubscription"]
@@ -294,6 +295,107 @@ class SyncClient(Connection[NativeSyncClient]):
         extra = {"timeout": None, "properties": properties} if any(properties.values()) else None
         return SyncReceipt(self._native.publish_nowait(topic, payload, qos, retain, extra))
 
+    def request(
+        self,
+        topic: str,
+        payload: Payload = b"",
+        /,
+        *,
+        timeout: float | None = 5,
+        qos: QoSLike = 1,
+        expiry: float | None = None,
+        content_type: str | None = None,
+        user_properties: UserProperties = (),
+    ) -> Message:
+        """Publish a message that asks, and wait for the answer of whoever responds to it (MQTT 5).
+
+        Many threads may ask at a time. Ctrl-C, or a time-out, leaves nothing behind; an answer that is late is
+        dropped.
+
+        Parameters
+        ----------
+        topic, payload, timeout, qos, expiry, content_type, user_properties
+            As of `Client.request`.
+
+        Returns
+        -------
+        Message
+            The answer.
+
+        Raises
+        ------
+        MqttTimeout, RequestFailed, NotSupportedByBroker, QueueFull, TopicError, TypeError, Closed
+            As of `Client.request`.
+
+        Examples
+        --------
+        >>> with rmqtt.SyncClient(broker.url) as client:
+        ...     with client.respond("double", lambda request: str(2 * request.json())):
+        ...         client.request("double", "21").json()
+        42
+        """
+        return self._native.request(topic, payload, qos, question(timeout, expiry, content_type, user_properties))
+
+    def respond(
+        self,
+        filter: str,
+        handler: Callable[[Message], Payload | None],
+        /,
+        *,
+        concurrency: int = 16,
+        qos: QoSLike = 2,
+        maxsize: int = 1000,
+        max_bytes: int = 16 << 20,
+        timeout: float | None = None,
+    ) -> SyncResponder:
+        """Answer requests: each message that comes is given to `handler`, and what that returns goes back to the asker.
+
+        Handlers run on threads of their own. The answer has the QoS and the correlation
+        data of the question, and goes to the response topic in it; where there is none, what the handler returns is
+        dropped. A handler may publish, and make requests itself.
+
+        At most `concurrency` handlers run at a time; the other questions wait in the subscription's queue, and beyond
+        its bounds at the broker. A question is acknowledged when it has arrived, so that a slow handler does not hold
+        back what its client receives otherwise; a process that dies leaves its askers to their time-outs.
+
+        A handler that raises is logged once (``rmqtt.client``) and counted (``failed``), and the asker is told that it
+        failed, but not why. To tell more, raise `RequestFailed` with a text for the asker: that is an answer, and not
+        logged. On the wire such an answer has a user property ``rmqtt-error``.
+
+        Parameters
+        ----------
+        filter
+            Topic filter; ``$share/group/filter`` shares the questions with all others of the group.
+        handler
+            Takes the `Message`, gives a payload. ``None`` is an empty answer.
+        concurrency
+            Handlers that may run at a time; 1 or more.
+        qos, maxsize, max_bytes, timeout
+            As of `subscribe`.
+
+        Raises
+        ------
+        NotSupportedByBroker
+            The connection speaks MQTT 3.1.1, which has no requests.
+        ValueError
+            `concurrency` is less than 1, or a value is out of its range.
+        TopicError, Closed, SubscribeRefused, MqttTimeout
+            As of `subscribe`.
+
+        Examples
+        --------
+        >>> with rmqtt.SyncClient(broker.url) as client:
+        ...     with client.respond("plant/+/echo", lambda request: request.payload):
+        ...         client.request("plant/7/echo", "hello").text()
+        'hello'
+        """
+        from rmqtt._responder import SyncResponder  # noqa: PLC0415 - only who responds pays for it
+
+        check_responder(self, concurrency)
+        native = self._native.subscribe([filter], inquiries(qos, maxsize, max_bytes))
+        _start(native, timeout)
+        return SyncResponder(native, (filter,), client=self, handler=handler, concurrency=concurrency)
+
     def publish_many(
         self,
         items: Iterable[tuple[str, Payload] | Outgoing],
@@ -404,11 +506,7 @@ class SyncClient(Connection[NativeSyncClient]):
                 "user_properties": list(user_properties),
             },
         )
-        try:
-            native.start_blocking(timeout)
-        except BaseException:
-            native.give_up()
-            raise
+        _start(native, timeout)
         return SyncSubscription(native, filters)
 
     def unsubscribe(
@@ -487,6 +585,14 @@ class SyncClient(Connection[NativeSyncClient]):
         'Connected'
         """
         return _events(self._native.events(), timeout)
+
+
+def _start(native: NativeSubscription, timeout: float | None) -> None:
+    try:
+        native.start_blocking(timeout)
+    except BaseException:
+        native.give_up()
+        raise
 
 
 class _Many:

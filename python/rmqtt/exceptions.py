@@ -12,6 +12,7 @@
     ├── PublishRefused                          the broker refused a message
     ├── SubscribeRefused                        the broker refused filters; ``results`` names them
     ├── UnsubscribeRefused                      the same for UNSUBSCRIBE
+    ├── RequestFailed                           a request got no answer
     ├── QueueFull                               a bounded queue had no room
     ├── PacketTooLarge(ValueError)              larger than the broker takes
     ├── TopicError(ValueError)                  not a topic name, or not a topic filter
@@ -58,6 +59,7 @@ __all__ = [
     "ProtocolError",
     "PublishRefused",
     "QueueFull",
+    "RequestFailed",
     "ServerDisconnected",
     "SessionLost",
     "StorageError",
@@ -226,6 +228,14 @@ class SubscribeRefused(MqttError):
 
 class UnsubscribeRefused(SubscribeRefused):
     """The broker refused to unsubscribe; ``results`` names the filters."""
+
+
+class RequestFailed(MqttError):
+    """A request got no answer: nobody is there to answer it, or whoever is says that it cannot.
+
+    A handler given to `Client.respond` may raise it: its text goes to the asker. Where nobody has subscribed to the
+    topic, ``reason_code`` is `ReasonCode.NO_MATCHING_SUBSCRIBERS`.
+    """
 
 
 class QueueFull(MqttError):

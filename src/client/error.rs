@@ -95,6 +95,14 @@ pub enum ClientError {
         /// What it added, if anything.
         properties: Option<Box<AckProperties>>,
     },
+    /// A request got no answer: nobody was there to answer it, or the answer says why there is none.
+    #[error("the request failed: {cause}")]
+    RequestFailed {
+        /// The broker's code, if it is the broker who says so.
+        reason: Option<ReasonCode>,
+        /// Why.
+        cause: String,
+    },
     /// An inbox with the policy `Error` ran over.
     #[error("the queue is full")]
     QueueFull,

@@ -13,9 +13,11 @@ mod inbox;
 mod options;
 #[doc(hidden)]
 pub mod protocol;
+mod requests;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod waiter;
 
 pub use error::{ClientError, Redirect};
 pub use events::Event;
@@ -33,7 +35,7 @@ use commands::{Command, Queue, Reply};
 use driver::Driver;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use waiter::waiter;
 
 /// Who waits for one operation. Told exactly once: by the client's task, or with [`ClientError::Closed`] when the client
 /// goes away first. A function will do.
@@ -140,6 +142,7 @@ pub struct Client {
 
 struct Shared {
     queue: Arc<Queue>,
+    requests: Arc<requests::Requests>,
     options: ClientOptions,
     client_id: String,
 }
@@ -160,6 +163,7 @@ impl Client {
         Self {
             shared: Arc::new(Shared {
                 queue: Arc::new(Queue::new(&options)),
+                requests: Arc::default(),
                 options,
                 client_id,
             }),
@@ -176,6 +180,7 @@ impl Client {
             queue,
             options,
             client_id,
+            ..
         } = &*self.shared;
         queue.begin()?;
         let clock = transport::clock(&options.address).unwrap_or_default();
@@ -399,25 +404,6 @@ impl Client {
     /// From now on, what happens to the connection; a bounded queue that drops its oldest, and ends with the client.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
         self.shared.queue.events()
-    }
-}
-
-/// The two ends of one operation: to be called, and to be waited for.
-fn waiter<T: Send + 'static>() -> (Done<T>, oneshot::Receiver<Result<T, ClientError>>) {
-    let (sender, receiver) = oneshot::channel();
-    (Box::new(Waiter(sender)), receiver)
-}
-
-struct Waiter<T>(oneshot::Sender<Result<T, ClientError>>);
-
-impl<T: Send> Answer<T> for Waiter<T> {
-    fn begins(&self) -> bool {
-        !self.0.is_closed()
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<T, ClientError>) {
-        // Who has gone away does not need the outcome.
-        let _ = self.0.send(outcome);
     }
 }
 

@@ -230,6 +230,25 @@ impl NativeClient {
         Self::publish_or(slf, asked, WhenFull::Raise)
     }
 
+    /// Publishes what asks, and waits for the answer.
+    #[pyo3(signature = (topic, payload, qos, extra, /))]
+    fn request<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyString>,
+        payload: &Bound<'py, PyAny>,
+        qos: i64,
+        extra: Option<Given<Extra>>,
+    ) -> PyResult<Py<Op>> {
+        let asked = Asked {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            extra,
+        };
+        Self::ask(slf, asked)
+    }
+
     /// The loop's turn is over: what was put in meanwhile is on its way. Private to the bridge.
     fn flush(&self) -> PyResult<()> {
         self.rouser.called();

@@ -144,16 +144,8 @@ fn client_error<'py>(
             fields.set_item("endpoint", address)?;
             "ConnectFailed"
         }
-        ClientError::ConnectRefused {
-            reason,
-            reason_string,
-            server_reference,
-            user_properties,
-        } => {
-            set_reason(fields, *reason, reason_string.as_deref())?;
-            fields.set_item("user_properties", pairs(py, user_properties)?)?;
-            fields.set_item("terminal", error.is_terminal())?;
-            fields.set_item("server_reference", server_reference.as_deref())?;
+        ClientError::ConnectRefused { .. } => {
+            set_refusal(fields, error)?;
             "ConnectRefused"
         }
         ClientError::Authentication(failure) => match raised(py, failure) {
@@ -196,6 +188,12 @@ fn client_error<'py>(
             set_results(fields, results, properties.as_deref())?;
             "UnsubscribeRefused"
         }
+        ClientError::RequestFailed { reason, .. } => {
+            if let Some(reason) = reason {
+                set_reason(fields, *reason, None)?;
+            }
+            "RequestFailed"
+        }
         ClientError::QueueFull => "QueueFull",
         ClientError::PacketTooLarge { .. } => "PacketTooLarge",
         ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
@@ -208,6 +206,23 @@ fn client_error<'py>(
         ClientError::Closed => "Closed",
     };
     exception(py, name, &message, fields)
+}
+
+/// What the broker said in a CONNACK that refuses.
+fn set_refusal(fields: &Bound<'_, PyDict>, error: &ClientError) -> PyResult<()> {
+    let ClientError::ConnectRefused {
+        reason,
+        reason_string,
+        server_reference,
+        user_properties,
+    } = error
+    else {
+        return Ok(());
+    };
+    set_reason(fields, *reason, reason_string.as_deref())?;
+    fields.set_item("user_properties", pairs(fields.py(), user_properties)?)?;
+    fields.set_item("terminal", error.is_terminal())?;
+    fields.set_item("server_reference", server_reference.as_deref())
 }
 
 /// The caller asked for what cannot be.

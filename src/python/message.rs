@@ -46,12 +46,7 @@ impl PyMessage {
         inbox: &Arc<Inbox>,
         topics: &Topics,
     ) -> PyResult<Py<Self>> {
-        let received_at = delivery
-            .received_at
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_nanos()).ok())
-            .unwrap_or(0);
+        let received_at = nanoseconds(delivery);
         let owed = delivery
             .receipt
             .map(|receipt| (Arc::downgrade(inbox), receipt));
@@ -68,6 +63,18 @@ impl PyMessage {
                 ..parts
             },
         )
+    }
+
+    /// A message that answers a request.
+    pub(crate) fn answer_to(py: Python<'_>, answer: &Delivery) -> PyResult<Py<Self>> {
+        let topic = PyString::new(py, answer.message.topic.as_str()).unbind();
+        let parts = Self::parts(&answer.message, topic);
+        let this = Self {
+            dup: answer.dup,
+            received_at: nanoseconds(answer),
+            ..parts
+        };
+        Self::build(py, &answer.message, this)
     }
 
     /// A message as the broker keeps it.
@@ -117,6 +124,14 @@ impl PyMessage {
             shown.to_string()
         })
     }
+}
+
+/// When it was read from the socket, since 1970; 0 where that cannot be said.
+fn nanoseconds(delivery: &Delivery) -> i64 {
+    let since = delivery.received_at.duration_since(UNIX_EPOCH).ok();
+    since
+        .and_then(|since| i64::try_from(since.as_nanos()).ok())
+        .unwrap_or(0)
 }
 
 /// The names of topics that came lately, so that messages of one topic share one `str`. Where two would be in one place,

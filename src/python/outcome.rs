@@ -1,8 +1,9 @@
 //! What an operation can come to, before it is a Python value.
 
 use super::errors::{Failure, pairs, reason_code, set_answer, types_name};
+use super::message::PyMessage;
 use super::negotiated::negotiated_fields;
-use crate::client::{Event, Published, Unsubscribed};
+use crate::client::{Delivery, Event, Published, Unsubscribed};
 use crate::codec::ReasonCode;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -18,6 +19,8 @@ pub(crate) enum Outcome {
     Published(Published),
     /// The broker gave a subscription up.
     Unsubscribed(Unsubscribed),
+    /// A request was answered.
+    Answer(Box<Delivery>),
     /// Something happened to the connection.
     Event(Box<Event>),
     /// It failed.
@@ -51,6 +54,12 @@ impl From<Unsubscribed> for Outcome {
     }
 }
 
+impl From<Delivery> for Outcome {
+    fn from(answer: Delivery) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
 impl Outcome {
     /// A message of QoS 0 has its place in the queue.
     pub(crate) fn published() -> Self {
@@ -66,6 +75,7 @@ impl Outcome {
             Self::Nothing => Ok(py.None()),
             Self::Published(published) => PublishResult::of(py, published),
             Self::Unsubscribed(unsubscribed) => unsubscribed_to_py(py, unsubscribed),
+            Self::Answer(answer) => Ok(PyMessage::answer_to(py, answer)?.into_any()),
             Self::Event(event) => event_to_py(py, event),
             Self::Failed(failure) => Err(failure.to_py(py)),
         }

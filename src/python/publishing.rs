@@ -1,9 +1,10 @@
 //! Publishing: from what Python says to a message in the client's outbound queue, and to what is returned for it.
 
-use super::bridge::{LoopPort, Op, Remote};
+use super::bridge::{LoopPort, Op, Remote, within};
 use super::client::{NativeClient, timed_out};
 use super::errors::Failure;
 use super::options::{self, Given, PropertyArguments};
+use super::outcome::Outcome;
 use super::payload;
 use crate::client::{Client, ClientError, Rouse, TryPublish};
 use crate::message::{Message, MessageProperties, QoS};
@@ -58,6 +59,13 @@ impl Waiter {
 }
 
 impl Asked<'_, '_> {
+    /// As `message`, to the topic that was asked for.
+    pub(super) fn whole_message(self, speaks_v5: bool) -> PyResult<(Message, Option<Duration>)> {
+        let name = TopicName::new(self.topic.to_cow()?.as_ref())
+            .map_err(|error| options::topic_error(error, self.topic.py()))?;
+        self.message(name, speaks_v5)
+    }
+
     /// The message, and how long it may take.
     pub(super) fn message(
         self,
@@ -130,6 +138,26 @@ impl NativeClient {
         let published = this.publish_now(py, client, &waiter, message)?;
         Self::rouse(slf, client, &waiter.port, rouse);
         Ok(published)
+    }
+
+    /// Publishes a request, and gives back what to wait for.
+    pub(super) fn ask(slf: &Bound<'_, Self>, asked: Asked<'_, '_>) -> PyResult<Py<Op>> {
+        let this = slf.get();
+        let py = slf.py();
+        let client = this.client.get()?.clone();
+        let (message, limit) = asked.whole_message(this.speaks_v5())?;
+        let (port, _) = this.open_port(py)?;
+        // What was published before is on its way before.
+        client.rouse();
+        Op::spawn(py, port, async move {
+            let answer = client.request(message);
+            match limit {
+                None => answer.await.into(),
+                Some(limit) => within(limit, answer)
+                    .await
+                    .map_or_else(|| timed_out("request", limit), Outcome::from),
+            }
+        })
     }
 
     /// The network hears of what was put in: now, or at the end of the loop's turn.

@@ -12,7 +12,6 @@ use super::receipt::NativeReceipt;
 use super::subscription::NativeSubscription;
 use crate::client::{Client, ClientError, Close, Done, Farewell, Published, TryPublish};
 use crate::message::{Message, QoS};
-use crate::topic::TopicName;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -145,6 +144,27 @@ impl NativeSyncClient {
         }
     }
 
+    /// Publishes what asks, and waits for the answer.
+    #[pyo3(signature = (topic, payload, qos, extra, /))]
+    fn request<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyString>,
+        payload: &Bound<'py, PyAny>,
+        qos: i64,
+        extra: Option<Given<Extra>>,
+    ) -> PyResult<Py<PyAny>> {
+        let asked = Asked {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            extra,
+        };
+        let (message, limit) = slf.get().message(asked)?;
+        let client = slf.get().client.get()?;
+        wait(slf.py(), "request", limit, client.request(message))
+    }
+
     #[expect(
         clippy::needless_pass_by_value,
         reason = "PyO3 extracts arguments by value"
@@ -206,9 +226,7 @@ impl NativeSyncClient {
 impl NativeSyncClient {
     /// What is to be published, and how long that may take.
     fn message(&self, asked: Asked<'_, '_>) -> PyResult<(Message, Option<Duration>)> {
-        let name = TopicName::new(asked.topic.to_cow()?.as_ref())
-            .map_err(|error| options::topic_error(error, asked.topic.py()))?;
-        asked.message(name, self.status.speaks_v5.load(Ordering::Relaxed))
+        asked.whole_message(self.status.speaks_v5.load(Ordering::Relaxed))
     }
 
     fn end(&self, py: Python<'_>, how: Close, farewell: Farewell) -> PyResult<()> {

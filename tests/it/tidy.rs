@@ -92,7 +92,7 @@ const RESERVED: [(&str, &[&str]); 9] = [
 ];
 
 /// Where there are locks: one at a time, never across a call out.
-const LOCKS: [&str; 14] = [
+const LOCKS: [&str; 15] = [
     "broker/bell",
     "broker/faults.rs",
     "broker/group",
@@ -104,6 +104,7 @@ const LOCKS: [&str; 14] = [
     "client/commands",
     "client/shared",
     "client/mod.rs",
+    "client/requests",
     "clock/manual",
     "transport/memory",
     "python/",
