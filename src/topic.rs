@@ -4,6 +4,10 @@
 //! what, is the broker's business. A value of [`TopicName`] or [`TopicFilter`] is valid by construction, and cloning one
 //! is a reference count: topics cut out of a read buffer stay there. Next: [`crate::message`].
 
+mod template;
+
+pub use template::TopicTemplate;
+
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use std::fmt;
@@ -44,6 +48,9 @@ pub enum TopicError {
     /// `$share/name/filter` without a name, with a wildcard in the name, or without a filter.
     #[error("a shared subscription has the form $share/name/filter, with no wildcard in the name")]
     BadShare,
+    /// `a/{name}/{name}`: which of the two would be meant?
+    #[error("a topic template must not give one name to two levels")]
+    NamedTwice,
 }
 
 /// A topic name: what a message is published to. Not empty, no wildcard, no U+0000.

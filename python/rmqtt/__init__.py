@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
+    from rmqtt._topics import TopicMatcher, TopicTemplate
     from rmqtt._types import (
         ClientInfo,
         ClientStats,
@@ -173,6 +174,8 @@ __all__ = [
     "SyncResponder",
     "SyncSubscription",
     "TopicError",
+    "TopicMatcher",
+    "TopicTemplate",
     "UnsubAck",
     "Unsubscribe",
     "UnsubscribeRefused",
@@ -205,6 +208,7 @@ _HOMES = {
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),
+    "_topics": ("TopicMatcher", "TopicTemplate"),
     "_types": (
         "ClientInfo",
         "ClientStats",

@@ -619,7 +619,8 @@ class Client(Connection[NativeClient]):
         ----------
         filters
             Topic filters; ``+`` stands for one level, a last ``#`` for the rest, ``$share/group/filter`` shares the
-            messages with all others of the group (MQTT 5).
+            messages with all others of the group (MQTT 5). A level ``{name}`` is a ``+`` with a name: what stands there
+            is in ``message.params``; see `TopicTemplate`.
         qos
             The highest QoS to deliver with.
         maxsize

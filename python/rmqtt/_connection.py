@@ -116,7 +116,23 @@ class Connection(Generic[_Native]):
 
     def __repr__(self) -> str:
         state = "connected" if self.stats().connected else "not connected"
-        return f"<Client {self._url}, {state}>"
+        return f"<{type(self).__name__} {self._url}, {state}>"
+
+    def _repr_html_(self) -> str:
+        from rmqtt import _html  # noqa: PLC0415 - only notebooks pay for it
+
+        stats, fields = self.stats(), self._native.negotiated() or {}
+        rows: dict[str, object] = {
+            "broker": _html.without_password(self._url),
+            "state": "connected" if stats.connected else "not connected",
+            "client id": fields.get("client_id"),
+            "MQTT": fields.get("version"),
+            "connections so far": stats.connects,
+            "messages sent / received": f"{stats.messages_sent} / {stats.messages_received}",
+            "waiting / in flight": f"{stats.queued_messages} / {stats.in_flight}",
+            "dropped": stats.dropped or None,
+        }
+        return _html.table(f"rmqtt {type(self).__name__}", rows)
 
 
 def happened(kind: str, fields: dict[str, Any]) -> Event:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from rmqtt.exceptions import MqttError
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from rmqtt._rmqtt import Finished, Operation, PublishResult
+    from rmqtt._sync import SyncReceipt
 
 __all__ = ["Receipt"]
 
@@ -77,3 +80,22 @@ class Receipt:
 
     def __repr__(self) -> str:
         return f"<Receipt, {self.state}>"
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
+
+def shown(receipt: Receipt | SyncReceipt) -> str:
+    """Show a receipt in a notebook."""
+    from rmqtt import _html  # noqa: PLC0415 - only notebooks pay for it
+
+    rows: dict[str, object] = {"state": receipt.state}
+    if receipt.state in {"done", "failed"}:
+        try:
+            result = receipt.result()
+        except MqttError as error:
+            rows["error"] = f"{type(error).__name__}: {error}"
+        else:
+            rows["answer"] = result.reason_code.name
+            rows["the broker's words"] = result.reason_string
+    return _html.table(f"rmqtt {type(receipt).__name__}", rows)

@@ -117,6 +117,22 @@ class Subscribed:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(map(repr, self._filters))}>"
 
+    def _repr_html_(self) -> str:
+        from rmqtt import _html  # noqa: PLC0415 - only notebooks pay for it
+
+        rows: dict[str, object] = {"filters": ", ".join(self._filters)}
+        try:
+            newest = self.latest()
+            rows["granted"] = ", ".join(f"{name}: QoS {qos}" for name, qos in self._native.granted)
+            rows["waiting / dropped"] = f"{self.pending} / {self.dropped}"
+        except RuntimeError:
+            rows["state"] = "not subscribed yet"
+        else:
+            if newest is not None:
+                rows["newest, from"] = newest.topic
+                rows["newest"] = _html.payload(newest.payload, newest.properties.content_type)
+        return _html.table(f"rmqtt {type(self).__name__}", rows)
+
 
 class Subscription(Subscribed):
     """The messages of some topic filters, in a bounded queue. Made by `Client.subscribe`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._auth import Runner
 from rmqtt._connection import DRAIN, Connection, check_responder, happened, inquiries, question
+from rmqtt._receipt import shown
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._subscription import Subscribed
 from rmqtt._types import ManyResult, Outgoing
@@ -688,6 +689,9 @@ class SyncReceipt:
 
     def __repr__(self) -> str:
         return f"<SyncReceipt, {self.state}>"
+
+    def _repr_html_(self) -> str:
+        return shown(self)
 
 
 def _events(native: NativeEvents, timeout: float | None) -> Iterator[Event]:

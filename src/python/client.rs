@@ -266,14 +266,10 @@ impl NativeClient {
         filters: Vec<Bound<'_, PyAny>>,
         arguments: Given<SubscribeArguments>,
     ) -> PyResult<NativeSubscription> {
-        let (filters, settings) = options::subscription(py, filters, &arguments.0)?;
+        let wanted = options::subscription(py, filters, &arguments.0)?;
         let client = self.client.get()?.clone();
-        Ok(NativeSubscription::new(
-            client,
-            Some(self.open_port(py)?.0),
-            filters,
-            settings,
-        ))
+        let port = self.open_port(py)?.0;
+        Ok(NativeSubscription::new(client, Some(port), wanted))
     }
 
     #[pyo3(signature = (timeout=None))]

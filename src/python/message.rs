@@ -5,12 +5,13 @@ use super::payload::HasPayload;
 use crate::client::{Delivery, DeliveryReceipt, Inbox};
 use crate::codec::ReasonCode;
 use crate::message::{Message, MessageProperties, QoS};
+use crate::topic::TopicTemplate;
 use parking_lot::Mutex;
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::{PyRuntimeError, PyUnicodeDecodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyMappingProxy, PyString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::UNIX_EPOCH;
@@ -36,6 +37,8 @@ pub(crate) struct PyMessage {
     properties: Option<Arc<MessageProperties>>,
     /// Whom to tell when the application is done with it. Weak: a message that is kept must not keep its subscription.
     owed: Option<(Weak<Inbox>, DeliveryReceipt)>,
+    /// Of the subscription, where they have names.
+    templates: Option<Arc<[TopicTemplate]>>,
 }
 
 impl PyMessage {
@@ -51,7 +54,7 @@ impl PyMessage {
             .receipt
             .map(|receipt| (Arc::downgrade(inbox), receipt));
         let dup = delivery.dup;
-        let topic = topics.name(py, delivery.message.topic.as_str());
+        let (topic, templates) = topics.name(py, delivery.message.topic.as_str());
         let parts = Self::parts(&delivery.message, topic);
         Self::build(
             py,
@@ -60,6 +63,7 @@ impl PyMessage {
                 dup,
                 received_at,
                 owed,
+                templates,
                 ..parts
             },
         )
@@ -92,6 +96,7 @@ impl PyMessage {
             received_at: 0,
             properties: message.properties.clone(),
             owed: None,
+            templates: None,
         }
     }
 
@@ -136,10 +141,17 @@ fn nanoseconds(delivery: &Delivery) -> i64 {
 
 /// The names of topics that came lately, so that messages of one topic share one `str`. Where two would be in one place,
 /// the later one is.
-#[derive(Default)]
 pub(crate) struct Topics {
-    places: Mutex<Vec<Option<Named>>>,
+    known: Mutex<Known>,
 }
+
+struct Known {
+    places: Vec<Option<Named>>,
+    templates: Templates,
+}
+
+/// What the subscription asked for, where any level of it has a name.
+type Templates = Option<Arc<[TopicTemplate]>>;
 
 /// A topic, and its name in Python.
 type Named = (Box<str>, Py<PyString>);
@@ -148,23 +160,33 @@ impl Topics {
     const PLACES: usize = 256;
     const LENGTH_MAX: usize = 256;
 
-    fn name(&self, py: Python<'_>, topic: &str) -> Py<PyString> {
-        if topic.len() > Self::LENGTH_MAX {
-            return PyString::new(py, topic).unbind();
+    pub(crate) fn new(templates: Templates) -> Self {
+        let places = Vec::new();
+        Self {
+            known: Mutex::new(Known { places, templates }),
         }
-        let mut places = self.places.lock();
+    }
+
+    /// A topic's name, and the templates that hold by now.
+    fn name(&self, py: Python<'_>, topic: &str) -> (Py<PyString>, Templates) {
+        let mut known = self.known.lock();
+        let templates = known.templates.clone();
+        if topic.len() > Self::LENGTH_MAX {
+            return (PyString::new(py, topic).unbind(), templates);
+        }
+        let places = &mut known.places;
         if places.is_empty() {
             places.resize_with(Self::PLACES, || None);
         }
         let place = &mut places[Self::place(topic)];
         match place {
-            Some((text, name)) if **text == *topic => name.clone_ref(py),
+            Some((text, name)) if **text == *topic => (name.clone_ref(py), templates),
             _ => {
                 let name = PyString::new(py, topic).unbind();
                 let before = place.replace((topic.into(), name.clone_ref(py)));
-                drop(places);
+                drop(known);
                 drop(before);
-                name
+                (name, templates)
             }
         }
     }
@@ -242,6 +264,48 @@ impl PyMessage {
         types_name(py, "Properties")?.call((), Some(&fields))
     }
 
+    /// What stands in the topic where the template that was subscribed to has names, as `{"site": "a"}` for
+    /// ``"plant/{site}/+"``; empty where it has none.
+    #[getter]
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMappingProxy>> {
+        let found = PyDict::new(py);
+        if let Some(templates) = &self.templates {
+            let topic = self.topic.bind(py).to_cow()?;
+            let params = templates
+                .iter()
+                .find_map(|template| template.params(&topic));
+            for (name, value) in params.unwrap_or_default() {
+                found.set_item(name, value)?;
+            }
+        }
+        Ok(PyMappingProxy::new(py, found.as_mapping()))
+    }
+
+    /// The payload as a `NumPy` array, which must be installed: a view in place, read-only and one-dimensional.
+    ///
+    /// Parameters
+    /// ----------
+    /// dtype
+    ///     What the items are, as `NumPy` takes it: ``"<f4"``, `numpy.int16`, a structured type.
+    ///
+    /// Raises
+    /// ------
+    /// `ImportError`
+    ///     There is no `NumPy`.
+    /// `ValueError`
+    ///     The payload is no whole number of such items.
+    #[pyo3(signature = (dtype=None))]
+    fn numpy<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let numpy = slf.py().import("numpy")?;
+        match dtype {
+            Some(dtype) => numpy.call_method1("frombuffer", (slf, dtype)),
+            None => numpy.call_method1("frombuffer", (slf, "u1")),
+        }
+    }
+
     /// The payload as text.
     ///
     /// Raises
@@ -303,6 +367,11 @@ impl PyMessage {
             ));
         }
         self.answer(reason)
+    }
+
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let html = slf.py().import("rmqtt._html")?;
+        html.call_method1("message", (slf,))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -29,6 +29,7 @@ mod snapshot;
 mod stop;
 mod subscription;
 mod sync;
+mod template;
 mod testing;
 
 use crate::topic::{TopicFilter, TopicName};
@@ -85,6 +86,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<receipt::NativeReceipt>()?;
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Cursor>()?;
+    module.add_class::<template::NativeTemplate>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
     module.add_class::<capture::NativeCapture>()?;

@@ -10,7 +10,7 @@ pub(crate) use broker::{
     to_server,
 };
 pub(crate) use given::Given;
-pub(crate) use subscription::{SubscribeArguments, subscription};
+pub(crate) use subscription::{SubscribeArguments, Wanted, subscription};
 
 use super::auth::AuthArgument;
 use super::bridge::Asker;

@@ -10,7 +10,7 @@
 use super::bridge::{LoopPort, Op, Waiters, block_on, reply};
 use super::errors::{Failure, pairs};
 use super::message::{PyMessage, Topics};
-use super::options;
+use super::options::{self, Wanted};
 use super::outcome::Outcome;
 use super::reader::Reader;
 use crate::client::{
@@ -63,12 +63,7 @@ pub(crate) struct NativeSubscription {
 }
 
 impl NativeSubscription {
-    pub(crate) fn new(
-        client: Client,
-        port: Option<Py<LoopPort>>,
-        filters: Vec<SubscribeFilter>,
-        settings: SubscriptionSettings,
-    ) -> Self {
+    pub(crate) fn new(client: Client, port: Option<Py<LoopPort>>, wanted: Wanted) -> Self {
         let home = port.map(|port| Home {
             waiters: Waiters::new(port.get().shared()),
             port,
@@ -76,12 +71,12 @@ impl NativeSubscription {
         Self {
             client: super::bridge::ForkSafe::new(client),
             home,
-            wanted: Mutex::new(Some(filters)),
-            settings,
+            wanted: Mutex::new(Some(wanted.filters)),
+            settings: wanted.settings,
             grant: Arc::default(),
             open: Mutex::default(),
             readers: AtomicU64::new(NOBODY + 1),
-            topics: Topics::default(),
+            topics: Topics::new(wanted.templates),
         }
     }
 

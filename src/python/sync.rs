@@ -175,9 +175,9 @@ impl NativeSyncClient {
         filters: Vec<Bound<'_, PyAny>>,
         arguments: Given<SubscribeArguments>,
     ) -> PyResult<NativeSubscription> {
-        let (filters, settings) = options::subscription(py, filters, &arguments.0)?;
+        let wanted = options::subscription(py, filters, &arguments.0)?;
         let client = self.client.get()?.clone();
-        Ok(NativeSubscription::new(client, None, filters, settings))
+        Ok(NativeSubscription::new(client, None, wanted))
     }
 
     #[pyo3(signature = (timeout=None))]

@@ -1,7 +1,7 @@
 //! Topic names and filters: what is valid, and what matches.
 
 use proptest::prelude::*;
-use rmqtt::topic::{LENGTH_MAX, TopicError, TopicFilter, TopicName};
+use rmqtt::topic::{LENGTH_MAX, TopicError, TopicFilter, TopicName, TopicTemplate};
 
 fn matches(filter: &str, name: &str) -> bool {
     let filter = TopicFilter::new(filter.to_owned()).expect("a filter");
@@ -154,4 +154,15 @@ proptest! {
         prop_assert!(matches(&name, &name));
         prop_assert_eq!(matches(&name, &other), name == other);
     }
+}
+
+#[test]
+fn a_template_counts_levels_behind_the_name_of_a_share() {
+    let template = TopicTemplate::new("$share/group/plant/{site}/+/{sensor}");
+    let template = template.unwrap();
+    assert_eq!(template.filter().as_str(), "$share/group/plant/+/+/+");
+    assert_eq!(template.names().collect::<Vec<_>>(), ["site", "sensor"]);
+    let params = template.params("plant/7/line/heat");
+    assert_eq!(params, Some(vec![("site", "7"), ("sensor", "heat")]));
+    assert_eq!(template.params("plant/7/line"), None);
 }

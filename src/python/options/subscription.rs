@@ -3,11 +3,12 @@
 use super::{out_of_range, qos, topic_error, user_properties};
 use crate::client::{Ack, Overflow, SubscriptionSettings};
 use crate::codec::{RetainHandling, SubscribeFilter, SubscriptionOptions};
-use crate::topic::TopicFilter;
+use crate::topic::TopicTemplate;
 use bytestring::ByteString;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use std::sync::Arc;
 
 /// The keyword arguments of `Client.subscribe`, as a mapping.
 #[derive(FromPyObject)]
@@ -24,6 +25,14 @@ pub(crate) struct SubscribeArguments {
     user_properties: Vec<(String, String)>,
 }
 
+/// What to subscribe to, and how.
+pub(crate) struct Wanted {
+    pub(crate) filters: Vec<SubscribeFilter>,
+    pub(crate) settings: SubscriptionSettings,
+    /// Where any level has a name.
+    pub(crate) templates: Option<Arc<[TopicTemplate]>>,
+}
+
 /// Reads what to subscribe to, and how.
 ///
 /// # Errors
@@ -32,7 +41,7 @@ pub(crate) fn subscription(
     py: Python<'_>,
     filters: Vec<Bound<'_, PyAny>>,
     arguments: &SubscribeArguments,
-) -> PyResult<(Vec<SubscribeFilter>, SubscriptionSettings)> {
+) -> PyResult<Wanted> {
     let options = SubscriptionOptions {
         qos: qos(arguments.qos)?,
         no_local: arguments.no_local,
@@ -47,7 +56,7 @@ pub(crate) fn subscription(
     if filters.is_empty() {
         return Err(PyValueError::new_err("subscribe to at least one filter"));
     }
-    let filters = filters
+    let templates = filters
         .into_iter()
         .map(|filter| {
             let Ok(text) = filter.cast::<PyString>() else {
@@ -56,15 +65,14 @@ pub(crate) fn subscription(
                     filter.get_type().name()?
                 )));
             };
-            let filter = TopicFilter::new(text.to_cow()?.into_owned())
-                .map_err(|error| topic_error(error, py))?;
-            filter.share().map_err(|error| topic_error(error, py))?;
-            Ok(SubscribeFilter {
-                filter: ByteString::from(filter.as_str()),
-                options,
-            })
+            TopicTemplate::new(&text.to_cow()?).map_err(|error| topic_error(error, py))
         })
-        .collect::<PyResult<_>>()?;
+        .collect::<PyResult<Vec<_>>>()?;
+    let filters = templates.iter().map(|template| SubscribeFilter {
+        filter: ByteString::from(template.filter().as_str()),
+        options,
+    });
+    let filters = filters.collect();
     if arguments.maxsize == 0 || arguments.max_bytes == 0 {
         return Err(out_of_range("maxsize and max_bytes", "1 or more"));
     }
@@ -80,7 +88,12 @@ pub(crate) fn subscription(
         },
         user_properties: user_properties(arguments.user_properties.clone()),
     };
-    Ok((filters, settings))
+    let has_names = templates.iter().any(|template| template.names().len() > 0);
+    Ok(Wanted {
+        filters,
+        settings,
+        templates: has_names.then(|| templates.into()),
+    })
 }
 
 fn overflow(text: &str) -> PyResult<Overflow> {
