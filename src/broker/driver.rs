@@ -14,12 +14,14 @@ mod leaving;
 mod pipe;
 mod publishing;
 mod relay;
+mod rights;
 mod timer;
 mod watched;
 
 use crate::broker::auth::Users;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
+use crate::broker::rights::Policy;
 use crate::broker::seams::Seams;
 use crate::broker::{BrokerError, BrokerOptions, Keep, Snapshot};
 use crate::clock::{Clock, yield_now};
@@ -82,6 +84,9 @@ impl Server {
             seed: RandomState::new().hash_one(number),
         };
         let hub = Hub::with_sharing(Arc::new(options.limits.clone()), sharing);
+        if let Some(acl) = &options.acl {
+            hub.set_policy(Some(Policy::Rules(Arc::clone(acl))));
+        }
         Self {
             hub: Arc::new(if options.keeps_ledger {
                 hub.with_ledger()
@@ -256,6 +261,15 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
                  127.0.0.1"
             )));
         }
+    }
+    if let Some(acl) = &options.acl
+        && acl.names_users()
+        && options.auth.is_none()
+    {
+        return Err(BrokerError::Options(
+            "the acl has rules for users, and nobody is asked to prove to be one: give the broker users (auth)"
+                .to_owned(),
+        ));
     }
     if let Some(text) = &options.terms.response_information
         && (text.len() > usize::from(u16::MAX) || text.contains('\0'))

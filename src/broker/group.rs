@@ -39,13 +39,15 @@ pub use member::{MemberId, Parcel};
 use crate::broker::bell::Bell;
 use crate::broker::outbox::{Letter, Outbox, Pressure};
 use crate::broker::protocol::{Delivery, Room};
+use crate::broker::rights::Reader;
 use crate::broker::router::SessionKey;
 use crate::broker::subscriptions::Subscription;
 use crate::broker::{Limit, Limits, SharedStrategy};
 use crate::message::QoS;
 use member::{Member, Share};
 use parking_lot::Mutex;
-use state::State;
+use state::{State, Undealt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,6 +79,8 @@ pub struct After {
     pub dropped: usize,
     /// Messages that nobody is left for.
     pub abandoned: usize,
+    /// Messages that no member may read.
+    pub denied: usize,
 }
 
 /// What became of a message.
@@ -84,6 +88,8 @@ pub struct After {
 pub struct Shared {
     /// Whether it was dropped.
     pub is_dropped: bool,
+    /// Whether it went since no member may read it.
+    pub is_denied: bool,
     /// With what QoS any member could have got it at best.
     pub qos: QoS,
     /// What the publisher has to do.
@@ -170,10 +176,26 @@ impl Group {
         let mut after = self.follow(state);
         if state.members.is_empty() {
             state.waiting.clear();
+            state.aside.clear();
             state.bytes = 0;
             after.abandoned = std::mem::take(&mut state.count);
         }
         after
+    }
+
+    /// From now on a member may read this; `None`: everything. What it has not taken is dealt anew.
+    pub fn set_reader(&self, outbox: &Arc<Outbox>, reader: Option<&Reader>) -> After {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let Some(member) = state.member(outbox) else {
+            return After::default();
+        };
+        member.rights = reader.map(|reader| Arc::clone(&reader.rights));
+        let mut hand = BTreeMap::new();
+        member.lay_down(&mut hand);
+        state.waiting.append(&mut hand);
+        state.note_restricted();
+        self.follow(state)
     }
 
     /// A member's connection has come, or gone: what it has not taken goes to others.
@@ -211,11 +233,15 @@ impl Group {
         let qos = letter.qos().min(state.granted);
         let mut shared = Shared {
             is_dropped: false,
+            is_denied: !state.is_for_any_member(letter.topic()),
             qos,
             pressure: Pressure::None,
             reached: None,
             after: After::default(),
         };
+        if shared.is_denied {
+            return shared;
+        }
         let quarters = self.quarters(&state);
         let is_best_effort = qos == QoS::AtMostOnce;
         let has_given_up = state.grace_ends().is_some_and(|at| at <= now);
@@ -345,6 +371,7 @@ impl Group {
     /// kept.
     fn follow(&self, state: &mut State) -> After {
         let mut after = After::default();
+        state.waiting.append(&mut state.aside);
         state.note_granted();
         if state.online > 0 {
             state.is_for_long = false;
@@ -361,10 +388,20 @@ impl Group {
     fn deal(&self, state: &mut State, after: &mut After) {
         let share = self.share(state);
         while let Some((number, parcel)) = state.waiting.pop_first() {
-            let topic = parcel.message.topic.as_str();
+            let topic = &parcel.message.topic;
             let Some(at) = state.choice.choose(&state.members, share, topic) else {
-                state.waiting.insert(number, parcel);
-                return;
+                match state.why_not_dealt(topic) {
+                    Undealt::NoRoom => {
+                        state.waiting.insert(number, parcel);
+                        return;
+                    }
+                    Undealt::Absent => drop(state.aside.insert(number, parcel)),
+                    Undealt::Denied => {
+                        state.note_gone(&parcel);
+                        after.denied += 1;
+                    }
+                }
+                continue;
             };
             let member = &mut state.members[at];
             member.add(number, parcel);

@@ -9,6 +9,7 @@ mod inspect;
 mod leave;
 mod ledger;
 mod posting;
+mod rights;
 mod sharing;
 mod snapshot;
 mod subscribing;
@@ -25,6 +26,7 @@ use crate::broker::group::{Group, Sharing};
 use crate::broker::outbox::{Next, Outbox, Pressure};
 use crate::broker::protocol::{Farewell, Outgoing, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
+use crate::broker::rights::Rights;
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
 use crate::broker::{BrokerError, ClientInfo, Limit, Limits};
@@ -63,6 +65,8 @@ pub struct Attached {
     pub key: SessionKey,
     /// The session's queue.
     pub outbox: Arc<Outbox>,
+    /// Of [`Hub::rights_edition`], when what the client may do was last looked up.
+    pub rights_edition: u64,
 }
 
 /// A session for a connection.
@@ -74,6 +78,8 @@ pub struct Granted {
     pub session: Session,
     /// Whether it was there before.
     pub session_present: bool,
+    /// What the client may do; `None`: everything.
+    pub rights: Option<Arc<Rights>>,
 }
 
 /// What becomes of an arrival.
@@ -102,6 +108,8 @@ pub struct Batch {
     routes: Routes,
     found: Vec<(Arc<Outbox>, Route)>,
     groups: Vec<Arc<Group>>,
+    /// The queues of those who may not read it.
+    denied: Vec<Arc<Outbox>>,
     to_wake: Vec<Arc<Bell>>,
     /// No other batch has it.
     number: Option<u64>,
@@ -125,6 +133,8 @@ pub struct Hub {
     counters: Counters,
     /// How many batches there were.
     batches: AtomicU64,
+    /// How often anybody's rights may have changed.
+    rights_edition: AtomicU64,
     taps: Taps,
     standstill: Standstill,
     ledger: Option<Box<Ledger>>,
@@ -147,6 +157,7 @@ impl Hub {
             limits,
             counters: Counters::default(),
             batches: AtomicU64::new(0),
+            rights_edition: AtomicU64::new(0),
             taps: Taps::default(),
             standstill: Standstill::default(),
             ledger: None,
@@ -195,7 +206,7 @@ impl Hub {
                 self.note_owner(grant.key, &outbox);
                 outbox.connect(bell);
                 self.set_online(&groups, &outbox, true);
-                Outcome::Granted(Box::new(granted(connection, *grant, outbox)))
+                Outcome::Granted(Box::new(self.granted(connection, *grant, outbox)))
             }
             (Verdict::Refused(reason), _) => {
                 if reason == ReasonCode::QuotaExceeded {
@@ -221,7 +232,7 @@ impl Hub {
         self.note_owner(grant.key, &outbox);
         outbox.connect(bell);
         self.set_online(&groups, &outbox, true);
-        Some(Box::new(granted(connection, *grant, outbox)))
+        Some(Box::new(self.granted(connection, *grant, outbox)))
     }
 
     /// A connection that waits for its session gives up, or has been refused meanwhile.
@@ -337,6 +348,10 @@ impl Hub {
         for (outbox, groups) in &aftermath.ended {
             self.leave_groups(outbox, groups);
         }
+        if let Some(restricted) = &aftermath.restricted {
+            self.restrict(restricted);
+        }
+        self.counters.publishes_denied.add(aftermath.wills_denied);
         for (bell, reason) in aftermath.told_to_go {
             bell.tell_to_go(reason);
         }
@@ -357,16 +372,21 @@ impl Hub {
         }
         batch.finish();
     }
-}
 
-fn granted(connection: ConnectionId, grant: Grant, outbox: Arc<Outbox>) -> Granted {
-    Granted {
-        attached: Attached {
+    fn granted(&self, connection: ConnectionId, grant: Grant, outbox: Arc<Outbox>) -> Granted {
+        let attached = Attached {
             connection,
             key: grant.key,
             outbox,
-        },
-        session: grant.session,
-        session_present: grant.session_present,
+            rights_edition: self.rights_edition(),
+        };
+        Granted {
+            rights: (attached.rights_edition > 0)
+                .then(|| self.rights_of(&attached))
+                .flatten(),
+            attached,
+            session: grant.session,
+            session_present: grant.session_present,
+        }
     }
 }

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod protocol;
 pub mod registry;
 pub mod retained;
+pub mod rights;
 pub mod router;
 mod seams;
 pub mod snapshot;
@@ -34,9 +35,10 @@ pub use seams::Seams;
 pub use snapshot::Snapshot;
 
 use crate::message::Message;
-use crate::topic::TopicFilter;
+use crate::topic::{TopicFilter, TopicName};
 use crate::transport::Address;
 use driver::{Running, Server};
+use rights::{Access, Acl, Policy};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,6 +72,12 @@ pub struct BrokerStats {
     /// QoS 1 and 2 that a full queue of an absent client had no room for.
     pub messages_dropped_queue_full: u64,
     pub messages_expired: u64,
+    /// What clients published without the right to, wills included.
+    pub publishes_denied: u64,
+    /// Filters that were refused for want of rights.
+    pub subscriptions_denied: u64,
+    /// Messages, for each of those who would have got them and may not read them.
+    pub deliveries_denied: u64,
     pub bytes_received: u64,
     pub bytes_sent: u64,
     pub wills_published: u64,
@@ -189,6 +197,21 @@ impl Broker {
     /// Who may connect, for another broker that is to know the same users.
     pub fn users(&self) -> Option<Arc<auth::Users>> {
         self.server.users()
+    }
+
+    /// From now on clients may do what these rules say, those that are connected too, and for what waits already.
+    pub fn set_acl(&self, acl: Arc<Acl>) {
+        self.server.hub().set_policy(Some(Policy::Rules(acl)));
+    }
+
+    /// Whether a client may do that, and by which rule; without one, no rule allows it. `None`: it has no session.
+    pub fn explain_right(
+        &self,
+        client_id: &str,
+        access: Access,
+        topic: &TopicName,
+    ) -> Option<(bool, Option<String>)> {
+        self.server.hub().explain_right(client_id, access, topic)
     }
 
     /// Whether it takes connections.

@@ -2,6 +2,7 @@
 
 use crate::broker::Limits;
 use crate::broker::auth::Users;
+use crate::broker::rights::Acl;
 use crate::clock::Clock;
 use crate::message::QoS;
 use crate::transport::Address;
@@ -17,6 +18,8 @@ pub struct BrokerOptions {
     pub allow_anonymous: bool,
     /// Who may connect; `None`: anybody.
     pub auth: Option<Arc<Users>>,
+    /// What clients may do; `None`: everything.
+    pub acl: Option<Arc<Acl>>,
     /// Bounds.
     pub limits: Limits,
     /// What is offered within them.
@@ -70,6 +73,7 @@ impl Default for BrokerOptions {
             }],
             allow_anonymous: false,
             auth: None,
+            acl: None,
             limits: Limits::default(),
             terms: Terms::default(),
             shared_strategy: SharedStrategy::default(),

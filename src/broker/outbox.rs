@@ -28,6 +28,7 @@
 
 mod image;
 mod letter;
+mod reader;
 mod shares;
 mod state;
 
@@ -69,9 +70,12 @@ pub enum Pressure {
 
 /// What became of a message pushed into a queue.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pushed {
     /// Whether it was dropped.
     pub is_dropped: bool,
+    /// Whether it went since the session may not read it.
+    pub is_denied: bool,
     /// Whether no connection has the queue.
     pub is_absent: bool,
     /// How many older messages of QoS 0 were dropped to make room.
@@ -155,6 +159,7 @@ impl Outbox {
         let mut state = self.state.lock();
         let mut pushed = Pushed {
             is_dropped: false,
+            is_denied: !state.may_read(letter.topic(), route.stamp),
             is_absent: state.bell.is_none(),
             evicted: 0,
             wake: None,
@@ -162,6 +167,9 @@ impl Outbox {
             is_flooded: false,
             reached: None,
         };
+        if pushed.is_denied {
+            return pushed;
+        }
         let is_absent = pushed.is_absent;
         let is_full = self.is_full(&state);
         let is_best_effort = route.qos == QoS::AtMostOnce;
@@ -192,10 +200,11 @@ impl Outbox {
     }
 
     /// Queues all messages of a run at once, or drops them since nobody is there; `None` if the queue has no room for all:
-    /// then they are to be pushed one by one.
-    pub fn push_run(&self, run: &Arc<Run>) -> Option<Pushed> {
+    /// then they are to be pushed one by one. `stamp` is that of the route.
+    pub fn push_run(&self, run: &Arc<Run>, stamp: u64) -> Option<Pushed> {
         let mut state = self.state.lock();
-        let is_dropped = state.bell.is_none();
+        let is_denied = !state.may_read(run.topic(), stamp);
+        let is_dropped = is_denied || state.bell.is_none();
         let cost = Entry::cost_of_run(run);
         let has_room = state.count.saturating_add(run.len()) <= self.messages_max
             && state.bytes.saturating_add(cost) <= self.bytes_max;
@@ -206,6 +215,7 @@ impl Outbox {
         };
         Some(Pushed {
             is_dropped,
+            is_denied,
             is_absent: is_dropped,
             evicted: 0,
             wake,
@@ -265,17 +275,21 @@ impl Outbox {
         };
         state.note_gone(&entry);
         state.note_drained();
-        if state.full_since.is_some() && self.has_drained(&state) {
-            state.full_since = None;
-        }
-        let waiting = if state.full_since.is_none() {
-            std::mem::take(&mut state.publishers_waiting)
-        } else {
-            Vec::new()
-        };
+        let waiting = self.note_room(&mut state);
         drop(state);
         ring_all(&waiting);
         Next::Outgoing(entry.outgoing)
+    }
+
+    /// Something has gone; says which publishers need not hold back any more.
+    fn note_room(&self, state: &mut State) -> Vec<Arc<Bell>> {
+        if state.full_since.is_some() && self.has_drained(state) {
+            state.full_since = None;
+        }
+        match state.full_since {
+            None => std::mem::take(&mut state.publishers_waiting),
+            Some(_) => Vec::new(),
+        }
     }
 
     /// A group has dealt something to this session; says whom to wake.
@@ -383,10 +397,16 @@ impl Outbox {
         Some(cursor)
     }
 
-    /// Queues a slice of retained messages, then what came live meanwhile. `rest` is the subscription that has more.
-    pub fn push_retained(&self, slice: Vec<Delivery>, rest: Option<RetainedCursor>) {
+    /// Queues a slice of retained messages, then what came live meanwhile. `rest` is the subscription that has more. Says
+    /// how many the session may not read.
+    pub fn push_retained(&self, slice: Vec<Delivery>, rest: Option<RetainedCursor>) -> usize {
         let mut state = self.state.lock();
+        let mut denied = 0;
         for delivery in slice {
+            if !state.may_read(&delivery.message.topic, 0) {
+                denied += 1;
+                continue;
+            }
             let entry = state.enter(Outgoing::One(delivery));
             state.append(entry);
         }
@@ -396,6 +416,15 @@ impl Outbox {
         }
         self.has_retained
             .store(!state.cursors.is_empty(), Ordering::Relaxed);
+        denied
+    }
+
+    /// There is more to do for its connection, once others have had their turn.
+    pub fn call_back(&self) {
+        let bell = self.state.lock().bell.clone();
+        if let Some(bell) = bell {
+            bell.ring();
+        }
     }
 
     /// The connection says how many messages are on their way.

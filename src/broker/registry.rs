@@ -12,6 +12,7 @@
 //! | taken over, session ends | published | published | ends, a new one begins |
 
 use crate::broker::Limits;
+use crate::broker::rights::Rights;
 use crate::broker::router::SessionKey;
 use crate::broker::snapshot::Shift;
 use crate::codec::{ReasonCode, Will};
@@ -19,6 +20,7 @@ use crate::message::Message;
 use crate::session::Session;
 use bytestring::ByteString;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The number of a connection since the broker was made.
@@ -38,6 +40,8 @@ pub struct ConnectRequest {
     pub will: Option<Will>,
     /// Whose the session is, where there are users.
     pub user: Option<ByteString>,
+    /// What the client may do, where somebody was asked for that.
+    pub rights: Option<Arc<Rights>>,
 }
 
 /// A session, handed to the connection it is for.
@@ -78,6 +82,8 @@ pub struct Leave {
 pub struct Effects {
     /// Wills to publish, in order.
     pub wills: Vec<Message>,
+    /// Wills that their clients have no right to, any more.
+    pub wills_denied: usize,
     /// Sessions that have ended.
     pub ended: Vec<SessionKey>,
     /// A connection to be told to go, with the reason.
@@ -102,7 +108,9 @@ pub struct Entry {
     /// Who has it now.
     pub connection: Option<ConnectionId>,
     /// Whose it is: nobody else gets it by its client id.
-    user: Option<ByteString>,
+    pub user: Option<ByteString>,
+    /// What its client may do; `None`: everything.
+    pub rights: Option<Arc<Rights>>,
     /// What it keeps while nobody has it. On the heap, as what follows: most entries have none of it.
     session: Option<Box<Session>>,
     will: Option<Box<Will>>,
@@ -293,7 +301,7 @@ impl Registry {
             // A will without delay speaks even if the successor is the same client.
             // spec(4): MQTT-3.1.2-8
             if entry.will.as_ref().is_some_and(|will| delay(will) == 0) {
-                effects.wills.extend(take_will(entry));
+                take_will(entry, effects);
             }
             let grant = self.hand_over(key, successor, &request, effects);
             effects.granted = Some((successor, grant));
@@ -316,7 +324,7 @@ impl Registry {
                     match (timer, self.entry(key)) {
                         (Timer::Will, Some(entry)) => {
                             entry.will_due = None;
-                            effects.wills.extend(take_will(entry));
+                            take_will(entry, effects);
                         }
                         // spec(5): MQTT-4.1.0-2
                         (Timer::End, _) => self.end(key, effects),
@@ -325,6 +333,13 @@ impl Registry {
                 }
                 _ => return,
             }
+        }
+    }
+
+    /// From now on a session's client may do this.
+    pub fn set_rights(&mut self, key: SessionKey, rights: Option<Arc<Rights>>) {
+        if let Some(entry) = self.entry(key) {
+            entry.rights = rights;
         }
     }
 
@@ -347,6 +362,7 @@ impl Registry {
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
             user: request.user.clone(),
+            rights: request.rights.clone(),
             session: None,
             will: request.will.as_ref().map(compact).map(Box::new),
             waiting: None,
@@ -376,6 +392,7 @@ impl Registry {
                 // spec(5): MQTT-3.1.2-5, MQTT-3.1.3-9, MQTT-3.2.2-3
                 entry.connection = Some(connection);
                 entry.expiry_interval = request.session_expiry_interval;
+                entry.rights.clone_from(&request.rights);
                 entry.will = request.will.as_ref().map(compact).map(Box::new);
                 entry.ends_at = None;
                 Grant {
@@ -407,7 +424,7 @@ impl Registry {
             // spec(5): MQTT-3.1.2-8
             match after(now, delay) {
                 Some(due) if delay > 0 => entry.will_due = Some(due),
-                _ => effects.wills.extend(take_will(entry)),
+                _ => take_will(entry, effects),
             }
         }
         if expiry_interval < u32::MAX {
@@ -441,16 +458,24 @@ impl Registry {
         };
         self.by_client_id.remove(&entry.client_id);
         self.free.push(key);
-        effects.wills.extend(take_will(&mut entry));
+        take_will(&mut entry, effects);
         effects.ended.push(key);
     }
 }
 
-/// Forgets the will and returns its message.
+/// Forgets the will; it is published, if its client may still do that.
 // spec(4): MQTT-3.1.2-10
 // spec(5): MQTT-3.1.2-10
-fn take_will(entry: &mut Entry) -> Option<Message> {
-    entry.will.take().map(|will| will.message)
+fn take_will(entry: &mut Entry, effects: &mut Effects) {
+    let Some(will) = entry.will.take() else {
+        return;
+    };
+    let rights = entry.rights.as_ref();
+    if rights.is_none_or(|rights| rights.may_publish(&will.message.topic)) {
+        effects.wills.push(will.message);
+    } else {
+        effects.wills_denied += 1;
+    }
 }
 
 fn compact(will: &Will) -> Will {

@@ -7,6 +7,7 @@
 use crate::broker::BrokerError;
 use crate::broker::Limits;
 use crate::broker::retained::{Retained, RetainedMessage};
+use crate::broker::rights::Reader;
 use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::{Edition, Frontier, Match, Subscription, Subscriptions};
 use crate::codec::RetainHandling;
@@ -37,6 +38,8 @@ pub struct Route {
     pub retain: bool,
     /// Of all subscriptions that match, sorted.
     pub subscription_ids: Vec<NonZeroU32>,
+    /// Of the rights that were asked; 0: there are none.
+    pub stamp: u64,
 }
 
 /// The deliveries of one message, and memory for finding them: to be used again.
@@ -46,6 +49,8 @@ pub struct Routes {
     pub list: Vec<Route>,
     /// The groups of which one member gets it, each once.
     pub groups: Vec<GroupKey>,
+    /// Who would get it and may not read it, by session.
+    pub denied: Vec<SessionKey>,
     frontier: Frontier,
     /// What `list` and `groups` were found for: who publishes, publishes to the same topic again.
     asked: Option<Asked>,
@@ -92,6 +97,8 @@ pub struct Router {
     pub subscriptions: Subscriptions,
     /// The last value of each topic that wants one kept.
     pub retained: Retained,
+    /// What sessions may read, by session; who is not in it, everything.
+    readers: Vec<Option<Reader>>,
 }
 
 impl Router {
@@ -100,6 +107,7 @@ impl Router {
         Self {
             subscriptions: Subscriptions::default(),
             retained: Retained::new(limits),
+            readers: Vec::new(),
         }
     }
 
@@ -109,7 +117,25 @@ impl Router {
         Self {
             subscriptions: self.subscriptions.clone(),
             retained: self.retained.moved(limits, shift),
+            readers: Vec::new(),
         }
+    }
+
+    /// From now on a session may read this; `None`: everything.
+    pub fn set_reader(&mut self, session: SessionKey, reader: Option<Reader>) {
+        if self.readers.len() <= session.0 {
+            if reader.is_none() {
+                return;
+            }
+            self.readers.resize(session.0 + 1, None);
+        }
+        self.readers[session.0] = reader;
+        self.subscriptions.note_change();
+    }
+
+    /// What a session may read; `None`: everything.
+    pub fn reader(&self, session: SessionKey) -> Option<&Reader> {
+        self.readers.get(session.0)?.as_ref()
     }
 
     /// Keeps the message, if it asks for it.
@@ -146,11 +172,13 @@ impl Router {
         let Routes {
             list,
             groups,
+            denied,
             frontier,
             ..
         } = routes;
         list.clear();
         groups.clear();
+        denied.clear();
         let filters = self
             .subscriptions
             .matching(&message.topic, frontier, |found| match found {
@@ -158,9 +186,13 @@ impl Router {
                 // spec(5): MQTT-3.8.3-3
                 Match::Session(session, subscription)
                     if subscription.options.no_local && publisher == Some(session) => {}
-                Match::Session(session, subscription) => {
-                    list.push(one_route(session, *subscription, message));
-                }
+                Match::Session(session, subscription) => match self.reader(session) {
+                    Some(reader) if !reader.rights.may_read(&message.topic) => denied.push(session),
+                    reader => {
+                        let stamp = reader.map_or(0, |reader| reader.stamp);
+                        list.push(one_route(session, *subscription, message, stamp));
+                    }
+                },
             });
         if filters > 1 {
             // Overlapping subscriptions of one session get one copy, with the best they were granted.
@@ -174,6 +206,8 @@ impl Router {
                 }
                 is_same
             });
+            denied.sort();
+            denied.dedup();
         }
     }
 
@@ -224,7 +258,12 @@ impl Router {
     }
 }
 
-fn one_route(session: SessionKey, subscription: Subscription, message: &Message) -> Route {
+fn one_route(
+    session: SessionKey,
+    subscription: Subscription,
+    message: &Message,
+    stamp: u64,
+) -> Route {
     Route {
         session,
         // spec(4): MQTT-3.8.4-6
@@ -235,6 +274,7 @@ fn one_route(session: SessionKey, subscription: Subscription, message: &Message)
         retain: message.retain && subscription.options.retain_as_published,
         // spec(5): MQTT-3.3.4-3
         subscription_ids: subscription.id.into_iter().collect(),
+        stamp,
     }
 }
 

@@ -265,6 +265,11 @@ impl Subscriptions {
         self.count == 0
     }
 
+    /// What was found before holds no more, though nobody has subscribed to anything else.
+    pub(super) fn note_change(&mut self) {
+        self.edition = Edition::default();
+    }
+
     pub(super) fn edition(&self) -> &Edition {
         &self.edition
     }

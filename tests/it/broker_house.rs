@@ -357,6 +357,7 @@ impl House {
                 session_expiry_interval: peer.protocol.session_expiry_interval(),
                 will: connect.will,
                 user: None,
+                rights: None,
             },
             bell: Arc::clone(&peer.bell),
         };
@@ -374,6 +375,7 @@ impl House {
 
     fn enter(&mut self, index: usize, granted: Granted, assigned_client_id: Option<ByteString>) {
         let peer = &mut self.peers[index];
+        peer.protocol.set_rights(granted.rights);
         peer.link = Link::Attached(granted.attached);
         let accept = Accept {
             session: granted.session,

@@ -23,6 +23,7 @@ fn subscribed() -> (Hub, Attached) {
             session_expiry_interval: 0,
             will: None,
             user: None,
+            rights: None,
         },
         info: ClientInfo {
             client_id: "valve".to_owned(),
@@ -83,6 +84,7 @@ fn a_message_that_ends_twice_is_one_too_many() {
     let ended = rmqtt::broker::protocol::Ended {
         acknowledged: 1,
         withdrawn: 0,
+        denied: 0,
     };
     // The fault: it is still in the queue.
     hub.note_settled(&attached, ended);

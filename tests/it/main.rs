@@ -34,6 +34,7 @@ mod ledger;
 mod pair;
 mod qos;
 mod raw;
+mod rights;
 mod router;
 mod runs;
 mod scripted;

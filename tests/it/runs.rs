@@ -273,6 +273,7 @@ fn a_queue_that_is_never_empty_keeps_few_read_buffers_alive() {
             qos: QoS::AtMostOnce,
             retain: false,
             subscription_ids: Vec::new(),
+            stamp: 0,
         };
         let mut letter = Letter::new(&message, batch, epoch());
         outbox.push(&mut letter, route, epoch());

@@ -34,6 +34,7 @@ impl Connection {
                 session_expiry_interval: self.protocol.session_expiry_interval(),
                 will: connect.will,
                 user,
+                rights: None,
             },
             bell: Arc::clone(&self.bell),
         };
@@ -70,6 +71,7 @@ impl Connection {
         assigned_client_id: Option<ByteString>,
         now: Instant,
     ) -> Result<(), End> {
+        self.protocol.set_rights(granted.rights);
         self.link = Link::Attached(granted.attached);
         let accept = Accept {
             session: granted.session,

@@ -118,6 +118,7 @@ impl Connection {
             let worked = self.work(now);
             self.batch.finish();
             self.count_reached();
+            self.note_denied();
             if let Err(end) = worked {
                 break end;
             }
@@ -170,6 +171,7 @@ impl Connection {
             return Err(End::ToldToGo(farewell));
         }
         self.attend()?;
+        self.heed_rights();
         self.go_on(now)?;
         if is_rung {
             self.claim(now)?;

@@ -2,6 +2,7 @@
 
 use super::member::{Member, Share};
 use crate::broker::SharedStrategy;
+use crate::topic::TopicName;
 
 /// A strategy and where it has got to.
 #[derive(Debug, Clone)]
@@ -34,12 +35,16 @@ impl Choice {
         &mut self,
         members: &[Member],
         share: Share,
-        topic: &str,
+        topic: &TopicName,
     ) -> Option<usize> {
-        let able = (0..members.len()).filter(|at| members[*at].can_take(share));
+        let can_take = |at: &usize| {
+            let member = &members[*at];
+            member.can_take(share) && member.may_read(topic)
+        };
+        let able = (0..members.len()).filter(can_take);
         let at = match self.strategy {
-            SharedStrategy::RoundRobin => next_after(members, share, self.last + 1),
-            SharedStrategy::Sticky => next_after(members, share, self.last),
+            SharedStrategy::RoundRobin => around(members, self.last + 1).find(can_take),
+            SharedStrategy::Sticky => around(members, self.last).find(can_take),
             SharedStrategy::Random => {
                 let able: Vec<usize> = able.collect();
                 let count = u64::try_from(able.len()).ok().filter(|count| *count > 0)?;
@@ -48,13 +53,12 @@ impl Choice {
             }
             // The member with the greatest weight for this topic: who is not it loses no topic when it goes.
             SharedStrategy::Hash => {
-                let topic = hash(topic, self.key);
+                let topic = hash(topic.as_str(), self.key);
                 able.max_by_key(|at| mix(topic ^ mix(members[*at].number)))
             }
             SharedStrategy::LeastInFlight => {
                 let least = able.map(|at| members[at].load()).min()?;
-                let is_least =
-                    |at: &usize| members[*at].can_take(share) && members[*at].load() == least;
+                let is_least = |at: &usize| can_take(at) && members[*at].load() == least;
                 around(members, self.last + 1).find(is_least)
             }
         }?;
@@ -66,11 +70,6 @@ impl Choice {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.random)
     }
-}
-
-/// The first that can take it, from the member with this number on and around.
-fn next_after(members: &[Member], share: Share, number: u64) -> Option<usize> {
-    around(members, number).find(|at| members[*at].can_take(share))
 }
 
 /// All places, from the member with this number on and around.

@@ -63,6 +63,8 @@ impl Group {
     pub fn image(&self) -> GroupImage {
         let state = self.state.lock();
         let mut waiting = state.waiting.clone();
+        let aside = state.aside.iter();
+        waiting.extend(aside.map(|(number, parcel)| (*number, parcel.clone())));
         for member in &state.members {
             let hand = member.best_effort.iter().chain(&member.acknowledged);
             waiting.extend(hand.map(|(number, parcel)| (*number, parcel.clone())));

@@ -2,10 +2,12 @@
 
 use crate::broker::outbox::Outbox;
 use crate::broker::protocol::{Delivery, Room};
+use crate::broker::rights::Rights;
 use crate::broker::router::SessionKey;
 use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::Subscription;
 use crate::message::{Message, QoS};
+use crate::topic::TopicName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,6 +69,8 @@ pub(super) struct Member {
     pub(super) session: SessionKey,
     pub(super) outbox: Arc<Outbox>,
     pub(super) subscription: Subscription,
+    /// What it may do; `None`: everything.
+    pub(super) rights: Option<Arc<Rights>>,
     pub(super) is_online: bool,
     /// Whether its connection knows, or is about to, that its hand is not empty.
     pub(super) is_ready: bool,
@@ -91,6 +95,7 @@ impl Member {
             session,
             outbox,
             subscription,
+            rights: None,
             is_online: false,
             is_ready: false,
             has_taken: true,
@@ -106,6 +111,11 @@ impl Member {
 
     pub(super) fn can_take(&self, share: Share) -> bool {
         self.is_online && self.count() < share.messages && self.bytes < share.bytes
+    }
+
+    pub(super) fn may_read(&self, topic: &TopicName) -> bool {
+        let rights = self.rights.as_ref();
+        rights.is_none_or(|rights| rights.may_read(topic))
     }
 
     /// What it has before it, on the way or in its hand.

@@ -6,9 +6,21 @@ use super::{HAND_MAX, Sharing};
 use crate::broker::bell::Bell;
 use crate::broker::outbox::{GRACE, Outbox};
 use crate::message::QoS;
+use crate::topic::TopicName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Why no member was chosen for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undealt {
+    /// Those that are connected and may read it have their hands full, or nobody is connected.
+    NoRoom,
+    /// Those that may read it are not connected.
+    Absent,
+    /// No member may read it.
+    Denied,
+}
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -25,6 +37,10 @@ pub(super) struct State {
     pub(super) choice: Choice,
     /// What waits for any member, by number.
     pub(super) waiting: BTreeMap<u64, Parcel>,
+    /// What waits for members that are not connected, since none of the others may read it; by number.
+    pub(super) aside: BTreeMap<u64, Parcel>,
+    /// Whether there is a member that may not read everything.
+    pub(super) is_restricted: bool,
     pub(super) numbers: u64,
     /// In common and in all hands.
     pub(super) count: usize,
@@ -44,6 +60,8 @@ impl State {
             is_for_long: true,
             choice: Choice::new(sharing.strategy, sharing.seed),
             waiting: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            is_restricted: false,
             numbers: 0,
             count: 0,
             bytes: 0,
@@ -70,7 +88,7 @@ impl State {
 
     /// All hands go back to what waits in common, if they are small, or that much has been done since the last time.
     pub(super) fn lay_down_if_paid(&mut self) {
-        let in_hands = self.count - self.waiting.len();
+        let in_hands = self.count - self.waiting.len() - self.aside.len();
         if in_hands > HAND_MAX {
             if in_hands > self.paid {
                 return;
@@ -79,6 +97,37 @@ impl State {
         }
         for member in &mut self.members {
             member.lay_down(&mut self.waiting);
+        }
+    }
+
+    /// It is in no list any more.
+    pub(super) fn note_gone(&mut self, parcel: &Parcel) {
+        self.count -= 1;
+        self.bytes -= parcel.cost();
+    }
+
+    /// Rights of members have changed.
+    pub(super) fn note_restricted(&mut self) {
+        self.is_restricted = self.members.iter().any(|member| member.rights.is_some());
+    }
+
+    /// Whether there is a member that may read it.
+    pub(super) fn is_for_any_member(&self, topic: &TopicName) -> bool {
+        !self.is_restricted || self.members.iter().any(|member| member.may_read(topic))
+    }
+
+    /// Why no member was chosen.
+    pub(super) fn why_not_dealt(&self, topic: &TopicName) -> Undealt {
+        if !self.is_restricted {
+            return Undealt::NoRoom;
+        }
+        let mut fitting = self.members.iter().filter(|member| member.may_read(topic));
+        match fitting.next() {
+            None => Undealt::Denied,
+            Some(first) if first.is_online || fitting.any(|member| member.is_online) => {
+                Undealt::NoRoom
+            }
+            Some(_) => Undealt::Absent,
         }
     }
 
@@ -104,8 +153,7 @@ impl State {
                 parcel.message = parcel.message.compact();
                 self.waiting.insert(number, parcel);
             } else {
-                self.count -= 1;
-                self.bytes -= parcel.cost();
+                self.note_gone(&parcel);
                 dropped += 1;
             }
         }

@@ -1,11 +1,13 @@
 //! What the hub guards: plain data, changed only under its lock and asking for nothing.
 
+use super::rights::Restricted;
 use super::{Arrival, Attached, Batch};
 use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
 use crate::broker::outbox::Outbox;
 use crate::broker::protocol::Farewell;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
+use crate::broker::rights::{Policy, Shelf};
 use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
 use crate::broker::subscriptions::Subscription;
 use crate::broker::{ClientInfo, Limit, Limits, SessionInfo};
@@ -37,6 +39,10 @@ pub(super) struct Core {
     pub(super) connections: BTreeMap<ConnectionId, Box<Connected>>,
     /// How all who want to connect are turned away, if they are.
     pub(super) turned_away: Option<Farewell>,
+    /// What clients may do; `None`: everything.
+    pub(super) policy: Option<Policy>,
+    pub(super) shelf: Shelf,
+    pub(super) last_stamp: u64,
     last_connection: u64,
     pub(super) limits: Arc<Limits>,
 }
@@ -45,6 +51,8 @@ pub(super) struct Core {
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
     pub(super) wills: Vec<Message>,
+    pub(super) wills_denied: usize,
+    pub(super) restricted: Option<Restricted>,
     pub(super) told_to_go: Vec<(Arc<Bell>, ReasonCode)>,
     pub(super) may_claim: Option<Arc<Bell>>,
     pub(super) is_due_earlier: bool,
@@ -62,6 +70,9 @@ impl Core {
             sharing,
             connections: BTreeMap::new(),
             turned_away: None,
+            policy: None,
+            shelf: Shelf::default(),
+            last_stamp: 0,
             last_connection: 0,
             limits,
         }
@@ -71,6 +82,8 @@ impl Core {
     pub(super) fn renewed(&self) -> Self {
         Self {
             turned_away: self.turned_away.clone(),
+            policy: self.policy.clone(),
+            last_stamp: self.last_stamp,
             last_connection: self.last_connection,
             ..Self::new(Arc::clone(&self.limits), self.sharing)
         }
@@ -83,10 +96,17 @@ impl Core {
         self.last_connection += 1;
         let connection = ConnectionId(self.last_connection);
         let mut effects = Effects::default();
-        let verdict = self
-            .registry
-            .connect(connection, arrival.request, &mut effects);
-        let aftermath = self.carry_out(effects);
+        let verdict = if self.allows_will(&arrival.request) {
+            self.registry
+                .connect(connection, arrival.request, &mut effects)
+        } else {
+            // Told now, and not when it is too late.
+            Verdict::Refused(ReasonCode::NotAuthorized)
+        };
+        let mut aftermath = self.carry_out(effects);
+        if let Verdict::Granted(grant) = &verdict {
+            aftermath.restricted = self.give_rights(grant.key);
+        }
         if !matches!(verdict, Verdict::Refused(_)) {
             let connected = Connected {
                 info: arrival.info,
@@ -145,11 +165,13 @@ impl Core {
     pub(super) fn carry_out(&mut self, effects: Effects) -> Aftermath {
         let mut aftermath = Aftermath {
             wills: effects.wills,
+            wills_denied: effects.wills_denied,
             ..Aftermath::default()
         };
         // The number of an ended session may have been given to the granted one: first things first.
         for key in effects.ended {
             let groups = self.end_subscriptions(key);
+            self.router.set_reader(key, None);
             if let Some(outbox) = self.outboxes.get_mut(key.0).and_then(Option::take) {
                 aftermath.ended.push((outbox, groups));
             }
@@ -162,8 +184,10 @@ impl Core {
         if let Some((connection, grant)) = effects.granted
             && let Some(successor) = self.connections.get_mut(&connection)
         {
+            let key = grant.key;
             successor.grant = Some(Box::new(grant));
             aftermath.may_claim = Some(Arc::clone(&successor.bell));
+            aftermath.restricted = self.give_rights(key);
         }
         aftermath
     }
@@ -190,9 +214,12 @@ impl Core {
             routes,
             found,
             groups,
+            denied,
             ..
         } = batch;
         self.router.route(message, publisher, routes);
+        let without = routes.denied.iter();
+        denied.extend(without.filter_map(|key| self.outboxes.get(key.0)?.clone()));
         found.extend(routes.list.iter().filter_map(|route| {
             let outbox = self.outboxes.get(route.session.0)?.as_ref()?;
             Some((Arc::clone(outbox), route.clone()))

@@ -35,6 +35,8 @@ pub enum Fate {
     Expired,
     /// Lost, for a reason.
     Dropped,
+    /// Who would have got it may not read it.
+    Denied,
 }
 
 /// One message for one subscriber.
@@ -218,6 +220,7 @@ impl Hub {
             let too_large = (Fate::Dropped, "too large for the client");
             ledger.end(outbox, too_large, None, ended.withdrawn);
         }
+        self.note_denied(Some(&attached.outbox), None, ended.denied);
     }
 
     /// A session has ended: what was open in it, but for so many that went back to groups.

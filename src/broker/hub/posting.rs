@@ -6,6 +6,7 @@ use crate::broker::outbox::{Letter, Pressure};
 use crate::broker::router::SessionKey;
 use crate::codec::Run;
 use crate::message::{Message, QoS};
+use crate::topic::TopicName;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +28,7 @@ impl Hub {
     ) {
         let sample = Message::new(run.topic().clone(), Bytes::new());
         self.core.read().route(&sample, publisher, batch);
+        self.end_denied(batch, run.topic(), run.len());
         if self.taps.is_any() {
             for message in run.messages() {
                 self.catch(&message, publisher);
@@ -36,7 +38,14 @@ impl Hub {
         let mut one_by_one = Vec::new();
         for (outbox, route) in batch.found.drain(..) {
             let is_plain = route.subscription_ids.is_empty();
-            match is_plain.then(|| outbox.push_run(&run)).flatten() {
+            let pushed = is_plain.then(|| outbox.push_run(&run, route.stamp));
+            match pushed.flatten() {
+                Some(pushed) if pushed.is_denied => {
+                    if let Some(ledger) = &self.ledger {
+                        ledger.credit(|credits| credits.routed += run.len());
+                    }
+                    self.note_denied(Some(&outbox), Some(run.topic()), run.len());
+                }
                 Some(pushed) => {
                     let dropped = if pushed.is_dropped { run.len() } else { 0 };
                     if let Some(ledger) = &self.ledger {
@@ -76,10 +85,15 @@ impl Hub {
         if let Some(ledger) = &self.ledger {
             ledger.credit(|credits| credits.routed += published.matched);
         }
+        self.end_denied(batch, &message.topic, 1);
         let mut letter = Letter::new(message, self.number(batch), now);
         for (outbox, route) in batch.found.drain(..) {
             let (qos, session) = (route.qos, route.session);
             let pushed = outbox.push(&mut letter, route, now);
+            if pushed.is_denied {
+                self.note_denied(Some(&outbox), Some(&message.topic), 1);
+                continue;
+            }
             self.counters.messages_dropped_qos0.add(pushed.evicted);
             self.count_dropped(pushed.is_dropped, qos);
             self.count_reached(pushed.reached);
@@ -110,6 +124,9 @@ impl Hub {
         }
         for group in batch.groups.drain(..) {
             let shared = group.push(&mut letter, publisher, now);
+            if shared.is_denied {
+                self.note_denied(None, Some(&message.topic), 1);
+            }
             self.count_dropped(shared.is_dropped, shared.qos);
             self.count_reached(shared.reached);
             if let Some(ledger) = &self.ledger {
@@ -128,6 +145,16 @@ impl Hub {
             }
         }
         published
+    }
+
+    /// Those who may not read what would have been for them.
+    fn end_denied(&self, batch: &mut Batch, topic: &TopicName, count: usize) {
+        for outbox in batch.denied.drain(..) {
+            if let Some(ledger) = &self.ledger {
+                ledger.credit(|credits| credits.routed += count);
+            }
+            self.note_denied(Some(&outbox), Some(topic), count);
+        }
     }
 
     /// The number of a batch, given when it is first asked for.

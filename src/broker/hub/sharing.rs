@@ -108,6 +108,7 @@ impl Hub {
         for outbox in after.stuck {
             outbox.tell_to_go(ReasonCode::QuotaExceeded);
         }
+        self.note_denied(None, None, after.denied);
         self.counters.messages_dropped_qos0.add(after.dropped);
         if let Some(ledger) = &self.ledger {
             let lost = (Fate::Dropped, "QoS 0 for a group with nobody there");

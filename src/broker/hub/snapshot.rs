@@ -182,7 +182,7 @@ impl Hub {
 
     /// Puts a state in the place of what there is, if nobody is connected.
     pub fn try_restore(&self, snapshot: &Snapshot, now: Instant) -> bool {
-        let old = {
+        let (old, changed) = {
             if !self.core.read().connections.is_empty() {
                 return false;
             }
@@ -191,10 +191,12 @@ impl Hub {
             if !core.connections.is_empty() {
                 return false;
             }
-            let restored = core.restored(snapshot, now);
-            std::mem::replace(&mut *core, restored)
+            let mut restored = core.restored(snapshot, now);
+            let changed = restored.give_restored_rights();
+            (std::mem::replace(&mut *core, restored), changed)
         };
         self.note_all(None);
+        self.note_rights(changed);
         self.timer.ring();
         // Much may have to be given back: not under the lock.
         drop(old);

@@ -13,6 +13,9 @@ use std::time::Instant;
 /// Retained messages fetched under one lock.
 const RETAINED_SLICE: usize = 64;
 
+/// Slices fetched in one go. A session that may read none of them must not keep its thread from others.
+const RETAINED_SLICES_MAX: usize = 64;
+
 impl Hub {
     /// Subscribes a session; one code for each filter, in order.
     // spec(4): MQTT-3.8.4-3, MQTT-3.8.4-4
@@ -55,6 +58,9 @@ impl Hub {
         for (group, subscription) in joined {
             let after = group.join(attached.key, &attached.outbox, subscription);
             self.follow_group(&group, after, None);
+            if attached.outbox.reader().is_some() {
+                self.restrict_member(&group, &attached.outbox);
+            }
         }
         reasons
     }
@@ -99,7 +105,10 @@ impl Hub {
 
     /// Fetches retained messages for a session whose queue is nearly empty.
     pub(super) fn fetch_retained(&self, outbox: &Outbox, now: Instant) {
-        while let Some(mut cursor) = outbox.begin_retained() {
+        for _ in 0..RETAINED_SLICES_MAX {
+            let Some(mut cursor) = outbox.begin_retained() else {
+                return;
+            };
             let mut found = Vec::new();
             let has_more =
                 self.core
@@ -123,7 +132,9 @@ impl Hub {
                     token: 0,
                 })
                 .collect();
-            outbox.push_retained(slice, has_more.then_some(cursor));
+            let denied = outbox.push_retained(slice, has_more.then_some(cursor));
+            self.note_denied(Some(outbox), None, denied);
         }
+        outbox.call_back();
     }
 }

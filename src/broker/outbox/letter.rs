@@ -4,6 +4,7 @@ use crate::broker::protocol::Delivery;
 use crate::broker::retained::expiry;
 use crate::broker::router::Route;
 use crate::message::{Message, QoS};
+use crate::topic::TopicName;
 use std::time::Instant;
 
 /// One message on its way into any number of queues.
@@ -26,6 +27,11 @@ impl<'a> Letter<'a> {
             expires_at: expiry(message, now),
             copy: None,
         }
+    }
+
+    /// Where it was published to.
+    pub fn topic(&self) -> &TopicName {
+        &self.message.topic
     }
 
     /// The QoS it was published with.

@@ -3,6 +3,7 @@
 use super::shares::Shares;
 use crate::broker::bell::Bell;
 use crate::broker::protocol::{Delivery, Outgoing};
+use crate::broker::rights::Reader;
 use crate::broker::router::RetainedCursor;
 use crate::codec::Run;
 use crate::message::QoS;
@@ -21,7 +22,7 @@ const LOANS_MAX: usize = 16;
 pub(super) struct Entry {
     /// Keeps the order of arrival between the two lists.
     pub(super) number: u64,
-    cost: usize,
+    pub(super) cost: usize,
     pub(super) outgoing: Outgoing,
 }
 
@@ -43,7 +44,7 @@ impl Entry {
     }
 
     /// How many messages it is.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match &self.outgoing {
             Outgoing::One(_) => 1,
             Outgoing::Run(run) => run.len(),
@@ -79,6 +80,8 @@ pub(super) struct State {
     pub(super) full_since: Option<Instant>,
     pub(super) publishers_waiting: Vec<Arc<Bell>>,
     pub(super) shares: Shares,
+    /// What the session may read; `None`: everything.
+    pub(super) reader: Option<Reader>,
 }
 
 impl State {

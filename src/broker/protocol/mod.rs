@@ -10,6 +10,7 @@ mod connect;
 mod error;
 mod farewell;
 mod publish;
+mod rights;
 mod subscribe;
 
 pub use authenticate::{AUTH_ROUNDS_MAX, Authenticate};
@@ -17,6 +18,7 @@ pub use connect::Accept;
 pub use error::ProtocolError;
 pub use farewell::Farewell;
 pub use publish::{Delivered, Delivery, Ended, Outgoing, Room};
+pub use rights::Denied;
 pub use subscribe::{FilterRequest, SubscribeRequest, UnsubscribeRequest};
 
 use crate::broker::{Limit, Limits, Terms};
@@ -30,6 +32,7 @@ use crate::topic::TopicName;
 use authenticate::Exchange;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use rights::Permit;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -113,6 +116,7 @@ pub struct Protocol {
     session_expiry_asked: u32,
     topic_alias_max: u16,
     aliases: BTreeMap<u16, TopicName>,
+    permit: Permit,
     /// Ours, towards the client.
     given: OutboundAliases,
     /// Of enhanced authentication, as CONNECT named it.
@@ -145,6 +149,7 @@ impl Protocol {
             session_expiry_asked: 0,
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
+            permit: Permit::default(),
             given: OutboundAliases::default(),
             method: None,
             exchange: None,

@@ -58,6 +58,8 @@ pub struct Ended {
     pub acknowledged: usize,
     /// Since it takes the message no more, as it is smaller packets now.
     pub withdrawn: usize,
+    /// Since it may not read the message any more.
+    pub denied: usize,
 }
 
 /// What [`Protocol::deliver`] can take now.
@@ -116,7 +118,7 @@ impl Protocol {
 
     /// A run has nothing about it that could be refused, but its topic.
     pub(super) fn on_run(&mut self, run: Run) -> Result<Option<Event>, ProtocolError> {
-        let is_forbidden = self.forbidden_topic(run.topic())?.is_some();
+        let is_forbidden = self.forbidden_topic(run.topic(), run.len())?.is_some();
         Ok((!is_forbidden).then_some(Event::PublishRun(run)))
     }
 
@@ -174,14 +176,19 @@ impl Protocol {
 
     /// Why a message is not let in, if the client can be told, or the error that ends the connection.
     fn forbidden(&mut self, publish: &Publish) -> Result<Option<ReasonCode>, ProtocolError> {
-        let reason = self.forbidden_topic(&publish.message.topic)?;
+        let reason = self.forbidden_topic(&publish.message.topic, 1)?;
         Ok(reason.or_else(|| {
             self.is_false_text(&publish.message)
                 .then_some(ReasonCode::PayloadFormatInvalid)
         }))
     }
 
-    fn forbidden_topic(&mut self, topic: &TopicName) -> Result<Option<ReasonCode>, ProtocolError> {
+    /// The same for so many messages to one topic.
+    fn forbidden_topic(
+        &mut self,
+        topic: &TopicName,
+        count: usize,
+    ) -> Result<Option<ReasonCode>, ProtocolError> {
         if !levels_within(topic.as_str(), self.limits.topic_levels_max) {
             self.reached.push(Limit::TopicLevelsMax);
             return match self.version {
@@ -195,7 +202,10 @@ impl Protocol {
         }
         // 3.1.1 cannot say no: the message is acknowledged and dropped.
         // spec(4): MQTT-3.3.5-2
-        Ok(is_reserved(topic).then_some(ReasonCode::NotAuthorized))
+        if is_reserved(topic) {
+            return Ok(Some(ReasonCode::NotAuthorized));
+        }
+        Ok(self.permit.refuses(topic, count))
     }
 
     /// The message with this packet id is routed and queued, or refused: its answer may leave.
@@ -280,16 +290,25 @@ impl Protocol {
             publish.message.properties = None;
             publish.subscription_ids = Vec::new();
         }
-        if self.write(&packet).is_err()
+        let may_read = match &packet {
+            Packet::Publish(publish) => self.permit.may_read(&publish.message.topic),
+            _ => true,
+        };
+        if (!may_read || self.write(&packet).is_err())
             && let Packet::Publish(publish) = packet
             && let Some(packet_id) = publish.packet_id
         {
-            // The client takes smaller packets than when this was sent first.
+            // The client takes smaller packets than when this was sent first, or may do less.
             let outbound = &mut self.session.outbound;
-            match outbound.withdraw(packet_id, ReasonCode::PacketTooLarge) {
+            let (reason, count) = if may_read {
+                (ReasonCode::PacketTooLarge, &mut self.ended.withdrawn)
+            } else {
+                (ReasonCode::NotAuthorized, &mut self.ended.denied)
+            };
+            match outbound.withdraw(packet_id, reason) {
                 Step::Send(pubrel) => self.write(&Packet::Ack(pubrel)).unwrap_or_default(),
                 Step::Settled { token, .. } => {
-                    self.ended.withdrawn += 1;
+                    *count += 1;
                     self.note_settled(token);
                 }
                 Step::Ignored => {}

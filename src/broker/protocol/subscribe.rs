@@ -126,7 +126,10 @@ impl Protocol {
                     ReasonCode::SharedSubscriptionsNotSupported,
                 )
                 .map(Err),
-            Ok(_) => Ok(Ok(filter)),
+            Ok(Some((_, shared))) => {
+                Ok(self.permit.refuses_filter(&shared).map_or(Ok(filter), Err))
+            }
+            Ok(None) => Ok(self.permit.refuses_filter(&filter).map_or(Ok(filter), Err)),
             // spec(5): MQTT-4.8.2-1, MQTT-4.8.2-2
             Err(_) => Ok(Err(ReasonCode::TopicFilterInvalid)),
         }

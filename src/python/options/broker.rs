@@ -178,6 +178,7 @@ pub(crate) fn broker(
             .collect::<PyResult<_>>()?,
         allow_anonymous: access.allow_anonymous,
         auth: access.users(py)?,
+        acl: None,
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,
         threads: seams.threads()?,

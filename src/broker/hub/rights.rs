@@ -1,0 +1,210 @@
+//! Who has which rights now: given when a session is, and again when the rules change.
+//!
+//! The registry keeps the rights of each session, for its will; the router asks them for each route; and the queue and the
+//! groups of a session hold them too, under their own locks: whatever was routed by older rights is looked at again there,
+//! so that nothing goes out against those of now.
+
+use super::core::Core;
+use super::{Attached, Fate, Hub, Ordering};
+use crate::broker::group::Group;
+use crate::broker::outbox::Outbox;
+use crate::broker::registry::ConnectRequest;
+use crate::broker::rights::{Access, Policy, Reader, Rights};
+use crate::broker::router::SessionKey;
+use crate::topic::TopicName;
+use std::sync::Arc;
+
+/// Why a message was denied.
+const NO_RIGHT: &str = "no right to read it";
+
+/// A session whose rights have changed, and where they are to be known.
+#[derive(Debug)]
+pub(super) struct Restricted {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) groups: Vec<Arc<Group>>,
+    pub(super) reader: Option<Reader>,
+}
+
+impl Core {
+    /// What a client may do; `None`: everything. `given` is what somebody who was asked has answered.
+    pub(super) fn rights(
+        &mut self,
+        client_id: &str,
+        user: Option<&str>,
+        given: Option<Arc<Rights>>,
+    ) -> Option<Arc<Rights>> {
+        match self.policy.as_ref()? {
+            Policy::Rules(acl) => {
+                let rights = acl.rights(client_id, user);
+                Some(self.shelf.share(user, rights))
+            }
+            Policy::Asked => Some(given.unwrap_or_default()),
+        }
+    }
+
+    /// Whether a client may have the will that it wants.
+    pub(super) fn allows_will(&mut self, request: &ConnectRequest) -> bool {
+        let (Some(will), true) = (&request.will, self.policy.is_some()) else {
+            return true;
+        };
+        let user = request.user.as_deref();
+        let rights = self.rights(&request.client_id, user, request.rights.clone());
+        rights.is_none_or(|rights| rights.may_publish(&will.message.topic))
+    }
+
+    /// Gives a session the rights it has now; says where they are to be known, if they are others than before.
+    pub(super) fn give_rights(&mut self, key: SessionKey) -> Option<Restricted> {
+        if self.policy.is_none() && self.router.reader(key).is_none() {
+            return None;
+        }
+        let entry = self.registry.get(key)?;
+        let (client_id, user) = (entry.client_id.clone(), entry.user.clone());
+        let given = entry.rights.clone();
+        let rights = self.rights(&client_id, user.as_deref(), given);
+        let before = self.router.reader(key);
+        let is_same = match (&rights, before) {
+            (Some(rights), Some(before)) => *before.rights == **rights,
+            (None, None) => true,
+            _ => false,
+        };
+        self.registry.set_rights(key, rights.clone());
+        if is_same {
+            return None;
+        }
+        self.last_stamp += 1;
+        let stamp = self.last_stamp;
+        let reader = rights.map(|rights| Reader { stamp, rights });
+        self.router.set_reader(key, reader.clone());
+        Some(Restricted {
+            outbox: self.outbox(key),
+            groups: self.groups_of(key),
+            reader,
+        })
+    }
+
+    /// The same for sessions that were restored. Where somebody has to be asked, that will be when their clients come
+    /// back: until then messages wait for them, but nothing is said in their names that was not allowed before.
+    pub(super) fn give_restored_rights(&mut self) -> Vec<Restricted> {
+        if !matches!(self.policy, Some(Policy::Asked)) {
+            return self.give_rights_to_all();
+        }
+        let entries = self.registry.iter();
+        let unknown = entries.filter(|(_, entry)| entry.rights.is_none());
+        for key in unknown.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.registry.set_rights(key, Some(Arc::default()));
+        }
+        Vec::new()
+    }
+
+    /// As [`Core::give_rights`], for every session.
+    pub(super) fn give_rights_to_all(&mut self) -> Vec<Restricted> {
+        let keys: Vec<_> = self.registry.iter().map(|(key, _)| key).collect();
+        keys.into_iter()
+            .filter_map(|key| self.give_rights(key))
+            .collect()
+    }
+}
+
+impl Hub {
+    /// From now on clients may do what this says; `None`: everything. It holds for sessions that are there, and for what
+    /// waits for them, when this returns.
+    pub fn set_policy(&self, policy: Option<Policy>) {
+        let changed = {
+            let mut core = self.core.write();
+            core.policy = policy;
+            core.give_rights_to_all()
+        };
+        self.note_rights(changed);
+    }
+
+    /// Somebody was asked again what the client of this connection may do.
+    pub fn set_rights(&self, attached: &Attached, rights: Arc<Rights>) {
+        let changed = {
+            let mut core = self.core.write();
+            let entry = core.registry.get(attached.key);
+            if entry.is_none_or(|entry| entry.connection != Some(attached.connection)) {
+                return;
+            }
+            core.registry.set_rights(attached.key, Some(rights));
+            core.give_rights(attached.key)
+        };
+        self.note_rights(changed);
+    }
+
+    pub(super) fn note_rights(&self, changed: impl IntoIterator<Item = Restricted>) {
+        // Before the queues: who reads this and finds nothing new has the rights that are in them.
+        self.rights_edition.fetch_add(1, Ordering::Release);
+        for restricted in changed {
+            self.restrict(&restricted);
+        }
+    }
+
+    /// Changes whenever anybody's rights may have.
+    pub fn rights_edition(&self) -> u64 {
+        self.rights_edition.load(Ordering::Acquire)
+    }
+
+    /// What the client of a connection may do now; `None`: everything.
+    pub fn rights_of(&self, attached: &Attached) -> Option<Arc<Rights>> {
+        let core = self.core.read();
+        core.registry.get(attached.key)?.rights.clone()
+    }
+
+    /// Whether a client may do that, and by which rule; without one, no rule allows it. `None`: there is no such session.
+    pub fn explain_right(
+        &self,
+        client_id: &str,
+        access: Access,
+        topic: &TopicName,
+    ) -> Option<(bool, Option<String>)> {
+        let rights = {
+            let core = self.core.read();
+            let key = core.registry.find(client_id)?;
+            core.registry.get(key)?.rights.clone()
+        };
+        Some(match rights {
+            None => (true, None),
+            Some(rights) => {
+                let (is_allowed, rule) = rights.explain(access, topic);
+                (is_allowed, rule.map(str::to_owned))
+            }
+        })
+    }
+
+    /// Makes rights known where messages wait: what may not be read any more goes.
+    pub(super) fn restrict(&self, restricted: &Restricted) {
+        let Restricted {
+            outbox,
+            groups,
+            reader,
+        } = restricted;
+        let denied = outbox.set_reader(reader.as_ref());
+        self.note_denied(Some(outbox), None, denied);
+        for group in groups {
+            self.restrict_member(group, outbox);
+        }
+    }
+
+    /// Makes the rights of a member known to its group: the newest, however many changes are under way.
+    pub(super) fn restrict_member(&self, group: &Arc<Group>, outbox: &Arc<Outbox>) {
+        let mut reader = outbox.reader();
+        loop {
+            let after = group.set_reader(outbox, reader.as_ref());
+            self.follow_group(group, after, None);
+            let newest = outbox.reader();
+            let stamp = |reader: &Option<Reader>| reader.as_ref().map(|reader| reader.stamp);
+            if stamp(&newest) == stamp(&reader) {
+                return;
+            }
+            reader = newest;
+        }
+    }
+
+    /// So many deliveries were denied.
+    pub(super) fn note_denied(&self, to: Option<&Outbox>, topic: Option<&TopicName>, count: usize) {
+        self.counters.deliveries_denied.add(count);
+        if let Some(ledger) = &self.ledger {
+            ledger.end(to, (Fate::Denied, NO_RIGHT), topic, count);
+        }
+    }
+}
