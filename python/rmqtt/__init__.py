@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         UnsubscribeResult,
         Will,
     )
+    from rmqtt._users import AuthLimits, PasswordFile
     from rmqtt.codec import (
         Auth,
         Codec,
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Auth",
     "AuthHandler",
+    "AuthLimits",
     "AuthenticationFailed",
     "BindError",
     "Broker",
@@ -138,6 +140,7 @@ __all__ = [
     "Outgoing",
     "Packet",
     "PacketTooLarge",
+    "PasswordFile",
     "PingReq",
     "PingResp",
     "Properties",
@@ -225,6 +228,7 @@ _HOMES = {
         "UnsubscribeResult",
         "Will",
     ),
+    "_users": ("AuthLimits", "PasswordFile"),
     "codec": (
         "Auth",
         "Codec",

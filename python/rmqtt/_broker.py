@@ -11,6 +11,7 @@ from rmqtt._client import Client
 from rmqtt._limits import BrokerStats, Limits
 from rmqtt._rmqtt import NativeBroker
 from rmqtt._types import ClientInfo, Features, SessionInfo
+from rmqtt._users import AuthLimits, UsersOf, sources
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -19,19 +20,12 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
+    from rmqtt._users import Auth
     from rmqtt.testing import Capture, Clock, DeliveryExplanation, Faults, Ledger, Snapshot, Wire
 
 __all__ = ["Broker"]
 
 WIRE_LINES: Final = 10_000
-
-
-class _UsersOf(dict[str, str]):
-    """The users of another broker: their passwords are not known, only what they can be checked against."""
-
-    def __init__(self, native: NativeBroker) -> None:
-        super().__init__()
-        self.native = native
 
 
 class Broker:
@@ -64,10 +58,13 @@ class Broker:
     allow_anonymous
         Listen on other addresses than loopback although nobody is asked who they are. With ``auth`` it is not needed.
     auth
-        The users, as names and passwords. Then everybody has to prove to be one, clients in this process too: by
-        SCRAM-SHA-256 (MQTT 5), or by CONNECT's user name and password. A session belongs to its user: nobody else gets
-        it by its client id. The passwords are not kept, only what they can be checked against. Making that takes some
-        milliseconds for each. `None`: nobody is asked.
+        Who may connect. Then everybody has to prove to be a user, clients in this process too, and a session belongs to
+        its user: nobody else gets it by its client id. A mapping of names to passwords: by SCRAM-SHA-256 (MQTT 5), or
+        by CONNECT's user name and password; the passwords are not kept, only what they can be checked against, and
+        making that takes some milliseconds for each. The path of a password file, or `PasswordFile`: by CONNECT's user
+        name and password. A list of these: the first that knows the user decides. `None`: nobody is asked.
+    auth_limits
+        What logins may cost, and how often they may fail.
     threads
         Threads for connections from outside this process, 0 to 64; each stays on one of them. Worth it for many
         clients that say little each: a message costs less then, coming and going of clients more. 0: they share the
@@ -83,8 +80,8 @@ class Broker:
     Raises
     ------
     ValueError
-        A listener is no address, a limit or feature is out of its range, there is no such strategy, or a name or
-        password cannot be a user's.
+        A listener is no address, a limit or feature is out of its range, there is no such strategy, a name or password
+        cannot be a user's, or a password file cannot be read or has a line that is not understood.
 
     Examples
     --------
@@ -105,7 +102,8 @@ class Broker:
         validate_payloads: bool = True,
         shared_strategy: SharedStrategy = "round_robin",
         allow_anonymous: bool | None = None,
-        auth: Mapping[str, str] | None = None,
+        auth: Auth = None,
+        auth_limits: AuthLimits = AuthLimits(),  # noqa: B008 - frozen
         threads: int = 0,
         clock: Clock | None = None,
         ledger: bool = False,
@@ -118,8 +116,7 @@ class Broker:
             "validate_payloads": validate_payloads,
             "shared_strategy": shared_strategy,
         }
-        users = auth.native if isinstance(auth, _UsersOf) else None if auth is None else list(auth.items())
-        access = {"allow_anonymous": bool(allow_anonymous), "users": users}
+        access = {"allow_anonymous": bool(allow_anonymous), "auth": sources(auth), "auth_limits": auth_limits}
         seams = {
             "threads": threads,
             "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
@@ -335,10 +332,24 @@ class Broker:
         ...     other.retained["plant/7/set"].text()
         '22'
         """
-        inherited = {**self._options, "auth": _UsersOf(self._native)}
+        inherited = {**self._options, "auth": UsersOf(self._native)}
         twin = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **{**inherited, **options})
         twin.restore(self.snapshot())
         return twin
+
+    def reload(self) -> None:
+        """Read again what users come from files. Who is connected stays, known or not: see `disconnect`.
+
+        Raises
+        ------
+        ValueError
+            A file cannot be read, or has a line that is not understood. Its users are then those that they were.
+
+        Examples
+        --------
+        >>> broker.reload()
+        """
+        self._native.reload()
 
     @property
     def is_running(self) -> bool:

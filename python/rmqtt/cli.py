@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return _broker(options)
+        return int(options.run(options))
     except (BrokerError, OSError, ValueError) as error:
         print(f"rmqtt: {error}", file=sys.stderr)
         return 1
@@ -71,8 +71,14 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rmqtt", description="MQTT 3.1.1 and 5.0.")
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and exit")
-    commands = parser.add_subparsers(required=True, metavar="broker")
+    commands = parser.add_subparsers(required=True, metavar="{broker,passwd}")
+    passwd = commands.add_parser("passwd", help="add, change or delete a user of a password file")
+    passwd.set_defaults(run=_passwd)
+    passwd.add_argument("file", metavar="FILE", type=Path, help="made if it is not there")
+    passwd.add_argument("user", metavar="USER", help="the password is asked for, or is the first line of the input")
+    passwd.add_argument("--delete", action="store_true", help="delete the user")
     broker = commands.add_parser("broker", help="run a broker until Ctrl-C or SIGTERM")
+    broker.set_defaults(run=_broker)
     broker.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
     broker.add_argument("--port", type=_port, default=1883, help="0 to 65535; 0: any free one (default: %(default)s)")
     broker.add_argument(
@@ -80,7 +86,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="listen at other addresses than loopback too, although nobody is asked who they are",
     )
-    broker.add_argument(
+    users = broker.add_mutually_exclusive_group()
+    users.add_argument(
+        "--password-file",
+        metavar="FILE",
+        type=Path,
+        help="let in nobody but its users; rmqtt passwd writes it, Mosquitto's is read too, SIGHUP reads it again",
+    )
+    users.add_argument(
         "--users",
         metavar="FILE",
         type=Path,
@@ -134,6 +147,22 @@ def _users(file: Path) -> dict[str, str]:
     return users
 
 
+def _passwd(options: argparse.Namespace) -> int:
+    from rmqtt._passwd import passwd  # noqa: PLC0415 - only this command needs it
+
+    print(passwd(options.file, options.user, delete=options.delete))
+    return 0
+
+
+def _reload(broker: Broker) -> None:
+    try:
+        broker.reload()
+    except ValueError as error:
+        print(f"rmqtt: {error}; the users are as they were", file=sys.stderr, flush=True)
+    else:
+        print("rmqtt broker has read its files again", flush=True)
+
+
 def _broker(options: argparse.Namespace) -> int:
     limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
     features = Features(maximum_qos=options.maximum_qos, **{name: getattr(options, name) for name in _SWITCHES})
@@ -145,13 +174,14 @@ def _broker(options: argparse.Namespace) -> int:
         response_information=options.response_information,
         validate_payloads=options.validate_payloads,
         allow_anonymous=options.allow_anonymous,
-        auth=None if options.users is None else _users(options.users),
+        auth=options.password_file if options.users is None else _users(options.users),
         threads=options.threads,
     )
     asked_to_stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda *_: asked_to_stop.set())
+    handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), lambda *_: asked_to_stop.set())
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = lambda *_: _reload(broker)
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with broker:
             print(f"rmqtt broker listening at {broker.url}", flush=True)

@@ -18,7 +18,7 @@ mod rights;
 mod timer;
 mod watched;
 
-use crate::broker::auth::Users;
+use crate::broker::auth::Auth;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::rights::Policy;
@@ -87,16 +87,18 @@ impl Server {
         if let Some(acl) = &options.acl {
             hub.set_policy(Some(Policy::Rules(Arc::clone(acl))));
         }
+        let hub = Arc::new(if options.keeps_ledger {
+            hub.with_ledger()
+        } else {
+            hub
+        });
+        let guard = options.auth.clone().map(|auth| {
+            let clock = options.clock.clone();
+            Arc::new(Guard::new(auth, Arc::clone(&hub), clock))
+        });
         Self {
-            hub: Arc::new(if options.keeps_ledger {
-                hub.with_ledger()
-            } else {
-                hub
-            }),
-            guard: options
-                .auth
-                .clone()
-                .map(|users| Arc::new(Guard::new(users))),
+            hub,
+            guard,
             seams: Arc::new(Seams::new(options.clock.clone(), options.wire_lines_max)),
             memory_address: Address::Memory {
                 name: format!("rmqtt-broker-{number}"),
@@ -115,7 +117,7 @@ impl Server {
         &self.hub
     }
 
-    pub(super) fn users(&self) -> Option<Arc<Users>> {
+    pub(super) fn auth(&self) -> Option<Arc<Auth>> {
         self.options.auth.clone()
     }
 

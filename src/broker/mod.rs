@@ -81,6 +81,13 @@ pub struct BrokerStats {
     pub bytes_received: u64,
     pub bytes_sent: u64,
     pub wills_published: u64,
+    /// A wrong password or proof, or a hook that said no.
+    pub logins_failed: u64,
+    /// Refused unheard, after too many that failed.
+    pub logins_throttled: u64,
+    pub passwords_hashed: u64,
+    /// Hooks that raised, or did not answer in time.
+    pub hooks_failed: u64,
     /// How often each limit was reached, by its name: all names are there.
     pub limits_reached: BTreeMap<&'static str, u64>,
 }
@@ -195,8 +202,8 @@ impl Broker {
     }
 
     /// Who may connect, for another broker that is to know the same users.
-    pub fn users(&self) -> Option<Arc<auth::Users>> {
-        self.server.users()
+    pub fn auth(&self) -> Option<Arc<auth::Auth>> {
+        self.server.auth()
     }
 
     /// From now on clients may do what these rules say, those that are connected too, and for what waits already.

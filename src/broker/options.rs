@@ -1,7 +1,7 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
 use crate::broker::Limits;
-use crate::broker::auth::Users;
+use crate::broker::auth::Auth;
 use crate::broker::rights::Acl;
 use crate::clock::Clock;
 use crate::message::QoS;
@@ -17,7 +17,7 @@ pub struct BrokerOptions {
     /// Allow listeners that are not on loopback although nobody is asked who they are.
     pub allow_anonymous: bool,
     /// Who may connect; `None`: anybody.
-    pub auth: Option<Arc<Users>>,
+    pub auth: Option<Arc<Auth>>,
     /// What clients may do; `None`: everything.
     pub acl: Option<Arc<Acl>>,
     /// Bounds.

@@ -44,6 +44,10 @@ pub struct Counters {
     pub bytes_received: Counter,
     pub bytes_sent: Counter,
     pub wills_published: Counter,
+    pub logins_failed: Counter,
+    pub logins_throttled: Counter,
+    pub passwords_hashed: Counter,
+    pub hooks_failed: Counter,
     limits: [Counter; Limit::ALL.len()],
 }
 
@@ -70,6 +74,10 @@ impl Counters {
             bytes_received: self.bytes_received.get(),
             bytes_sent: self.bytes_sent.get(),
             wills_published: self.wills_published.get(),
+            logins_failed: self.logins_failed.get(),
+            logins_throttled: self.logins_throttled.get(),
+            passwords_hashed: self.passwords_hashed.get(),
+            hooks_failed: self.hooks_failed.get(),
             limits_reached: Limit::ALL
                 .iter()
                 .map(|limit| (limit.name(), self.limits[*limit as usize].get()))

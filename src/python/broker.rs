@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::payload;
 use super::snapshot::NativeSnapshot;
 use super::testing::{NativeFaults, NativeWire};
-use crate::broker::auth::Users;
+use crate::broker::auth::Auth;
 use crate::broker::{Broker, BrokerError};
 use crate::message::Message;
 use crate::topic::TopicName;
@@ -33,8 +33,8 @@ pub(crate) struct NativeBroker {
 
 impl NativeBroker {
     /// Who may connect.
-    pub(super) fn users(&self) -> PyResult<Option<Arc<Users>>> {
-        Ok(self.broker.get()?.users())
+    pub(super) fn auth(&self) -> PyResult<Option<Arc<Auth>>> {
+        Ok(self.broker.get()?.auth())
     }
 }
 
@@ -121,6 +121,13 @@ impl NativeBroker {
             broker.restore(&snapshot).await;
             Ok(())
         })
+    }
+
+    /// Reads the files of users again.
+    fn reload(&self, py: Python<'_>) -> PyResult<()> {
+        let auth = self.broker.get()?.auth();
+        py.detach(|| auth.map_or(Ok(()), |auth| auth.reload()))
+            .map_err(|error| Failure::from(error).to_py(py))
     }
 
     #[getter]
@@ -298,6 +305,9 @@ impl NativeBroker {
         fields.set_item("bytes_received", stats.bytes_received)?;
         fields.set_item("bytes_sent", stats.bytes_sent)?;
         fields.set_item("wills_published", stats.wills_published)?;
+        fields.set_item("logins_failed", stats.logins_failed)?;
+        fields.set_item("logins_throttled", stats.logins_throttled)?;
+        fields.set_item("passwords_hashed", stats.passwords_hashed)?;
         fields.set_item("limits_reached", stats.limits_reached)?;
         Ok(fields)
     }

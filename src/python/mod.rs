@@ -31,6 +31,7 @@ mod subscription;
 mod sync;
 mod template;
 mod testing;
+mod users;
 
 use crate::topic::{TopicFilter, TopicName};
 use pyo3::prelude::*;
@@ -73,6 +74,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_after_fork", after_fork)?;
     bridge::bind_module(module)?;
     module.add_function(wrap_pyfunction!(topic_matches, module)?)?;
+    module.add_function(wrap_pyfunction!(users::hash_password, module)?)?;
     module.add_class::<payload::HasPayload>()?;
     module.add_class::<message::PyMessage>()?;
     module.add_class::<outcome::PublishResult>()?;

@@ -1,13 +1,14 @@
 //! What Python asks for, as the options of the rooms below. Only ranges and units are looked at here: Python's signatures
 //! have the types, the rooms the meaning.
 
+mod access;
 mod broker;
 mod given;
 mod subscription;
 
+pub(crate) use access::AccessArguments;
 pub(crate) use broker::{
-    AccessArguments, LimitsArguments, SeamsArguments, TermsArguments, broker, farewell, keep,
-    to_server,
+    LimitsArguments, SeamsArguments, TermsArguments, broker, farewell, keep, to_server,
 };
 pub(crate) use given::Given;
 pub(crate) use subscription::{SubscribeArguments, Wanted, subscription};

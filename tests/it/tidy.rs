@@ -93,7 +93,9 @@ const RESERVED: [(&str, &[&str]); 9] = [
 ];
 
 /// Where there are locks: one at a time, never across a call out.
-const LOCKS: [&str; 15] = [
+const LOCKS: [&str; 17] = [
+    "broker/auth/passwords",
+    "broker/auth/throttle",
     "broker/bell",
     "broker/faults.rs",
     "broker/group",

@@ -1,17 +1,14 @@
 //! What `rmqtt.Broker` asks for.
 
-use super::super::broker::NativeBroker;
 use super::super::errors::Failure;
 use super::super::testing::NativeClock;
-use super::{address, duration, out_of_range, seconds_u32};
-use crate::broker::auth::Users;
+use super::{AccessArguments, address, duration, out_of_range, seconds_u32};
 use crate::broker::{BrokerOptions, Farewell, Features, Keep, Limits, SharedStrategy, Terms};
 use crate::clock::Clock;
 use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use std::sync::Arc;
 
 /// More threads than cores are of no use, and none is without its cost.
 const THREADS_MAX: usize = 64;
@@ -51,35 +48,6 @@ struct FeaturesArguments {
     wildcard_subscriptions: bool,
     subscription_identifiers: bool,
     shared_subscriptions: bool,
-}
-
-/// Who may come in, by name.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub(crate) struct AccessArguments {
-    allow_anonymous: bool,
-    users: Option<UsersArgument>,
-}
-
-/// Names and passwords, or the users of another broker.
-#[derive(FromPyObject)]
-enum UsersArgument {
-    Of(Py<NativeBroker>),
-    New(Vec<(String, String)>),
-}
-
-impl AccessArguments {
-    /// Those who may; hashing each password takes a while.
-    fn users(self, py: Python<'_>) -> PyResult<Option<Arc<Users>>> {
-        match self.users {
-            None => Ok(None),
-            Some(UsersArgument::Of(broker)) => broker.get().users(),
-            Some(UsersArgument::New(users)) => py
-                .detach(|| Users::new(users))
-                .map(|users| Some(Arc::new(users)))
-                .map_err(|error| Failure::from(error).to_py(py)),
-        }
-    }
 }
 
 /// How it runs, by name: its threads, and what tests ask for.
@@ -177,7 +145,7 @@ pub(crate) fn broker(
             .map(|url| address(url))
             .collect::<PyResult<_>>()?,
         allow_anonymous: access.allow_anonymous,
-        auth: access.users(py)?,
+        auth: access.auth(py)?,
         acl: None,
         shared_strategy: terms.shared_strategy()?,
         terms: terms.read()?,

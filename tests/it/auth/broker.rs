@@ -13,7 +13,7 @@ const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
 
 pub(super) async fn with_auth(users: &[(&str, &str)]) -> Server {
     let users = Users::new(users.iter().copied()).expect("users");
-    Server::with_options(|options| options.auth = Some(Arc::new(users))).await
+    Server::with_options(|options| options.auth = Some(Arc::new(users.into()))).await
 }
 
 pub(super) async fn guarded() -> Server {

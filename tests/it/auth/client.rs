@@ -440,7 +440,7 @@ async fn guarded() -> (Broker, ClientOptions) {
     let users = Users::new([("alice", "secret")]).expect("a user");
     let broker = Broker::new(BrokerOptions {
         listeners: Vec::new(),
-        auth: Some(Arc::new(users)),
+        auth: Some(Arc::new(users.into())),
         ..BrokerOptions::default()
     });
     broker.start().await.expect("started");

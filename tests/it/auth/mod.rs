@@ -6,5 +6,8 @@
 mod broker;
 mod client;
 mod exchange;
+mod file;
+mod hook;
 mod password;
 mod scram;
+mod throttle;

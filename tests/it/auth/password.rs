@@ -161,8 +161,8 @@ async fn with_users_a_broker_may_listen_everywhere() {
         auth,
         ..BrokerOptions::default()
     };
-    let users = Arc::new(Users::new([("alice", "secret")]).expect("a user"));
-    let broker = Broker::new(everywhere(Some(users)));
+    let users = Users::new([("alice", "secret")]).expect("a user");
+    let broker = Broker::new(everywhere(Some(Arc::new(users.into()))));
     broker.start().await.expect("allowed");
     broker.stop(std::time::Duration::ZERO).await;
     let refused = Broker::new(everywhere(None)).start().await;

@@ -72,7 +72,7 @@ async fn with_users(users: &[(&str, &[&str])], everybody: &[&str]) -> Server {
     let users = Users::new(names).expect("users");
     Server::with_options(|options| {
         options.acl = Some(Arc::new(acl));
-        options.auth = Some(Arc::new(users));
+        options.auth = Some(Arc::new(users.into()));
     })
     .await
 }

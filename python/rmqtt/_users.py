@@ -1,0 +1,97 @@
+"""Who may connect to a broker: the sources that `Broker(auth=...)` takes, and what logins may cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from rmqtt._rmqtt import NativeBroker
+
+    _Native: TypeAlias = list[tuple[str, str]] | str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFile:
+    """A file of users and hashed passwords: a line ``name:hash`` for each, ``#`` before remarks.
+
+    ``rmqtt passwd`` writes it, with Argon2id. Mosquitto's are read as they are: ``$7$`` (PBKDF2), ``$argon2id$``, and
+    the old ``$6$`` (one round of SHA-512, cheap to guess). It fails closed: a line that is empty, has no name or no
+    hash, or is not understood, and a name that is there twice, make the whole file void; the error names the line.
+    `Broker.reload` reads it again.
+
+    Enhanced authentication (SCRAM) needs a mapping: what is in these files fits plain passwords only.
+
+    Examples
+    --------
+    >>> PasswordFile("users.txt").path
+    'users.txt'
+    """
+
+    #: Where it is.
+    path: str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuthLimits:
+    """What logins may cost a broker, and how often they may fail.
+
+    Who has failed too often is refused unheard (*connection rate exceeded*, 0x9F), until a failure is forgotten. A user
+    that has logged in from an address before is counted apart there, so that others who guess, behind the same address
+    or elsewhere, do not lock it out. Clients in this process are not throttled.
+
+    Examples
+    --------
+    >>> AuthLimits(failures_per_user=3).failures_per_address
+    30
+    """
+
+    #: Failed logins of one address (of IPv6: of its /64) in a row; 0: any number.
+    failures_per_address: int = 30
+    #: Failed logins under one user name in a row; 0: any number.
+    failures_per_user: int = 10
+    #: Seconds after which one of them is forgotten.
+    forget_failure_after: float = 10.0
+    #: Addresses, names, and users of addresses that are remembered, of each.
+    remembered_max: int = 100_000
+    #: Passwords hashed at a time; 0: as many as half of the cores.
+    hashing_max: int = 0
+    #: Logins that wait for their turn. Whoever comes then is told that the server is busy.
+    waiting_max: int = 1000
+
+
+class UsersOf:
+    """The users of another broker: their passwords are not known, only what they can be checked against."""
+
+    __slots__ = ("native",)
+
+    def __init__(self, native: NativeBroker) -> None:
+        self.native = native
+
+
+AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | str | os.PathLike[str]"
+Auth: TypeAlias = "AuthSource | Sequence[AuthSource] | None"
+
+
+def sources(auth: Auth | UsersOf) -> list[_Native] | NativeBroker | None:
+    """Give the native half what it takes for users."""
+    if auth is None:
+        return None
+    if isinstance(auth, UsersOf):
+        return auth.native
+    if isinstance(auth, Sequence) and not isinstance(auth, str):
+        return [_source(source) for source in auth]
+    return [_source(auth)]
+
+
+def _source(source: object) -> _Native:
+    if isinstance(source, PasswordFile):
+        return os.fspath(source.path)
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if isinstance(source, Mapping):
+        return list(source.items())
+    name = type(source).__name__
+    raise TypeError(f"auth must be a mapping of names to passwords, a password file, or a list of these, not {name}")

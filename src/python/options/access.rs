@@ -1,0 +1,89 @@
+//! Who may come in to a broker of Python's.
+
+use super::super::broker::NativeBroker;
+use super::super::errors::Failure;
+use super::duration;
+use crate::broker::BrokerError;
+use crate::broker::auth::{Auth, AuthLimits, PasswordFile, Source, Users};
+use pyo3::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `rmqtt.AuthLimits`.
+#[derive(FromPyObject)]
+struct AuthLimitsArguments {
+    failures_per_address: u32,
+    failures_per_user: u32,
+    forget_failure_after: f64,
+    remembered_max: usize,
+    hashing_max: usize,
+    waiting_max: usize,
+}
+
+/// Who may come in, by name.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct AccessArguments {
+    pub(super) allow_anonymous: bool,
+    auth: Option<AuthArgument>,
+    auth_limits: AuthLimitsArguments,
+}
+
+/// Where users come from: their sources, or another broker.
+#[derive(FromPyObject)]
+enum AuthArgument {
+    Of(Py<NativeBroker>),
+    New(Vec<SourceArgument>),
+}
+
+/// Names and passwords, or the path of a file.
+#[derive(FromPyObject)]
+enum SourceArgument {
+    Users(Vec<(String, String)>),
+    Passwords(PathBuf),
+}
+
+impl SourceArgument {
+    fn read(self) -> Result<Source, BrokerError> {
+        Ok(match self {
+            Self::Users(users) => Source::Users(Arc::new(Users::new(users)?)),
+            Self::Passwords(path) => Source::Passwords(Arc::new(PasswordFile::open(path)?)),
+        })
+    }
+}
+
+impl AuthLimitsArguments {
+    fn read(&self) -> PyResult<AuthLimits> {
+        Ok(AuthLimits {
+            failures_per_address: self.failures_per_address,
+            failures_per_user: self.failures_per_user,
+            forget_failure_after: duration(
+                "auth_limits.forget_failure_after",
+                self.forget_failure_after,
+            )?,
+            remembered_max: self.remembered_max,
+            hashing_max: self.hashing_max,
+            waiting_max: self.waiting_max,
+            ..AuthLimits::default()
+        })
+    }
+}
+
+impl AccessArguments {
+    /// Those who may; hashing each password takes a while.
+    pub(super) fn auth(self, py: Python<'_>) -> PyResult<Option<Arc<Auth>>> {
+        let limits = self.auth_limits.read()?;
+        let sources = match self.auth {
+            None => return Ok(None),
+            Some(AuthArgument::Of(broker)) => return broker.get().auth(),
+            Some(AuthArgument::New(sources)) => sources,
+        };
+        let read = || {
+            let sources: Result<_, _> = sources.into_iter().map(SourceArgument::read).collect();
+            Auth::new(sources?, limits)
+        };
+        py.detach(read)
+            .map(|auth| Some(Arc::new(auth)))
+            .map_err(|error| Failure::from(error).to_py(py))
+    }
+}
