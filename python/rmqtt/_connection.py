@@ -11,7 +11,7 @@ from rmqtt._rmqtt import NativeClient, NativeSyncClient
 from rmqtt._types import ClientStats, Negotiated, Outbox, Reconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._events import Event
@@ -32,7 +32,7 @@ class Connection(Generic[_Native]):
 
     def __init__(
         self,
-        url: str = "mqtt://127.0.0.1",
+        url: str | Sequence[str] = "mqtt://127.0.0.1",
         /,
         *,
         port: int | None = None,
@@ -54,11 +54,19 @@ class Connection(Generic[_Native]):
         reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
         outbox: Outbox = Outbox(),  # noqa: B008 - frozen
         user_properties: UserProperties = (),
+        nodelay: bool = True,
     ) -> None:
-        self._url = url if port is None else f"{url}:{port}"
+        urls = (url,) if isinstance(url, str) else tuple(url)
+        if not urls:
+            raise ValueError("url: at least one address is needed")
+        if port is not None:
+            urls = tuple(_with_port(each, port) for each in urls)
+        self._url = urls[0]
         self._native = self._begin(
             self._url,
             {
+                "others": list(urls[1:]),
+                "nodelay": nodelay,
                 "client_id": client_id,
                 "version": version,
                 "username": username,
@@ -95,7 +103,7 @@ class Connection(Generic[_Native]):
 
     @property
     def url(self) -> str:
-        """Where the broker is."""
+        """Where the broker is; of several addresses the first."""
         return self._url
 
     @property
@@ -133,6 +141,12 @@ class Connection(Generic[_Native]):
             "dropped": stats.dropped or None,
         }
         return _html.table(f"rmqtt {type(self).__name__}", rows)
+
+
+def _with_port(url: str, port: int) -> str:
+    # An IPv6 address needs brackets in front of a port.
+    is_bare_ipv6 = "://" not in url and url.count(":") > 1 and not url.startswith("[")
+    return f"[{url}]:{port}" if is_bare_ipv6 else f"{url}:{port}"
 
 
 def happened(kind: str, fields: dict[str, Any]) -> Event:

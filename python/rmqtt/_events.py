@@ -41,10 +41,14 @@ class Resubscribed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerRedirect:
-    """The broker sends its clients elsewhere. It is not followed: `Disconnected` or the error comes next."""
+    """The broker sends its clients elsewhere. `Disconnected` or the error comes next.
 
-    #: Whether it has moved for good. Then the client ends; else it comes back after the longest delay of `Reconnect`,
-    #: or, with jitter, after half of it at least.
+    With ``Reconnect(follow_redirects=True)`` what it names is tried first; without, the next address of the client.
+    Where there is neither, a client ends whose broker has moved for good; else it comes back after the longest delay
+    of `Reconnect`, or, with jitter, after half of it at least.
+    """
+
+    #: Whether it has moved for good.
     permanent: bool
     #: Where to, if the broker says so: one or several hosts, parted by spaces, each with a port or without.
     server_reference: str | None

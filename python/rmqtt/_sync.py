@@ -87,7 +87,7 @@ class SyncClient(Connection[NativeSyncClient]):
         Raises
         ------
         ConnectFailed
-            The broker could not be reached.
+            The broker could not be reached; of several addresses, none would have us: ``failures`` says why.
         ConnectRefused
             The broker refused us; ``reason_code`` says why.
         AuthenticationFailed

@@ -227,6 +227,8 @@ class Will:
 class Reconnect:
     """When to connect again after a cut. Before try *n* passes ``initial * factor**n``, at most ``max``.
 
+    With several addresses, a try is a round through all of them, without a pause between.
+
     Examples
     --------
     >>> Reconnect(initial=1, max_attempts=5).max
@@ -251,6 +253,9 @@ class Reconnect:
     #: ``"always"``: for brokers that say they have the session and have lost the subscriptions. ``"never"``: then the
     #: subscriptions of a lost session fail with `SessionLost`.
     resubscribe: Literal["auto", "always", "never"] = "auto"
+    #: Whether to go where a broker sends its clients: to hosts that it names, with our credentials. Never from an
+    #: encrypted connection to a plain one.
+    follow_redirects: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,23 +106,34 @@ class MqttError(Exception):
 
 
 class ConnectFailed(MqttError, ConnectionError):
-    """The broker could not be reached: name resolution, TCP, no listener.
+    """The broker could not be reached: name resolution, TCP, no listener. Or none of several would have us.
 
     Parameters
     ----------
     endpoint
-        The address that was tried.
+        The address that was tried; of several all of them, parted by commas.
     retryable
         Whether another try may help.
+    failures
+        Where there are several addresses: what went wrong at each, in the order of trying.
     """
 
     endpoint: str
     retryable: bool
+    failures: dict[str, Exception]
 
-    def __init__(self, message: str = "", *, endpoint: str = "", retryable: bool = True) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        endpoint: str = "",
+        retryable: bool = True,
+        failures: Mapping[str, Exception] | None = None,
+    ) -> None:
         super().__init__(message)
         self.endpoint = endpoint
         self.retryable = retryable
+        self.failures = dict(failures or {})
 
 
 class ConnectRefused(MqttError, ConnectionRefusedError):

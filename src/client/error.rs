@@ -17,6 +17,12 @@ pub enum ClientError {
         /// The operating system's words.
         cause: String,
     },
+    /// Of several addresses, none would have us.
+    #[error("could not connect to any of {}", all(.failures))]
+    NoneConnected {
+        /// The addresses in the order of trying, each with what went wrong there.
+        failures: Vec<(String, ClientError)>,
+    },
     /// The broker said no in CONNACK.
     #[error(
         "the broker refused the connection: {reason:?}{}{}",
@@ -163,6 +169,9 @@ impl ClientError {
                 ReasonCode::SessionTakenOver | ReasonCode::ServerMoved
             ),
             Self::Authentication(failure) => failure.is_final,
+            Self::NoneConnected { failures } => {
+                failures.iter().all(|(_, failure)| failure.is_terminal())
+            }
             Self::Misuse(_) | Self::Closed => true,
             _ => false,
         }
@@ -205,6 +214,18 @@ fn added(properties: Option<&AckProperties>) -> String {
 /// Where it says to go instead.
 fn named(server: Option<&ByteString>) -> String {
     server.map_or_else(String::new, |server| format!("; it names {server:?}"))
+}
+
+/// What went wrong at each address.
+fn all(failures: &[(String, ClientError)]) -> String {
+    let each: Vec<String> = failures
+        .iter()
+        .map(|(address, error)| match error {
+            ClientError::ConnectFailed { cause, .. } => format!("{address} ({cause})"),
+            other => format!("{address} ({other})"),
+        })
+        .collect();
+    each.join(", ")
 }
 
 /// The filters that it refused.

@@ -19,6 +19,10 @@ use std::time::Duration;
 pub struct ClientOptions {
     /// Where the broker is.
     pub address: Address,
+    /// Where else: tried in turn, in one round with `address`. The one that worked last is tried first.
+    pub others: Vec<Address>,
+    /// Whether small packets are sent at once (TCP's `TCP_NODELAY`), and do not wait for those before them.
+    pub nodelay: bool,
     /// `None`: a random one (`rmqtt-` and 16 hex digits) for as long as this client lives.
     pub client_id: Option<String>,
     /// What to ask for.
@@ -37,7 +41,7 @@ pub struct ClientOptions {
     pub session_expiry: u32,
     /// Seconds between packets at most; 0: none.
     pub keep_alive: u16,
-    /// For resolving, connecting and CONNACK together.
+    /// For resolving, connecting and CONNACK together, at each address.
     pub connect_timeout: Duration,
     /// Unacknowledged QoS 1 and 2 messages that the broker may have on the way to us. Abandoned ones count until the
     /// connection ends: see [`super::Inbox::abandon`].
@@ -69,6 +73,8 @@ impl ClientOptions {
     pub fn new(address: Address) -> Self {
         Self {
             address,
+            others: Vec::new(),
+            nodelay: true,
             client_id: None,
             version: ProtocolVersion::V5,
             fall_back: true,
@@ -99,6 +105,8 @@ impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             address,
+            others,
+            nodelay,
             client_id,
             version,
             fall_back,
@@ -123,6 +131,8 @@ impl fmt::Debug for ClientOptions {
         } = self;
         f.debug_struct("ClientOptions")
             .field("address", address)
+            .field("others", others)
+            .field("nodelay", nodelay)
             .field("client_id", client_id)
             .field("version", version)
             .field("fall_back", fall_back)
@@ -149,6 +159,7 @@ impl fmt::Debug for ClientOptions {
 }
 
 /// When to try again. The delay before try `n` is `initial × factor^n`, at most `max`, times a random share with jitter.
+/// With several addresses, a try is a round through all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconnect {
     /// Before the first try.
@@ -167,6 +178,9 @@ pub struct Reconnect {
     pub stable_after: Duration,
     /// Whether to subscribe again although the broker says it has the session.
     pub resubscribe: Resubscribe,
+    /// Whether to go where a broker sends its clients (0x9C and 0x9D): to hosts that it names, with our credentials. Never
+    /// to a plain connection from an encrypted one.
+    pub follow_redirects: bool,
 }
 
 /// Whether to subscribe again after a reconnect.
@@ -192,6 +206,7 @@ impl Default for Reconnect {
             retry_first: false,
             stable_after: Duration::from_secs(30),
             resubscribe: Resubscribe::Auto,
+            follow_redirects: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::bridge::Raised;
 use crate::broker::BrokerError;
 use crate::client::ClientError;
 use crate::client::auth::AuthFailure;
-use crate::codec::{AckProperties, DecodeError, ReasonCode};
+use crate::codec::{AckProperties, DecodeError, Disconnect, ReasonCode};
 use crate::message::{QoS, UserProperty};
 use crate::topic::TopicError;
 use crate::transport::AddressError;
@@ -144,6 +144,10 @@ fn client_error<'py>(
             fields.set_item("endpoint", address)?;
             "ConnectFailed"
         }
+        ClientError::NoneConnected { failures } => {
+            set_failures(fields, failures)?;
+            "ConnectFailed"
+        }
         ClientError::ConnectRefused { .. } => {
             set_refusal(fields, error)?;
             "ConnectRefused"
@@ -156,9 +160,7 @@ fn client_error<'py>(
         ClientError::ConnectionLost { .. } => "ConnectionLost",
         ClientError::SessionLost => "SessionLost",
         ClientError::ServerDisconnected(packet) => {
-            set_reason(fields, packet.reason, packet.reason_string.as_deref())?;
-            fields.set_item("user_properties", pairs(py, &packet.user_properties)?)?;
-            fields.set_item("server_reference", packet.server_reference.as_deref())?;
+            set_farewell(fields, packet)?;
             "ServerDisconnected"
         }
         ClientError::Protocol { reason, .. } => {
@@ -208,6 +210,20 @@ fn client_error<'py>(
     exception(py, name, &message, fields)
 }
 
+/// What went wrong at each of several addresses.
+fn set_failures(fields: &Bound<'_, PyDict>, failures: &[(String, ClientError)]) -> PyResult<()> {
+    let py = fields.py();
+    let each = PyDict::new(py);
+    for (address, failure) in failures {
+        each.set_item(address, client_error(py, failure, &PyDict::new(py))?)?;
+    }
+    let is_over = failures.iter().all(|(_, failure)| failure.is_terminal());
+    let tried: Vec<&str> = failures.iter().map(|(tried, _)| tried.as_str()).collect();
+    fields.set_item("retryable", !is_over)?;
+    fields.set_item("endpoint", tried.join(", "))?;
+    fields.set_item("failures", each)
+}
+
 /// What the broker said in a CONNACK that refuses.
 fn set_refusal(fields: &Bound<'_, PyDict>, error: &ClientError) -> PyResult<()> {
     let ClientError::ConnectRefused {
@@ -223,6 +239,16 @@ fn set_refusal(fields: &Bound<'_, PyDict>, error: &ClientError) -> PyResult<()> 
     fields.set_item("user_properties", pairs(fields.py(), user_properties)?)?;
     fields.set_item("terminal", error.is_terminal())?;
     fields.set_item("server_reference", server_reference.as_deref())
+}
+
+/// What a broker said with its DISCONNECT.
+fn set_farewell(fields: &Bound<'_, PyDict>, packet: &Disconnect) -> PyResult<()> {
+    set_reason(fields, packet.reason, packet.reason_string.as_deref())?;
+    fields.set_item(
+        "user_properties",
+        pairs(fields.py(), &packet.user_properties)?,
+    )?;
+    fields.set_item("server_reference", packet.server_reference.as_deref())
 }
 
 /// The caller asked for what cannot be.

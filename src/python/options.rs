@@ -33,7 +33,13 @@ use std::time::Duration;
 /// The arguments of `rmqtt.Client`, as a mapping.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an argument of its own"
+)]
 pub(crate) struct ClientArguments<'py> {
+    others: Vec<String>,
+    nodelay: bool,
     client_id: Option<String>,
     version: Option<String>,
     username: Option<String>,
@@ -80,6 +86,7 @@ struct ReconnectArguments {
     retry_first: bool,
     stable_after: f64,
     resubscribe: String,
+    follow_redirects: bool,
 }
 
 /// `rmqtt.Outbox`.
@@ -99,10 +106,12 @@ pub(crate) fn client(
     arguments: ClientArguments<'_>,
     py: Python<'_>,
 ) -> PyResult<(ClientOptions, Option<Arc<Asker>>)> {
-    let mut options = ClientOptions::new(address(url)?);
-    if matches!(options.address, Address::Tcp { port: 0, .. }) {
-        return Err(out_of_range("port", "1 to 65535"));
-    }
+    let mut options = ClientOptions::new(endpoint(url)?);
+    let others = arguments.others.iter();
+    options.others = others
+        .map(|url| endpoint(url))
+        .collect::<PyResult<Vec<Address>>>()?;
+    options.nodelay = arguments.nodelay;
     options.client_id = arguments.client_id;
     check_length("client_id", options.client_id.as_ref().map(String::len))?;
     (options.version, options.fall_back) = match arguments.version.as_deref() {
@@ -169,6 +178,14 @@ pub(crate) fn client(
     Ok((options, asker))
 }
 
+/// Reads an address to connect to.
+fn endpoint(url: &str) -> PyResult<Address> {
+    match address(url)? {
+        Address::Tcp { port: 0, .. } => Err(out_of_range("port", "1 to 65535")),
+        address => Ok(address),
+    }
+}
+
 /// Reads an address.
 ///
 /// # Errors
@@ -222,6 +239,7 @@ fn reconnect(given: &ReconnectArguments) -> PyResult<Reconnect> {
         },
         max_attempts: given.max_attempts,
         retry_first: given.retry_first,
+        follow_redirects: given.follow_redirects,
         stable_after: duration("reconnect.stable_after", given.stable_after)?,
         resubscribe: match given.resubscribe.as_str() {
             "auto" => Resubscribe::Auto,

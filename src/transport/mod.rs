@@ -5,6 +5,7 @@
 //! and the names inside this process in `memory`.
 
 mod address;
+mod elsewhere;
 mod memory;
 mod race;
 mod tcp;

@@ -18,6 +18,7 @@ mod broker_tcp;
 mod broker_wills;
 mod client_connect;
 mod client_deliveries;
+mod client_endpoints;
 mod client_granted;
 mod client_leaving;
 mod client_parting;

@@ -1,6 +1,6 @@
-//! When to try again after a cut. After which errors not to: [`ClientError::is_terminal`].
+//! When to try again after a cut. Whether at all is not asked here, but for the number of tries.
 
-use crate::client::{ClientError, Reconnect};
+use crate::client::Reconnect;
 use std::time::Duration;
 
 /// Counts the tries since the last connection that lasted.
@@ -26,12 +26,10 @@ impl Backoff {
         }
     }
 
-    /// The delay before the next try after this error; `None`: there is none. `share` is random, from 0 to 1.
-    pub(super) fn next_after(&mut self, error: &ClientError, share: f64) -> Option<Duration> {
+    /// The delay before the next try; `None`: there is none. `share` is random, from 0 to 1. `is_unwanted`: the broker asks
+    /// to be left alone, and there is no other.
+    pub(super) fn next(&mut self, is_unwanted: bool, share: f64) -> Option<Duration> {
         let options = self.options.as_ref()?;
-        if error.is_terminal() {
-            return None;
-        }
         if options.max_attempts.is_some_and(|max| self.tries >= max) {
             return None;
         }
@@ -41,8 +39,8 @@ impl Backoff {
             .powi(i32::try_from(self.tries).unwrap_or(i32::MAX));
         let ceiling = options.max.as_secs_f64();
         let delay = (options.initial.as_secs_f64() * growth).min(ceiling);
-        let delay = if error.redirect().is_some() {
-            // A broker that asks to be left alone is left alone for as long as we may, and by each client for long.
+        let delay = if is_unwanted {
+            // It is left alone for as long as we may, and by each client for long.
             let spread = if options.jitter { share } else { 1.0 };
             ceiling * f64::midpoint(1.0, spread)
         } else if options.jitter {

@@ -12,7 +12,7 @@ use crate::session::Token;
 use crate::transport::{self, Stream};
 use bytes::BytesMut;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Driver {
     /// Makes the first connection. Dropping the future gives up, and leaves the client as it was.
@@ -20,7 +20,7 @@ impl Driver {
         loop {
             let queue = Arc::clone(&self.queue);
             let attempt = tokio::select! {
-                attempt = self.establish() => attempt,
+                attempt = self.connect_to_any() => attempt,
                 () = queue.ended() => return Err(ClientError::Closed),
             };
             let error = match attempt {
@@ -31,10 +31,8 @@ impl Driver {
                 }
                 Err(error) => error,
             };
-            self.tell_redirect(&error);
             let Some(delay) = self
-                .backoff
-                .next_after(&error, random_share())
+                .delay_after(&error)
                 .filter(|_| self.backoff.retries_first())
             else {
                 return Err(error);
@@ -63,8 +61,7 @@ impl Driver {
     async fn try_again(&mut self, error: ClientError) -> Result<Stream, ClientError> {
         let mut error = error;
         loop {
-            self.tell_redirect(&error);
-            let Some(delay) = self.backoff.next_after(&error, random_share()) else {
+            let Some(delay) = self.delay_after(&error) else {
                 return Err(error);
             };
             self.tell(Event::Disconnected {
@@ -72,12 +69,42 @@ impl Driver {
                 retry_in: Some(delay),
             });
             self.clock.sleep(delay).await;
-            match self.establish().await {
+            match self.connect_to_any().await {
                 Ok((stream, _)) => return Ok(stream),
                 Err(failure) => error = failure,
             }
-            self.protocol.connection_lost();
         }
+    }
+
+    /// How long to wait before the next round; `None`: there will be none.
+    fn delay_after(&mut self, error: &ClientError) -> Option<Duration> {
+        let goes_elsewhere = std::mem::take(&mut self.goes_elsewhere);
+        if error.is_terminal() && !goes_elsewhere {
+            return None;
+        }
+        let is_unwanted = error.redirect().is_some() && !goes_elsewhere;
+        self.backoff.next(is_unwanted, random_share())
+    }
+
+    /// One round: every address is tried once.
+    async fn connect_to_any(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        let mut round = self.endpoints.round();
+        while let Some(address) = round.next() {
+            self.address = address;
+            let error = match self.establish().await {
+                Ok(connected) => {
+                    self.endpoints.prefer(&self.address);
+                    return Ok(connected);
+                }
+                Err(error) => error,
+            };
+            self.protocol.connection_lost();
+            self.tell_redirect(&error);
+            if let Some(error) = self.endpoints.failed(&mut round, &self.address, error) {
+                return Err(error);
+            }
+        }
+        Err(round.failure())
     }
 
     /// One connection, up to the broker's consent; a second one when it refuses MQTT 5 and we may fall back.
@@ -129,7 +156,7 @@ impl Driver {
     async fn handshake(&mut self) -> Result<(Stream, Negotiated), ClientError> {
         // Before the broker waits for us: a mechanism may have to ask somebody else first.
         let (mut handshake, first) = Handshake::begin(&self.options).await?;
-        let address = self.options.address.clone();
+        let address = self.address.clone();
         if let Some(clock) = transport::clock(&address) {
             // Who was not there yet when the first try began.
             self.clock = clock;
@@ -141,9 +168,16 @@ impl Driver {
                     address: address.to_string(),
                     cause: error.to_string(),
                 })?;
+        if !self.options.nodelay {
+            stream.gather();
+        }
         self.input = BytesMut::new();
         self.queue.take(&mut self.work, &self.stats);
         self.leave_without_connection();
+        if self.accepted_at.as_ref().is_some_and(|it| *it != address) {
+            // It may be another broker, whose session of ours is an old one.
+            self.protocol.doubt_session();
+        }
         self.protocol.connect_as(first, self.now())?;
         loop {
             let came = self.exchange_bytes(&mut stream, None).await;
@@ -152,6 +186,7 @@ impl Driver {
             }
             match self.hear_answer(&mut handshake).await {
                 Ok(Some(Heard::Connected { connack, lost })) => {
+                    self.accepted_at = Some(address);
                     let negotiated = self.on_connected(*connack, lost);
                     return Ok((stream, negotiated));
                 }

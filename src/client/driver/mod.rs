@@ -3,13 +3,14 @@
 //! Owns the clock, the socket and the randomness of the client, and decides nothing about the protocol. One loop: take
 //! what the handles put in (`commands`), let the protocol make bytes of it, then wait once for bytes in, room for bytes out,
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
-//! one write. How a connection is made is in `connecting`, with the delays in `backoff` and a mechanism's steps in
-//! `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing`,
+//! one write. How a connection is made is in `connecting`, to which address in `endpoints`, with the delays in `backoff` and
+//! a mechanism's steps in `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing`,
 //! `restoring` and `leaving`.
 
 mod authenticating;
 mod backoff;
 mod connecting;
+mod endpoints;
 mod leaving;
 mod pipe;
 mod publishing;
@@ -23,10 +24,11 @@ use super::protocol::{Event as Heard, Protocol};
 use super::{ClientError, ClientOptions, ClientStats, Close, Event};
 use crate::clock::Clock;
 use crate::codec::{Disconnect, ReasonCode};
-use crate::transport::Stream;
+use crate::transport::{Address, Stream};
 use authenticating::Authenticating;
 use backoff::Backoff;
 use bytes::{Buf, BytesMut};
+use endpoints::Endpoints;
 use publishing::{Drain, Exchanges, Settled};
 use restoring::Restoring;
 use std::collections::{BTreeMap, VecDeque};
@@ -66,6 +68,13 @@ pub(super) struct Driver {
     aftermath: Aftermath,
     stats: ClientStats,
     backoff: Backoff,
+    endpoints: Endpoints,
+    /// Of the connection, or of the latest try.
+    address: Address,
+    /// The address of the broker that has our session.
+    accepted_at: Option<Address>,
+    /// The broker sends us away, and there is somewhere to go.
+    goes_elsewhere: bool,
     input: BytesMut,
     /// Scratch for routing.
     keys: Vec<Key>,
@@ -101,6 +110,10 @@ impl Driver {
             aftermath: Aftermath::default(),
             stats: ClientStats::default(),
             backoff: Backoff::new(options.reconnect.clone()),
+            endpoints: Endpoints::new(&options),
+            address: options.address.clone(),
+            accepted_at: None,
+            goes_elsewhere: false,
             input: BytesMut::new(),
             keys: Vec::new(),
             read_at: SystemTime::now(),
@@ -137,6 +150,8 @@ impl Driver {
             drop(stream);
             self.fail_authentication(&error);
             self.connection_lost();
+            self.tell_redirect(&error);
+            self.goes_elsewhere = self.endpoints.left(&self.address, &error);
             let now = self.now();
             self.backoff
                 .connection_lasted(now.saturating_duration_since(began));

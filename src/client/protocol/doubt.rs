@@ -10,7 +10,7 @@
 pub(super) struct Doubt {
     /// The size of the CONNECT that is not answered yet.
     unanswered: Option<usize>,
-    /// One before it may have begun a session.
+    /// One before it may have begun a session, or the next broker is another one.
     is_pending: bool,
     /// The session of this connection may be such a one.
     is_there: bool,
@@ -21,6 +21,11 @@ impl Doubt {
     pub(super) fn asked(&mut self, size: usize) {
         self.unanswered = Some(size);
         self.is_there = false;
+    }
+
+    /// There is another reason to doubt.
+    pub(super) fn raise(&mut self) {
+        self.is_pending = true;
     }
 
     /// The connection is over; so many bytes have not left. Where that is all of CONNECT, the broker knows nothing of it.

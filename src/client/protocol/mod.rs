@@ -408,6 +408,11 @@ impl Protocol {
         self.doubt.is_there()
     }
 
+    /// The next broker may be another one: what it resumes is a session of ours, but perhaps not the latest.
+    pub fn doubt_session(&mut self) {
+        self.doubt.raise();
+    }
+
     /// What survives the connection.
     pub fn session(&self) -> &Session {
         &self.session
