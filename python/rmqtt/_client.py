@@ -89,11 +89,16 @@ class Client(Connection[NativeClient]):
     nodelay
         Send small packets at once (``TCP_NODELAY``). Otherwise the operating system may hold them back until those
         before them are acknowledged: fewer packets, and steps of 40 ms in the latency.
+    trace_context
+        Add the W3C trace context of the current span to what is published, and run responders' handlers in that of
+        their question: see `rmqtt.otel` (MQTT 5; left out under 3.1.1).
 
     Raises
     ------
     ValueError
         The URL is none, or a value is out of its range.
+    ImportError
+        ``trace_context`` without ``opentelemetry-api``.
 
     Examples
     --------
@@ -113,6 +118,11 @@ class Client(Connection[NativeClient]):
         # What a `publish_nowait` with QoS 0 returns, every time.
         self._queued: Receipt | None = None
         return NativeClient(url, arguments)
+
+    def _trace(self) -> None:
+        from rmqtt.otel import TracingClient  # noqa: PLC0415 - only who traces needs it
+
+        self.__class__ = TracingClient
 
     async def __aenter__(self) -> Self:
         try:
@@ -617,6 +627,7 @@ class Client(Connection[NativeClient]):
         retain_as_published: bool = False,
         retain_handling: Literal[0, 1, 2] = 0,
         user_properties: UserProperties = (),
+        keep: bool = False,
     ) -> Subscription:
         """Ask for messages. Enter the result with ``async with``, or await it; then loop over it with ``async for``.
 
@@ -649,6 +660,10 @@ class Client(Connection[NativeClient]):
             Retained messages come: 0 always, 1 if the subscription is new, 2 never (MQTT 5).
         user_properties
             Pairs for the SUBSCRIBE packet (MQTT 5; left out under 3.1.1).
+        keep
+            Do not unsubscribe at the end of the block: the broker keeps the subscription for as long as the session,
+            and what comes from then on, or waits then, for whoever resumes it. Until this connection ends, each such
+            message of QoS 1 and 2 counts against ``receive_maximum``. `Subscription.close` unsubscribes all the same.
 
         Raises
         ------
@@ -693,7 +708,7 @@ class Client(Connection[NativeClient]):
                 "user_properties": list(user_properties),
             },
         )
-        return Subscription(native, filters)
+        return Subscription(native, filters, keep=keep)
 
     def unsubscribe(
         self, subscription: Subscription, /, *, user_properties: UserProperties = ()

@@ -24,11 +24,12 @@ __all__ = ["Subscription"]
 class Subscribed:
     """What `Subscription` and `SyncSubscription` share: what is there without a wait."""
 
-    __slots__ = ("__weakref__", "_filters", "_gathered", "_many", "_native", "_one")
+    __slots__ = ("__weakref__", "_filters", "_gathered", "_keep", "_many", "_native", "_one")
 
-    def __init__(self, native: NativeSubscription, filters: tuple[str, ...]) -> None:
+    def __init__(self, native: NativeSubscription, filters: tuple[str, ...], *, keep: bool = False) -> None:
         self._native = native
         self._filters = filters
+        self._keep = keep
         # Readers have their own places, and a place refers to the subscription; so they are made when needed.
         self._one: Reader[Message] | None = None
         self._many: tuple[int, Reader[list[Message]]] | None = None
@@ -145,6 +146,7 @@ class Subscription(Subscribed):
     block, so also after a ``break``. A block left by an exception leaves its message unacknowledged, and those that
     still wait: the broker sends them again when the session is resumed. Until this connection ends each counts against
     ``receive_maximum``: when so many were left, no more messages of QoS 1 or 2 come before the client has reconnected.
+    With ``keep=True`` no end of the block unsubscribes.
 
     Examples
     --------
@@ -174,7 +176,10 @@ class Subscription(Subscribed):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._native.stop(kind is None)
+        if self._keep:
+            self._native.keep(kind is None)
+        else:
+            await self._native.stop(kind is None)
 
     def close(self, *, user_properties: UserProperties = ()) -> Coroutine[Any, Any, UnsubscribeResult]:
         """Unsubscribe. What was handed out counts as processed; what still waits is let go.

@@ -48,7 +48,7 @@ class SyncClient(Connection[NativeSyncClient]):
     ----------
     url, port, client_id, version, username, password, auth, clean_start, session_expiry, keep_alive, connect_timeout,
     receive_maximum, max_packet_size, topic_alias_max, request_response_information, request_problem_information, will,
-    reconnect, outbox, user_properties
+    reconnect, outbox, user_properties, trace_context
         As of `Client`.
 
     Raises
@@ -71,6 +71,11 @@ class SyncClient(Connection[NativeSyncClient]):
         auth = arguments["auth"]
         self._handler = isinstance(auth, tuple) and isinstance(auth[1], Runner)
         return NativeSyncClient(url, arguments)
+
+    def _trace(self) -> None:
+        from rmqtt.otel import TracingSyncClient  # noqa: PLC0415 - only who traces needs it
+
+        self.__class__ = TracingSyncClient
 
     def __enter__(self) -> Self:
         self.connect()
@@ -464,13 +469,15 @@ class SyncClient(Connection[NativeSyncClient]):
         retain_as_published: bool = False,
         retain_handling: Literal[0, 1, 2] = 0,
         user_properties: UserProperties = (),
+        keep: bool = False,
         timeout: float | None = None,
     ) -> SyncSubscription:
         """Ask for messages, and wait until the broker has granted them. Loop over the result, or ask it with ``get``.
 
         Parameters
         ----------
-        filters, qos, maxsize, max_bytes, overflow, ack, no_local, retain_as_published, retain_handling, user_properties
+        filters, qos, maxsize, max_bytes, overflow, ack, no_local, retain_as_published, retain_handling,
+        user_properties, keep
             As of `Client.subscribe`.
         timeout
             Seconds to wait for the broker's answer; `None`: as long as the client lives.
@@ -508,7 +515,7 @@ class SyncClient(Connection[NativeSyncClient]):
             },
         )
         _start(native, timeout)
-        return SyncSubscription(native, filters)
+        return SyncSubscription(native, filters, keep=keep)
 
     def unsubscribe(
         self,
@@ -726,7 +733,10 @@ class SyncSubscription(Subscribed):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._native.stop_blocking(kind is None)
+        if self._keep:
+            self._native.keep(kind is None)
+        else:
+            self._native.stop_blocking(kind is None)
 
     def close(self, *, user_properties: UserProperties = (), timeout: float | None = None) -> UnsubscribeResult:
         """Unsubscribe. What was handed out counts as processed; what still waits is let go.

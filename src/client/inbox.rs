@@ -205,6 +205,12 @@ impl Inbox {
         }
     }
 
+    /// As [`Inbox::abandon`], and the broker keeps the subscription when the last reference is dropped. Do not unsubscribe.
+    pub fn keep(self: &Arc<Self>) {
+        self.queue.notice(Command::Kept(Arc::clone(self)));
+        self.abandon();
+    }
+
     /// The newest message that waits, and goes on waiting; so it has no receipt.
     pub fn newest(&self) -> Option<Delivery> {
         let state = self.state.lock();

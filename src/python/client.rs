@@ -304,6 +304,11 @@ impl NativeClient {
         )
     }
 
+    #[getter]
+    fn get_speaks_v5(&self) -> bool {
+        self.speaks_v5()
+    }
+
     fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.client
             .get()?

@@ -264,6 +264,18 @@ impl NativeSubscription {
         Op::spawn_to_the_end(py, port, self.stopping(is_clean, user_properties)?)
     }
 
+    /// Ends it on this side alone: the broker keeps it, and what is not acknowledged comes again when the session is
+    /// resumed. `is_clean`: everything handed out counts as processed.
+    fn keep(&self, is_clean: bool) -> PyResult<()> {
+        let open = std::mem::take(&mut *self.open.lock());
+        if is_clean {
+            let open: Vec<_> = open.into_iter().map(|(_, receipt)| receipt).collect();
+            self.acknowledge(&open)?;
+        }
+        self.inbox()?.keep();
+        Ok(())
+    }
+
     /// The same, waiting here. What takes longer than `timeout` goes on by itself.
     #[pyo3(signature = (is_clean, user_properties=Vec::new(), timeout=None))]
     fn stop_blocking(

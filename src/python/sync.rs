@@ -193,6 +193,11 @@ impl NativeSyncClient {
         wait(py, "reauthenticate", limit, client.reauthenticate()).map(drop)
     }
 
+    #[getter]
+    fn speaks_v5(&self) -> bool {
+        self.status.speaks_v5.load(Ordering::Relaxed)
+    }
+
     fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.client
             .get()?

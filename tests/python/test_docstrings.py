@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
-from rmqtt import cli, codec, testing
+from rmqtt import cli, codec, otel, testing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | __future__.annotations.compiler_flag
 
 def documented() -> Iterator[tuple[str, object]]:
     """The modules, all public names, and what is public inside of the classes."""
-    for module in (rmqtt, codec, cli, testing):
+    for module in (rmqtt, codec, cli, otel, testing):
         yield module.__name__, module
     for name, value in PUBLIC.items():
         yield f"rmqtt.{name}", value
@@ -41,6 +41,7 @@ def documented() -> Iterator[tuple[str, object]]:
                 if not member.startswith("_") and (inspect.isroutine(part) or inspect.isdatadescriptor(part)):
                     yield f"rmqtt.{name}.{member}", part
     yield "rmqtt.cli.main", cli.main
+    yield "rmqtt.otel.context_of", otel.context_of
 
 
 def examples() -> dict[str, list[doctest.Example]]:
@@ -73,7 +74,7 @@ async def run(example: doctest.Example, names: dict[str, Any]) -> str:
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_an_example_runs_and_prints_what_it_says(name: str) -> None:
     async with rmqtt.Broker("mem://docstrings") as broker, broker.client() as client:
-        names = {**PUBLIC, "rmqtt": rmqtt, "broker": broker, "client": client}
+        names = {**PUBLIC, "rmqtt": rmqtt, "context_of": otel.context_of, "broker": broker, "client": client}
         for example in EXAMPLES[name]:
             wanted = example.exc_msg or example.want
             printed = await run(example, names)

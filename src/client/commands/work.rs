@@ -2,13 +2,14 @@
 
 use super::publishes::Publishes;
 use crate::client::dispatch::Key;
-use crate::client::inbox::DeliveryReceipt;
+use crate::client::inbox::{DeliveryReceipt, Inbox};
 use crate::client::{
     ClientError, Done, Published, Subscription, SubscriptionSettings, Unsubscribed,
 };
 use crate::codec::{ReasonCode, SubscribeFilter};
 use crate::message::{Message, UserProperty};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Answers one operation exactly once: when it goes away unused, by [`ClientError::Closed`].
 pub(in crate::client) struct Reply<T>(Option<Done<T>>);
@@ -67,6 +68,8 @@ pub(in crate::client) enum Command {
     Dropped(Key),
     /// What this subscription owes will never be processed.
     Abandoned(Key),
+    /// The broker is to keep the subscription of this inbox, which was abandoned.
+    Kept(Arc<Inbox>),
     Drain(Reply<()>),
     Reauthenticate(Reply<()>),
 }
@@ -86,7 +89,7 @@ impl Command {
             Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
             Self::Unsubscribe { reply, .. } => reply.send(Err(error.clone())),
             Self::Drain(reply) | Self::Reauthenticate(reply) => reply.send(Err(error.clone())),
-            Self::Dropped(_) | Self::Abandoned(_) => {}
+            Self::Dropped(_) | Self::Abandoned(_) | Self::Kept(_) => {}
         }
     }
 }

@@ -5,12 +5,13 @@
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
 //! one write. How a connection is made is in `connecting`, to which address in `endpoints`, with the delays in `backoff` and
 //! a mechanism's steps in `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing`,
-//! `restoring` and `leaving`.
+//! `restoring`, `keeping` and `leaving`.
 
 mod authenticating;
 mod backoff;
 mod connecting;
 mod endpoints;
+mod keeping;
 mod leaving;
 mod pipe;
 mod publishing;

@@ -168,6 +168,7 @@ impl Driver {
             } => self.unsubscribe(key, user_properties, Some(reply)),
             Command::Dropped(key) => self.inbox_dropped(key),
             Command::Abandoned(key) => self.abandon(key),
+            Command::Kept(inbox) => self.keep(inbox),
             Command::Reauthenticate(reply) => self.reauthenticate(reply),
             Command::Drain(reply) => self.drains.push(Drain {
                 after,

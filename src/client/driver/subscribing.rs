@@ -25,6 +25,8 @@ pub(super) struct Subscribed {
     pub(super) stage: Stage,
     /// Whether the broker has granted it in the session that it has now, as far as we can know.
     pub(super) is_known: bool,
+    /// The program has left it, and the broker is to keep it.
+    pub(super) kept: Option<Arc<Inbox>>,
 }
 
 pub(super) enum Stage {
@@ -60,6 +62,7 @@ impl Driver {
             return;
         }
         self.last_key = key;
+        self.let_go_of_kept(&filters);
         self.dispatch.insert(key, &filters);
         let inbox = Arc::new(Inbox::new(key, settings, Arc::clone(&self.queue)));
         for (publish, delivery) in self.dispatch.claim(key) {
@@ -73,6 +76,7 @@ impl Driver {
                 user_properties,
                 inbox: Arc::downgrade(&inbox),
                 stage: Stage::Asking { inbox, reply },
+                kept: None,
                 is_known: false,
             },
         );
