@@ -68,7 +68,8 @@ class Client(Connection[NativeClient]):
     connect_timeout
         Seconds for resolving the name, connecting, and the broker's answer together, at each address.
     receive_maximum
-        Messages of QoS 1 and 2 that the broker may have on the way to us unacknowledged; 1 to 65 535.
+        Messages of QoS 1 and 2 that the broker may have on the way to us unacknowledged; 1 to 65 535. A broker that has
+        more ends the connection, but not after a resumed session: there some count only what is new.
     max_packet_size
         The largest packet that we take, in bytes; `None`: any that the format allows (256 MiB).
     topic_alias_max

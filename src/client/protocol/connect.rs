@@ -170,12 +170,7 @@ impl Protocol {
         self.session.outbound.resume(window);
         let aliases = connack.properties.topic_alias_maximum.unwrap_or(0);
         self.given.begin(aliases, self.options.topic_alias_max);
-        // Only MQTT 5 tells the broker our Receive Maximum; others may send as many as there are ids.
-        let ours = if self.version == ProtocolVersion::V5 {
-            self.options.receive_maximum
-        } else {
-            NonZeroU16::MAX
-        };
+        let ours = self.tolerated(connack.session_present);
         self.session.inbound.begin(ours, connack.session_present);
         self.doubt.accepted(connack.session_present);
         if self.doubt.is_there() {
@@ -189,6 +184,18 @@ impl Protocol {
         self.was_connected = true;
         self.state = State::Connected;
         Ok(Event::Connected { connack, lost })
+    }
+
+    /// With more unanswered messages than this the broker has broken the rules.
+    ///
+    /// Only MQTT 5 tells it our Receive Maximum; others may send as many as there are ids. And brokers there are (mosquitto
+    /// 2.0 is one) that after a resumed CONNECT send again what was unanswered, and on top as many new messages as the
+    /// maximum allows. To break off with them would lead to the same place again, for ever, and each time to more messages.
+    fn tolerated(&self, session_present: bool) -> NonZeroU16 {
+        match self.version {
+            ProtocolVersion::V5 if !session_present => self.options.receive_maximum,
+            _ => NonZeroU16::MAX,
+        }
     }
 
     fn on_refusal(&mut self, connack: ConnAck) -> ClientError {

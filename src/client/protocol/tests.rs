@@ -301,3 +301,48 @@ fn what_3_1_1_does_not_allow_is_refused_before_any_byte() {
         assert!(scene.sent().is_empty());
     }
 }
+
+#[test]
+fn a_broker_that_forgets_after_a_resumed_connect_what_it_has_sent_before_is_borne_with() {
+    let mut scene = Scene::connected(
+        |options| {
+            options.clean_start = false;
+            options.receive_maximum = NonZeroU16::new(2).unwrap();
+        },
+        accepted(),
+    );
+    let mut before: Vec<u16> = Vec::new();
+    // Each time as many come again as have come before, and two more.
+    for new in [[1, 2], [3, 4], [5, 6]] {
+        for number in before.iter().chain(&new) {
+            let mut publish = Publish::new(message(QoS::AtLeastOnce));
+            publish.packet_id = Some(id(*number));
+            publish.dup = before.contains(number);
+            let heard = scene.hear(&Packet::Publish(publish)).unwrap();
+            assert!(matches!(heard, Some(Event::Message { .. })), "{number}");
+        }
+        before.extend(new);
+        scene.client.connection_lost();
+        scene.client.connect(scene.now).unwrap();
+        let connack = ConnAck {
+            session_present: true,
+            ..accepted()
+        };
+        scene.hear(&Packet::ConnAck(Box::new(connack))).unwrap();
+    }
+}
+
+#[test]
+fn more_messages_than_we_take_end_the_connection() {
+    let two = |options: &mut ClientOptions| options.receive_maximum = NonZeroU16::new(2).unwrap();
+    let mut scene = Scene::connected(two, accepted());
+    for number in 1..=3 {
+        let mut publish = Publish::new(message(QoS::AtLeastOnce));
+        publish.packet_id = Some(id(number));
+        let heard = scene.hear(&Packet::Publish(publish));
+        assert_eq!(heard.is_err(), number == 3);
+    }
+    assert!(
+        matches!(&scene.sent()[..], [Packet::Disconnect(last)] if last.reason == ReasonCode::ReceiveMaximumExceeded)
+    );
+}
