@@ -29,7 +29,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-verdict fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -101,6 +101,9 @@ test-interop: $(INTEROP) $(MQTTJS) mosquitto ## foreign clients against our brok
 examples-testing: $(INTEROP) ## the suites of examples/testing, ours and paho's, alone and by four workers (REPEAT=100)
 	$(DEV)/python -m pytest -q -p no:cacheprovider --keep-duplicates $(ARGS) $(foreach run,$(shell seq $(REPEAT)),examples/testing)
 	$(DEV)/python -m pytest -q -p no:cacheprovider --keep-duplicates $(ARGS) -n 4 $(foreach run,$(shell seq $(REPEAT)),examples/testing)
+
+chaos: .venv/.package $(if $(filter ours,$(BROKER)),,mosquitto) ## our client behind a bad network: nothing lost, doubled, disordered? (SECONDS=600 SEED=n BROKER=ours|mosquitto)
+	PATH="$$PATH:/usr/sbin" PYTHONPATH=tests/python $(DEV)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
 mosquitto:
 	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null && command -v mosquitto_pub >/dev/null && exit 0; \

@@ -1,0 +1,104 @@
+"""The books of `make chaos` see what is wrong, and nothing else: a run that cannot fail shows nothing."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+from chaos.__main__ import ranges
+from chaos.books import Book, Journal, read
+from chaos.link import CUTS, OFFLINE, forecast
+from chaos.roamer import number_of, payload_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def book(qos: int, *got: int) -> Book:
+    """Make a book in which 0 to 4 were published and taken."""
+    numbers = dict.fromkeys(range(5), 0.0)
+    return Book(qos, asked=numbers, taken=dict(numbers), got=[(number, 1.0) for number in got])
+
+
+def found(of: Book) -> set[tuple[str, int]]:
+    """Name the faults."""
+    return {(fault.kind, fault.number) for fault in of.faults()}
+
+
+@pytest.mark.parametrize(
+    ("qos", "got"),
+    [
+        (0, (0, 1, 2, 3, 4)),
+        (0, (1, 3)),
+        (0, ()),
+        (1, (0, 1, 2, 3, 4)),
+        (1, (0, 1, 2, 1, 2, 3, 3, 4)),
+        (1, (0, 1, 0, 0, 1, 2, 3, 4, 4)),
+        (2, (0, 1, 2, 3, 4)),
+    ],
+)
+def test_what_is_promised_is_no_fault(qos: int, got: tuple[int, ...]) -> None:
+    assert found(book(qos, *got)) == set()
+
+
+@pytest.mark.parametrize(
+    ("qos", "got", "faults"),
+    [
+        (0, (0, 0, 1), {("doubled", 0)}),
+        (0, (1, 0, 2), {("disordered", 1), ("disordered", 0), ("disordered", 2)}),
+        (1, (0, 1, 3, 4), {("lost", 2)}),
+        (1, (0, 2, 1, 2, 3, 4), {("disordered", 2)}),
+        # All arrived, and each for the first time in order; but what came again left one out.
+        (1, (0, 1, 2, 1, 3, 2, 3, 4), {("disordered", 3)}),
+        (2, (0, 1, 2, 3, 4, 4), {("doubled", 4)}),
+        (2, (0, 1, 2, 4, 3), {("disordered", 4), ("disordered", 3)}),
+        (2, (0, 1, 2, 3), {("lost", 4)}),
+        (1, (0, 1, 2, 3, 4, 9), {("never published", 9)}),
+        (2, (-1, 0, 1, 2, 3, 4), {("never published", -1)}),
+    ],
+)
+def test_what_is_not_promised_is_a_fault(qos: int, got: tuple[int, ...], faults: set[tuple[str, int]]) -> None:
+    assert found(book(qos, *got)) == faults
+
+
+def test_a_message_that_was_taken_back_must_not_arrive() -> None:
+    one = book(1, 0, 1, 2, 3, 4)
+    one.withdrawn[3] = 0.5
+    assert found(one) == {("taken back", 3)}
+
+
+def test_a_journal_is_read_as_it_was_written_but_for_a_line_that_was_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, began=0) as journal:
+        journal.write("asked", "up/a/1/each", 1, 2)
+    with Journal(path, began=0) as journal:
+        journal.write("complaint", "what it says")
+    with path.open("a") as file:
+        file.write("1.5\ttaken\tup/a/1/ea")
+    assert [entry[1:] for entry in read(path)] == [
+        ("asked", "up/a/1/each", 1),
+        ("asked", "up/a/1/each", 2),
+        ("complaint", "what it says", 0),
+    ]
+
+
+def test_a_payload_shows_when_it_is_not_what_was_published() -> None:
+    for number in range(400):
+        payload = payload_of(number)
+        assert number_of(payload) == number
+        assert number_of(payload + b"x") == -1
+    assert number_of(b"") == -1
+
+
+def test_the_weather_repeats_from_its_seed_and_has_everything() -> None:
+    first, second = (list(islice(forecast(random.Random(7)), 400)) for _ in range(2))
+    assert first == second
+    kinds = {weather.kind for weather in first}
+    assert kinds == {"clear", "delay", "throttle", "stall", *CUTS, *OFFLINE}
+    assert {weather.ways for weather in first} == {("up", "down"), ("up",), ("down",)}
+
+
+def test_numbers_are_told_as_ranges() -> None:
+    assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
