@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SessionForgotten,
     )
     from rmqtt._explain import Explanation, explain
+    from rmqtt._hooks import Login
     from rmqtt._limits import BrokerStats, Limits
     from rmqtt._receipt import Receipt
     from rmqtt._responder import Responder, SyncResponder
@@ -128,6 +129,7 @@ __all__ = [
     "Features",
     "IncompletePacket",
     "Limits",
+    "Login",
     "MalformedPacket",
     "ManyResult",
     "Message",
@@ -206,6 +208,7 @@ _HOMES = {
     ),
     "_explain": ("Explanation", "explain"),
     "_limits": ("BrokerStats", "Limits"),
+    "_hooks": ("Login",),
     "_receipt": ("Receipt",),
     "_responder": ("Responder", "SyncResponder"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),

@@ -62,7 +62,10 @@ class Broker:
         its user: nobody else gets it by its client id. A mapping of names to passwords: by SCRAM-SHA-256 (MQTT 5), or
         by CONNECT's user name and password; the passwords are not kept, only what they can be checked against, and
         making that takes some milliseconds for each. The path of a password file, or `PasswordFile`: by CONNECT's user
-        name and password. A list of these: the first that knows the user decides. `None`: nobody is asked.
+        name and password. A callable, plain or async: it is asked once for each connection with a `Login`, on threads
+        of its own (what is async runs in the event loop that started the broker, else in one of its own), and says
+        `True`, `False`, the user's name, or `None` for what it does not know; where it raises or takes too long, nobody
+        is let in. A list of these: the first that knows the user decides. `None`: nobody is asked.
     auth_limits
         What logins may cost, and how often they may fail.
     threads
@@ -91,7 +94,7 @@ class Broker:
     True
     """
 
-    __slots__ = ("__weakref__", "_clock", "_listeners", "_native", "_options", "_wires")
+    __slots__ = ("__weakref__", "_asked", "_asks", "_clock", "_listeners", "_native", "_options", "_wires")
 
     def __init__(
         self,
@@ -116,7 +119,9 @@ class Broker:
             "validate_payloads": validate_payloads,
             "shared_strategy": shared_strategy,
         }
-        access = {"allow_anonymous": bool(allow_anonymous), "auth": sources(auth), "auth_limits": auth_limits}
+        users, self._asked = sources(auth, auth_limits)
+        self._asks = False
+        access = {"allow_anonymous": bool(allow_anonymous), "auth": users, "auth_limits": auth_limits}
         seams = {
             "threads": threads,
             "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
@@ -160,12 +165,26 @@ class Broker:
             # It may have come up meanwhile.
             await self._native.stop(0)
             raise
+        self._ask(asyncio.get_running_loop())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._native.stop(1.0)
+        self._ask_no_more()
+
+    def _ask(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if not self._asks:
+            self._asks = True
+            for asking in self._asked:
+                asking.start(loop)
+
+    def _ask_no_more(self) -> None:
+        if self._asks:
+            self._asks = False
+            for asking in self._asked:
+                asking.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -196,6 +215,7 @@ class Broker:
         >>> broker.stop()
         """
         self._native.start_blocking()
+        self._ask(None)
         return self
 
     def stop(self, grace: float = 1.0) -> None:
@@ -211,6 +231,7 @@ class Broker:
         >>> broker.stop(grace=0)
         """
         self._native.stop_blocking(grace)
+        self._ask_no_more()
 
     def crash(self, keep: Literal["nothing", "acknowledged"] = "nothing") -> None:
         """End at once, as a power cut would: for tests of what comes after.
@@ -241,6 +262,7 @@ class Broker:
         True
         """
         self._native.crash(keep)
+        self._ask_no_more()
 
     @property
     def ledger(self) -> Ledger:
@@ -332,7 +354,7 @@ class Broker:
         ...     other.retained["plant/7/set"].text()
         '22'
         """
-        inherited = {**self._options, "auth": UsersOf(self._native)}
+        inherited = {**self._options, "auth": UsersOf(self._native, self._asked)}
         twin = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **{**inherited, **options})
         twin.restore(self.snapshot())
         return twin

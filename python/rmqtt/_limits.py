@@ -83,12 +83,14 @@ class BrokerStats:
     bytes_received: int
     bytes_sent: int
     wills_published: int
-    #: A wrong password or proof.
+    #: A wrong password or proof, or a callable that said no.
     logins_failed: int
     #: Refused unheard, after too many that failed.
     logins_throttled: int
     #: To check logins.
     passwords_hashed: int
+    #: A callable raised, answered with something else, or not in time.
+    hooks_failed: int
     #: How often each of `rmqtt.Limits` was reached, by its name. Those that refuse nothing, `in_flight_max` and
     #: `topic_alias_out_max`, are not there.
     limits_reached: dict[str, int]

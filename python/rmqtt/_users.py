@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from rmqtt._rmqtt import NativeBroker
+    from rmqtt._hooks import Asking, AuthHook
+    from rmqtt._rmqtt import NativeBroker, NativeLogins
 
-    _Native: TypeAlias = list[tuple[str, str]] | str
+    _Native: TypeAlias = list[tuple[str, str]] | str | NativeLogins
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +61,50 @@ class AuthLimits:
     hashing_max: int = 0
     #: Logins that wait for their turn. Whoever comes then is told that the server is busy.
     waiting_max: int = 1000
+    #: Logins that a callable is asked about at a time; so many threads it may have.
+    hooks_max: int = 16
+    #: Seconds that a callable may think.
+    hook_timeout: float = 5.0
 
 
 class UsersOf:
     """The users of another broker: their passwords are not known, only what they can be checked against."""
 
-    __slots__ = ("native",)
+    __slots__ = ("asked", "native")
 
-    def __init__(self, native: NativeBroker) -> None:
+    def __init__(self, native: NativeBroker, asked: list[Asking]) -> None:
         self.native = native
+        self.asked = asked
 
 
-AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | str | os.PathLike[str]"
+AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | str | os.PathLike[str] | AuthHook"
 Auth: TypeAlias = "AuthSource | Sequence[AuthSource] | None"
 
 
-def sources(auth: Auth | UsersOf) -> list[_Native] | NativeBroker | None:
-    """Give the native half what it takes for users."""
+def sources(auth: Auth | UsersOf, limits: AuthLimits) -> tuple[list[_Native] | NativeBroker | None, list[Asking]]:
+    """Give the native half what it takes for users, and what asks callables while the broker runs."""
     if auth is None:
-        return None
+        return None, []
     if isinstance(auth, UsersOf):
-        return auth.native
-    if isinstance(auth, Sequence) and not isinstance(auth, str):
-        return [_source(source) for source in auth]
-    return [_source(auth)]
+        return auth.native, auth.asked
+    asked: list[Asking] = []
+    given = auth if isinstance(auth, Sequence) and not isinstance(auth, str) else [auth]
+    return [_source(source, limits, asked) for source in given], asked
 
 
-def _source(source: object) -> _Native:
+def _source(source: object, limits: AuthLimits, asked: list[Asking]) -> _Native:
     if isinstance(source, PasswordFile):
         return os.fspath(source.path)
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     if isinstance(source, Mapping):
         return list(source.items())
+    if callable(source):
+        from rmqtt._hooks import Asking  # noqa: PLC0415 - only who has a callable pays for it
+
+        asked.append(Asking(source, limits.hooks_max, limits.hook_timeout))
+        return asked[-1].logins
     name = type(source).__name__
-    raise TypeError(f"auth must be a mapping of names to passwords, a password file, or a list of these, not {name}")
+    raise TypeError(
+        f"auth must be a mapping of names to passwords, a password file, a callable, or a list of these, not {name}"
+    )

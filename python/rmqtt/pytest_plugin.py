@@ -164,6 +164,9 @@ def _running(request: pytest.FixtureRequest, settings: _Settings, *listeners: st
         yield broker
     finally:
         broker.stop(grace=0)
+    if count := broker.stats().hooks_failed:
+        what = "raised, or did not answer as it should"
+        pytest.fail(f"the auth hook of the broker at {url} {what}: {count} logins", pytrace=False)
     if settings.strict and (count := broker.stats().connections_violated):
         what = "a client" if count == 1 else f"clients, {count} times,"
         pytest.fail(f"{what} broke the protocol or a limit of the broker at {url}", pytrace=False)

@@ -14,6 +14,7 @@ mod client;
 mod codec;
 mod errors;
 mod events;
+mod hooks;
 mod ledger;
 mod many;
 mod message;
@@ -91,6 +92,8 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<template::NativeTemplate>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
+    module.add_class::<hooks::NativeLogins>()?;
+    module.add_class::<hooks::NativeVerdict>()?;
     module.add_class::<capture::NativeCapture>()?;
     module.add_class::<testing::NativeClock>()?;
     module.add_class::<snapshot::NativeSnapshot>()?;

@@ -133,6 +133,21 @@ def test_who_breaks_the_protocol_is_shown_on_the_wire(pytester: Pytester) -> Non
     result.stdout.fnmatch_lines(["*- last packets at mqtt://127.0.0.1:* -*"])
 
 
+def test_an_auth_hook_that_raises_fails_the_test(pytester: Pytester) -> None:
+    source = """
+    import pytest, rmqtt
+    def check(login):
+        raise LookupError
+    @pytest.mark.mqtt(auth=check)
+    def test_hook(mqtt_broker):
+        with pytest.raises(rmqtt.ConnectRefused):
+            rmqtt.SyncClient(mqtt_broker.url, reconnect=None).connect()
+    """
+    result = run(pytester, source)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*the auth hook of the broker*1 logins*"])
+
+
 def test_another_broker_is_used_where_that_will_do_and_the_rest_is_skipped(
     pytester: Pytester, mqtt_broker: rmqtt.Broker
 ) -> None:

@@ -8,7 +8,8 @@
 //!
 //! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
 //! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription
-//! that waits; [`rouser`] when the network hears of what was put in; [`asker`] questions the other way. [`blocking`] waits
+//! that waits; [`rouser`] when the network hears of what was put in; [`asker`] questions the other way, [`questions`] those that may
+//! take their time. [`blocking`] waits
 //! without any loop. Nothing here knows MQTT.
 
 mod asker;
@@ -17,6 +18,7 @@ mod finished;
 mod loops;
 mod op;
 mod port;
+mod questions;
 mod rouser;
 mod runtime;
 mod stream;
@@ -27,6 +29,7 @@ pub(crate) use blocking::{Bell, Deadline, block_on};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
+pub(crate) use questions::Questions;
 pub(crate) use rouser::{Rouser, rouse_all};
 pub(crate) use runtime::{
     EventQueue, ForkSafe, Running, after_fork, on_a_thread, reply, rest_of, runtime, spawn, within,

@@ -2,6 +2,7 @@
 
 use super::super::broker::NativeBroker;
 use super::super::errors::Failure;
+use super::super::hooks::NativeLogins;
 use super::duration;
 use crate::broker::BrokerError;
 use crate::broker::auth::{Auth, AuthLimits, PasswordFile, Source, Users};
@@ -18,6 +19,8 @@ struct AuthLimitsArguments {
     remembered_max: usize,
     hashing_max: usize,
     waiting_max: usize,
+    hooks_max: usize,
+    hook_timeout: f64,
 }
 
 /// Who may come in, by name.
@@ -36,10 +39,11 @@ enum AuthArgument {
     New(Vec<SourceArgument>),
 }
 
-/// Names and passwords, or the path of a file.
+/// Names and passwords, what a callable is asked about, or the path of a file.
 #[derive(FromPyObject)]
 enum SourceArgument {
     Users(Vec<(String, String)>),
+    Logins(Py<NativeLogins>),
     Passwords(PathBuf),
 }
 
@@ -47,6 +51,7 @@ impl SourceArgument {
     fn read(self) -> Result<Source, BrokerError> {
         Ok(match self {
             Self::Users(users) => Source::Users(Arc::new(Users::new(users)?)),
+            Self::Logins(logins) => Source::Hook(logins.get().hook()),
             Self::Passwords(path) => Source::Passwords(Arc::new(PasswordFile::open(path)?)),
         })
     }
@@ -64,7 +69,8 @@ impl AuthLimitsArguments {
             remembered_max: self.remembered_max,
             hashing_max: self.hashing_max,
             waiting_max: self.waiting_max,
-            ..AuthLimits::default()
+            hooks_max: self.hooks_max,
+            hook_timeout: duration("auth_limits.hook_timeout", self.hook_timeout)?,
         })
     }
 }
@@ -78,7 +84,7 @@ impl AccessArguments {
             Some(AuthArgument::Of(broker)) => return broker.get().auth(),
             Some(AuthArgument::New(sources)) => sources,
         };
-        let read = || {
+        let read = move || {
             let sources: Result<_, _> = sources.into_iter().map(SourceArgument::read).collect();
             Auth::new(sources?, limits)
         };
