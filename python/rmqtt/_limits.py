@@ -17,6 +17,18 @@ class Limits:
 
     #: Connections at a time. Each costs memory before it has said who it is.
     connections_max: int = 100_000
+    #: Of those, from one address (IPv6: one network of 64 bits); 0: as many as there are.
+    connections_per_address_max: int = 10_000
+    #: Connections of one user, where the broker has users; 0: as many as there are.
+    connections_per_user_max: int = 10_000
+    #: Connections let in for each second, from all addresses; what comes faster waits at the door. 0: no bound.
+    connect_rate_max: int = 0
+    #: The same from one address; ten seconds' worth may come at once, what is more is turned away. 0: no bound.
+    connect_rate_per_address_max: int = 1000
+    #: Sessions begun or resumed for each second under one client id; ten seconds' worth may come at once. 0: no bound.
+    connect_rate_per_client_id_max: int = 100
+    #: Bytes held for all who have not been let in yet, beyond the first 1024 of each.
+    unaccepted_bytes_max: int = 64 << 20
     #: Seconds from the first byte to CONNECT complete. A silent socket must not be held for ever.
     connect_timeout: float = 10.0
     #: The largest packet taken, in bytes; announced to MQTT 5 clients.
@@ -27,6 +39,14 @@ class Limits:
     topic_levels_max: int = 200
     #: QoS 1 and 2 messages from one client that are not settled; 1 to 65 535.
     receive_maximum: int = 1024
+    #: QoS 2 messages from one client that were never released, over all its connections; and what clients of 3.1.1,
+    #: which know no Receive Maximum, may leave unsettled; 1 to 65 535.
+    unreleased_max: int = 10_000
+    #: PUBLISH packets for each second from one client; a second's worth may come at once, what is more waits.
+    #: 0: no bound.
+    message_rate_max: int = 0
+    #: Bytes for each second from one client, likewise.
+    byte_rate_max: int = 0
     #: QoS 1 and 2 messages to one client that are not settled, whatever more it would take; 1 to 65 535.
     in_flight_max: int = 1024
     #: Messages that wait for one session.
@@ -41,6 +61,8 @@ class Limits:
     subscriptions_max: int = 10_000
     #: Of those, shared ones (``$share/group/filter``).
     shared_subscriptions_max: int = 100
+    #: Groups of shared subscriptions, of all sessions together.
+    groups_max: int = 10_000
     #: Retained messages.
     retained_messages_max: int = 1_000_000
     #: And their bytes.

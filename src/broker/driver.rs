@@ -15,12 +15,14 @@ mod pipe;
 mod publishing;
 mod relay;
 mod rights;
+mod throttle;
 mod timer;
 mod watched;
 
 use crate::broker::auth::Auth;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
+use crate::broker::places::Places;
 use crate::broker::rights::Policy;
 use crate::broker::seams::Seams;
 use crate::broker::{BrokerError, BrokerOptions, Keep, Snapshot};
@@ -35,7 +37,7 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -71,7 +73,7 @@ pub(super) struct Server {
     guard: Option<Arc<Guard>>,
     seams: Arc<Seams>,
     memory_address: Address,
-    open: Arc<AtomicUsize>,
+    places: Arc<Places>,
     status: watch::Sender<Status>,
 }
 
@@ -83,7 +85,9 @@ impl Server {
             strategy: options.shared_strategy,
             seed: RandomState::new().hash_one(number),
         };
-        let hub = Hub::with_sharing(Arc::new(options.limits.clone()), sharing);
+        let limits = Arc::new(options.limits.clone());
+        let places = Places::new(Arc::clone(&limits), options.clock.now());
+        let hub = Hub::with_sharing(limits, sharing);
         if let Some(acl) = &options.acl {
             hub.set_policy(Some(Policy::Rules(Arc::clone(acl))));
         }
@@ -98,13 +102,13 @@ impl Server {
         });
         Self {
             hub,
+            places: Arc::new(places),
             guard,
             seams: Arc::new(Seams::new(options.clock.clone(), options.wire_lines_max)),
             memory_address: Address::Memory {
                 name: format!("rmqtt-broker-{number}"),
             },
             options,
-            open: Arc::default(),
             status: watch::Sender::default(),
         }
     }
@@ -176,7 +180,7 @@ impl Server {
                 guard: self.guard.clone(),
                 seams: Arc::clone(&self.seams),
                 cores: Arc::clone(&cores),
-                open: Arc::clone(&self.open),
+                places: Arc::clone(&self.places),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
             };
@@ -283,6 +287,7 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
     let limits = &options.limits;
     let must_be_positive = [
         ("receive_maximum", usize::from(limits.receive_maximum)),
+        ("unreleased_max", usize::from(limits.unreleased_max)),
         ("in_flight_max", usize::from(limits.in_flight_max)),
         ("connections_max", limits.connections_max),
         ("sessions_max", limits.sessions_max),

@@ -29,7 +29,7 @@ use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leav
 use crate::broker::rights::Rights;
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
-use crate::broker::{BrokerError, ClientInfo, Limit, Limits};
+use crate::broker::{BrokerError, ClientInfo, Limits};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::session::Session;
@@ -193,7 +193,7 @@ impl Hub {
             if self.is_cut_off() {
                 return Outcome::Refused(ReasonCode::ServerBusy.into());
             }
-            let (connection, verdict, outbox, aftermath) = core.connect(arrival);
+            let (connection, verdict, outbox, aftermath) = core.connect(arrival, now);
             let groups = match &verdict {
                 Verdict::Granted(grant) => core.groups_of(grant.key),
                 _ => Vec::new(),
@@ -208,9 +208,9 @@ impl Hub {
                 self.set_online(&groups, &outbox, true);
                 Outcome::Granted(Box::new(self.granted(connection, *grant, outbox)))
             }
-            (Verdict::Refused(reason), _) => {
-                if reason == ReasonCode::QuotaExceeded {
-                    self.counters.reached(Limit::SessionsMax);
+            (Verdict::Refused(reason, limit), _) => {
+                if let Some(limit) = limit {
+                    self.counters.reached(limit);
                 }
                 Outcome::Refused(reason.into())
             }

@@ -7,6 +7,18 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at a time. Each costs memory before it has said who it is.
     pub connections_max: usize,
+    /// Of those, from one address (IPv6: one network of 64 bits). 0: as many as there are.
+    pub connections_per_address_max: usize,
+    /// Connections of one user, where the broker has users. 0: as many as there are.
+    pub connections_per_user_max: usize,
+    /// Connections let in for each second, from all addresses; what comes faster waits at the door. 0: no bound.
+    pub connect_rate_max: u32,
+    /// The same from one address; ten seconds' worth may come at once, what is more is turned away. 0: no bound.
+    pub connect_rate_per_address_max: u32,
+    /// Sessions begun or resumed for each second under one client id; ten seconds' worth may come at once. 0: no bound.
+    pub connect_rate_per_client_id_max: u32,
+    /// Bytes held for all who have not been let in yet, beyond the first 1024 of each.
+    pub unaccepted_bytes_max: usize,
     /// From the first byte to CONNECT complete. A silent socket must not be held for ever.
     pub connect_timeout: Duration,
     /// The largest packet taken, in bytes; announced to MQTT 5 clients.
@@ -17,6 +29,13 @@ pub struct Limits {
     pub topic_levels_max: usize,
     /// QoS 1 and 2 messages from one client that are not settled (our Receive Maximum).
     pub receive_maximum: u16,
+    /// QoS 2 messages from one client that were never released, over all its connections; and what clients of 3.1.1, which
+    /// know no Receive Maximum, may leave unsettled.
+    pub unreleased_max: u16,
+    /// PUBLISH packets for each second from one client; a second's worth may come at once. What is more waits. 0: no bound.
+    pub message_rate_max: u32,
+    /// Bytes for each second from one client, likewise.
+    pub byte_rate_max: u32,
     /// QoS 1 and 2 messages to one client that are not settled, whatever more it would take.
     pub in_flight_max: u16,
     /// Messages that wait for one session.
@@ -31,6 +50,8 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Of those, shared ones: each may have a queue of its own behind it.
     pub shared_subscriptions_max: usize,
+    /// Groups of shared subscriptions, of all sessions together.
+    pub groups_max: usize,
     /// Retained messages.
     pub retained_messages_max: usize,
     /// And their bytes.
@@ -48,11 +69,20 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 100_000,
+            connections_per_address_max: 10_000,
+            connections_per_user_max: 10_000,
+            connect_rate_max: 0,
+            connect_rate_per_address_max: 1000,
+            connect_rate_per_client_id_max: 100,
+            unaccepted_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(10),
             packet_size_max: 2_000_000,
             control_packet_size_max: 100_000,
             topic_levels_max: 200,
             receive_maximum: 1024,
+            unreleased_max: 10_000,
+            message_rate_max: 0,
+            byte_rate_max: 0,
             in_flight_max: 1024,
             queue_messages_max: 10_000,
             queue_bytes_max: 16 << 20,
@@ -60,6 +90,7 @@ impl Default for Limits {
             session_expiry_max: u32::MAX,
             subscriptions_max: 10_000,
             shared_subscriptions_max: 100,
+            groups_max: 10_000,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1 << 30,
             topic_alias_max: 64,
@@ -96,17 +127,27 @@ macro_rules! limits {
 // What is not reached, but keeps to itself, is not counted: `in_flight_max` and `topic_alias_out_max`.
 limits! {
     ConnectionsMax "connections_max",
+    ConnectionsPerAddressMax "connections_per_address_max",
+    ConnectionsPerUserMax "connections_per_user_max",
+    ConnectRateMax "connect_rate_max",
+    ConnectRatePerAddressMax "connect_rate_per_address_max",
+    ConnectRatePerClientIdMax "connect_rate_per_client_id_max",
+    UnacceptedBytesMax "unaccepted_bytes_max",
     ConnectTimeout "connect_timeout",
     PacketSizeMax "packet_size_max",
     ControlPacketSizeMax "control_packet_size_max",
     TopicLevelsMax "topic_levels_max",
     ReceiveMaximum "receive_maximum",
+    UnreleasedMax "unreleased_max",
+    MessageRateMax "message_rate_max",
+    ByteRateMax "byte_rate_max",
     QueueMessagesMax "queue_messages_max",
     QueueBytesMax "queue_bytes_max",
     SessionsMax "sessions_max",
     SessionExpiryMax "session_expiry_max",
     SubscriptionsMax "subscriptions_max",
     SharedSubscriptionsMax "shared_subscriptions_max",
+    GroupsMax "groups_max",
     RetainedMessagesMax "retained_messages_max",
     RetainedBytesMax "retained_bytes_max",
     TopicAliasMax "topic_alias_max",

@@ -11,17 +11,22 @@
 //! | taken over, session goes on | published | forgotten | goes on |
 //! | taken over, session ends | published | published | ends, a new one begins |
 
-use crate::broker::Limits;
+mod image;
+
+use crate::broker::quota::{Meters, Pace};
 use crate::broker::rights::Rights;
 use crate::broker::router::SessionKey;
-use crate::broker::snapshot::Shift;
+use crate::broker::{Limit, Limits};
 use crate::codec::{ReasonCode, Will};
 use crate::message::Message;
 use crate::session::Session;
 use bytestring::ByteString;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long a client id may come faster than its rate: who tries a few times at once is no storm.
+const ARRIVALS_BURST: Duration = Duration::from_secs(10);
 
 /// The number of a connection since the broker was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,8 +67,8 @@ pub enum Verdict {
     Granted(Box<Grant>),
     /// Another connection has it and was told to go: the grant comes in the [`Effects`] of its leaving.
     Wait,
-    /// Not let in.
-    Refused(ReasonCode),
+    /// Not let in, and for which limit.
+    Refused(ReasonCode, Option<Limit>),
 }
 
 /// How a connection ended.
@@ -120,6 +125,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether a connection of this user has it.
+    pub fn is_taken_by(&self, user: &str) -> bool {
+        self.connection.is_some() && self.user.as_deref() == Some(user)
+    }
+
     /// Messages on their way, while nobody has it.
     pub fn in_flight(&self) -> usize {
         let session = self.session.as_ref();
@@ -136,6 +146,8 @@ pub struct Registry {
     free: Vec<SessionKey>,
     timers: BTreeSet<(Instant, SessionKey, Timer)>,
     sessions_max: usize,
+    /// How often each client id has come lately.
+    arrivals: Meters<Box<str>>,
 }
 
 impl Registry {
@@ -147,6 +159,7 @@ impl Registry {
             free: Vec::new(),
             timers: BTreeSet::new(),
             sessions_max: limits.sessions_max,
+            arrivals: arrivals(limits),
         }
     }
 
@@ -178,54 +191,6 @@ impl Registry {
             .filter_map(|(key, entry)| Some((SessionKey(key), entry.as_ref()?)))
     }
 
-    /// What is left when all connections are cut at once, with no will said for them. `sessions` are those that they have.
-    #[must_use]
-    pub fn parted(
-        &self,
-        sessions: BTreeMap<ConnectionId, Session>,
-        now: Instant,
-        effects: &mut Effects,
-    ) -> Self {
-        let mut parted = self.clone();
-        let keys: BTreeMap<_, _> = self
-            .iter()
-            .filter_map(|(key, entry)| Some((entry.connection?, key)))
-            .collect();
-        for (connection, session) in sessions {
-            let Some(key) = keys.get(&connection).copied() else {
-                continue;
-            };
-            if let Some(entry) = parted.entry(key) {
-                entry.waiting = None;
-            }
-            let leave = Leave {
-                session,
-                publish_will: false,
-                session_expiry_interval: None,
-            };
-            parted.leave(key, connection, leave, now, effects);
-        }
-        parted
-    }
-
-    /// The same where it is another hour, and with other bounds: what is over them stays.
-    #[must_use]
-    pub fn moved(&self, limits: &Limits, shift: Shift) -> Self {
-        let mut moved = Self {
-            sessions_max: limits.sessions_max,
-            ..self.clone()
-        };
-        for entry in moved.entries.iter_mut().flatten() {
-            entry.will_due = shift.moved(entry.will_due);
-            entry.ends_at = shift.moved(entry.ends_at);
-        }
-        let timers = self.timers.iter();
-        moved.timers = timers
-            .filter_map(|(at, key, timer)| Some((shift.moved(Some(*at))?, *key, *timer)))
-            .collect();
-        moved
-    }
-
     /// A client wants to connect.
     // spec(4): MQTT-3.1.3-2, MQTT-3.1.4-2, MQTT-3.1.4-3
     // spec(5): MQTT-3.1.3-2, MQTT-3.1.4-3, MQTT-3.1.4-4
@@ -233,19 +198,34 @@ impl Registry {
         &mut self,
         connection: ConnectionId,
         request: ConnectRequest,
+        now: Instant,
         effects: &mut Effects,
     ) -> Verdict {
+        let is_too_soon = |arrivals: &mut Meters<Box<str>>| {
+            !arrivals.try_take(Box::from(&*request.client_id), now)
+        };
+        let too_soon = Verdict::Refused(
+            ReasonCode::ConnectionRateExceeded,
+            Some(Limit::ConnectRatePerClientIdMax),
+        );
         let Some(key) = self.find(&request.client_id) else {
             if self.len() >= self.sessions_max {
-                return Verdict::Refused(ReasonCode::QuotaExceeded);
+                return Verdict::Refused(ReasonCode::QuotaExceeded, Some(Limit::SessionsMax));
+            }
+            if is_too_soon(&mut self.arrivals) {
+                return too_soon;
             }
             return Verdict::Granted(Box::new(self.open(connection, &request)));
         };
-        let Some(entry) = self.entry(key) else {
-            return Verdict::Refused(ReasonCode::UnspecifiedError);
+        let Some(entry) = self.entries.get_mut(key.0).and_then(Option::as_mut) else {
+            return Verdict::Refused(ReasonCode::UnspecifiedError, None);
         };
         if entry.user != request.user {
-            return Verdict::Refused(ReasonCode::NotAuthorized);
+            return Verdict::Refused(ReasonCode::NotAuthorized, None);
+        }
+        // Not before it is known to be the owner: others must not be able to use up what is the owner's.
+        if is_too_soon(&mut self.arrivals) {
+            return too_soon;
         }
         if let Some(old) = entry.connection {
             let successor = Box::new((connection, request));
@@ -461,6 +441,13 @@ impl Registry {
         take_will(&mut entry, effects);
         effects.ended.push(key);
     }
+}
+
+fn arrivals(limits: &Limits) -> Meters<Box<str>> {
+    Meters::new(Pace {
+        per_second: limits.connect_rate_per_client_id_max,
+        burst: ARRIVALS_BURST,
+    })
 }
 
 /// Forgets the will; it is published, if its client may still do that.

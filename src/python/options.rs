@@ -4,13 +4,13 @@
 mod access;
 mod broker;
 mod given;
+mod limits;
 mod subscription;
 
 pub(crate) use access::AccessArguments;
-pub(crate) use broker::{
-    LimitsArguments, SeamsArguments, TermsArguments, broker, farewell, keep, to_server,
-};
+pub(crate) use broker::{SeamsArguments, TermsArguments, broker, farewell, keep, to_server};
 pub(crate) use given::Given;
+pub(crate) use limits::LimitsArguments;
 pub(crate) use subscription::{SubscribeArguments, Wanted, subscription};
 
 use super::auth::AuthArgument;

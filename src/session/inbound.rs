@@ -41,6 +41,8 @@ pub struct Inbound {
     first_place: u64,
     completions: VecDeque<Ack>,
     receive_maximum: usize,
+    /// How many exchanges there may be, those of earlier connections included.
+    exchanges_max: usize,
     /// Messages of this connection that the peer counts against our Receive Maximum.
     unanswered: usize,
     deliveries: u64,
@@ -89,6 +91,7 @@ impl Default for Inbound {
             first_place: 0,
             completions: VecDeque::new(),
             receive_maximum: usize::from(u16::MAX),
+            exchanges_max: usize::from(u16::MAX),
             unanswered: 0,
             deliveries: 0,
             is_doubtful: false,
@@ -121,6 +124,11 @@ impl Inbound {
     /// nothing, and a QoS 2 message with such an id is new unless it says DUP: a peer that has our session would say so.
     pub fn doubt(&mut self) {
         self.is_doubtful = true;
+    }
+
+    /// However many connections a session lives through, and whatever our Receive Maximum: so many exchanges may be open.
+    pub fn bound(&mut self, exchanges_max: u16) {
+        self.exchanges_max = usize::from(exchanges_max);
     }
 
     /// The number of the latest delivery of QoS 1 or 2, the one for which [`Inbound::on_publish`] has just said
@@ -157,6 +165,13 @@ impl Inbound {
             // that began another session: what they once meant is over.
         }
         self.count()?;
+        if self.exchanges.len() >= self.exchanges_max {
+            return Err(Violation {
+                what: "more messages that were never released than may be",
+                clause: "section 4.3.3",
+                reason: ReasonCode::QuotaExceeded,
+            });
+        }
         self.deliveries += 1;
         let exchange = Exchange {
             delivery: self.deliveries,

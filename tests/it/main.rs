@@ -34,6 +34,7 @@ mod hostile;
 mod ledger;
 mod pair;
 mod qos;
+mod quota;
 mod raw;
 mod rights;
 mod router;

@@ -79,6 +79,7 @@ impl Connection {
             assigned_client_id,
         };
         self.protocol.accept(accept, now)?;
+        self.place.release();
         self.hub.counters().connects_accepted.add_one();
         Ok(())
     }

@@ -5,11 +5,14 @@
 
 use super::admission::{Admission, Guard};
 use super::pipe::Pipe;
+use super::throttle::Throttle;
 use super::timer::Timer;
+use crate::broker::Limit;
 use crate::broker::bell::Bell;
 use crate::broker::faults::Cut;
 use crate::broker::hub::{Attached, Batch, FullQueue, Hub};
 use crate::broker::outbox::Pressure;
+use crate::broker::places::Place;
 use crate::broker::protocol::{Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_TARGET};
 use crate::broker::registry::ConnectionId;
 use crate::codec::{PacketId, ReasonCode};
@@ -47,6 +50,8 @@ pub(super) enum End {
     Refused,
     /// It broke a rule or a limit.
     Fault(ProtocolError),
+    /// A stranger has reached a limit, before there was anything that could be said.
+    Crowded(Limit),
     /// A test wants it so.
     Cut(Cut),
 }
@@ -60,6 +65,7 @@ impl From<ProtocolError> for End {
 /// One connection.
 pub(super) struct Connection {
     pub(super) pipe: Pipe,
+    pub(super) place: Place,
     pub(super) protocol: Protocol,
     pub(super) hub: Arc<Hub>,
     pub(super) bell: Arc<Bell>,
@@ -77,12 +83,15 @@ pub(super) struct Connection {
     /// When the connection has to go if that queue is as full then as it is now.
     overdue_at: Option<Instant>,
     timer: Timer,
+    /// Where there are bounds to how fast a client may talk.
+    pub(super) throttle: Option<Box<Throttle>>,
 }
 
 impl Connection {
     /// `protocol` is one of which nothing has been heard yet.
     pub(super) fn new(
         pipe: Pipe,
+        place: Place,
         protocol: Protocol,
         hub: Arc<Hub>,
         guard: Option<Arc<Guard>>,
@@ -91,8 +100,10 @@ impl Connection {
         let clock = pipe.clock();
         let due = protocol.next_timeout();
         let timer = Timer::new(clock, due.unwrap_or_else(|| clock.now()));
+        let throttle = Throttle::new(hub.limits(), clock.now());
         Self {
             pipe,
+            place,
             protocol,
             hub,
             bell,
@@ -105,6 +116,7 @@ impl Connection {
             is_drained: false,
             overdue_at: None,
             timer,
+            throttle,
         }
     }
 
@@ -181,6 +193,7 @@ impl Connection {
             self.learn_overdue();
         }
         self.ease(now);
+        self.begin_throttled(now);
         self.check_time(now)?;
         loop {
             self.take_in(now)?;
@@ -191,8 +204,10 @@ impl Connection {
                 break;
             }
         }
+        self.settle_throttled(now);
+        self.hold_for_stranger()?;
         self.end_by_fault()?;
-        if self.pipe.is_at_end() && !self.is_held_back() && !self.protocol.is_congested() {
+        if self.pipe.is_at_end() && !self.is_unread() {
             return Err(End::Lost);
         }
         self.deliver(now);
@@ -200,8 +215,7 @@ impl Connection {
     }
 
     fn take_in(&mut self, now: Instant) -> Result<(), End> {
-        while !self.is_held_back()
-            && !self.protocol.is_congested()
+        while !self.is_unread()
             && let Some(event) = self.protocol.receive(self.pipe.input(), now)?
         {
             self.on_event(event, now)?;
@@ -216,6 +230,7 @@ impl Connection {
             Event::ConnectRequested(connect) => self.admit(*connect, now),
             Event::Publish { message, packet_id } => self.on_publish(&message, packet_id, now),
             Event::PublishRun(run) => {
+                self.count_throttled(run.len());
                 self.hub.counters().messages_received.add(run.len());
                 let publisher = self.session_key();
                 self.hub.publish_run(run, publisher, &mut self.batch, now);
@@ -249,7 +264,7 @@ impl Connection {
     }
 
     fn check_time(&mut self, now: Instant) -> Result<(), End> {
-        if !self.is_held_back() {
+        if !self.is_held_back() && !self.is_throttled() {
             self.protocol.handle_timeout(now)?;
         }
         if self.pipe.stall_deadline().is_some_and(|at| at <= now) {
@@ -270,7 +285,8 @@ impl Connection {
     }
 
     fn next_timeout(&self) -> Instant {
-        let protocol = if self.is_held_back() {
+        let throttled_until = self.throttled_until();
+        let protocol = if self.is_held_back() || throttled_until.is_some() {
             None
         } else {
             self.protocol.next_timeout()
@@ -279,20 +295,23 @@ impl Connection {
             .full
             .iter()
             .filter_map(|(queue, _)| queue.gives_way_at());
-        [protocol, self.pipe.deadline(), self.overdue_at]
-            .into_iter()
-            .flatten()
-            .chain(full)
-            .min()
-            .unwrap_or_else(|| self.pipe.clock().never())
+        [
+            protocol,
+            self.pipe.deadline(),
+            self.overdue_at,
+            throttled_until,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(full)
+        .min()
+        .unwrap_or_else(|| self.pipe.clock().never())
     }
 
     /// Waits until there is something to do: bytes came, there is room again for what waits, the bell rung, time passed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let counters = self.hub.counters();
-        let wants_input = !self.is_held_back()
-            && !self.protocol.is_congested()
-            && !matches!(self.link, Link::Waiting(..));
+        let wants_input = !self.is_unread() && !matches!(self.link, Link::Waiting(..));
         let mut has_changed = false;
         let waiting = self.protocol.outgoing().len();
         if waiting > 0 || self.pipe.has_leftovers() {
@@ -308,9 +327,12 @@ impl Connection {
             }
             None => false,
         };
-        has_changed |= self
-            .pipe
-            .poll_read(wants_input && !is_checking, counters, cx);
+        let room = if wants_input && !is_checking {
+            self.read_room()
+        } else {
+            0
+        };
+        has_changed |= self.pipe.poll_read(room, counters, cx);
         self.is_rung = self.bell.answer(cx.waker());
         if self.is_rung || has_changed {
             return Poll::Ready(());

@@ -6,14 +6,16 @@ use super::cores::Cores;
 use super::pipe::Pipe;
 use crate::broker::bell::Bell;
 use crate::broker::hub::Hub;
+use crate::broker::places::Places;
 use crate::broker::protocol::Protocol;
 use crate::broker::seams::Seams;
 use crate::broker::{Limit, Terms};
+use crate::clock::Clock;
 use crate::codec::ReasonCode;
 use crate::transport::{Listener, Stream};
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -29,8 +31,8 @@ pub(super) struct Doors {
     pub(super) guard: Option<Arc<Guard>>,
     pub(super) seams: Arc<Seams>,
     pub(super) cores: Arc<Cores>,
-    /// Connections of all listeners.
-    pub(super) open: Arc<AtomicUsize>,
+    /// Of all listeners.
+    pub(super) places: Arc<Places>,
     pub(super) connections: JoinSet<()>,
     pub(super) bells: HashMap<Id, Arc<Bell>>,
 }
@@ -49,7 +51,7 @@ impl Doors {
                 Some(ended) = self.connections.join_next_with_id(), if !self.connections.is_empty() => {
                     self.forget(ended);
                 }
-                accepted = listener.accept() => match accepted {
+                accepted = accept(&listener, &self.places, &self.seams.clock) => match accepted {
                     Ok(stream) => self.welcome(stream),
                     Err(_) => self.seams.clock.sleep(ACCEPT_PAUSE).await,
                 },
@@ -76,11 +78,21 @@ impl Doors {
     }
 
     fn welcome(&mut self, stream: Stream) {
-        let Some(place) = Place::take(&self.open, self.hub.limits().connections_max) else {
-            // Before CONNECT there is nothing that could be said.
-            self.hub.counters().connects_refused.add_one();
-            self.hub.counters().reached(Limit::ConnectionsMax);
-            return;
+        let clock = &self.seams.clock;
+        let now = clock.now();
+        let counters = self.hub.counters();
+        let address = stream.peer_address().map(|address| address.ip());
+        let place = self.places.take(address, now);
+        if self.places.closed_until(now).is_some() {
+            counters.reached(Limit::ConnectRateMax);
+        }
+        let place = match place {
+            Ok(place) => place,
+            Err(limit) => {
+                // Before CONNECT there is nothing that could be said.
+                counters.connects_refused.add_one();
+                return counters.reached(limit);
+            }
         };
         let core = self.cores.place(&stream);
         // What is made here, timers too, belongs to the runtime that will use it.
@@ -91,12 +103,10 @@ impl Doors {
         };
         let Ok(stream) = stream else {
             // As if it had been lost just after it was taken.
-            self.hub.counters().connects_refused.add_one();
+            counters.connects_refused.add_one();
             return;
         };
         let bell = Arc::new(Bell::default());
-        let clock = &self.seams.clock;
-        let now = clock.now();
         let limits = Arc::clone(self.hub.limits());
         let protocol = Protocol::new(limits, now).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
@@ -106,9 +116,9 @@ impl Doors {
             _ => Some(clock.outside()),
         };
         let pipe = Pipe::new(stream, Arc::clone(&self.seams));
-        let mut connection = Connection::new(pipe, protocol, hub, guard, Arc::clone(&bell));
+        let mut connection = Connection::new(pipe, place, protocol, hub, guard, Arc::clone(&bell));
         let task = clock.track(async move {
-            let _places = (place, outside);
+            let _outside = outside;
             connection.run().await;
         });
         let task = match core {
@@ -128,18 +138,12 @@ impl Doors {
     }
 }
 
-/// One of the places for connections; free again when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        let place = Self(Arc::clone(open));
-        (open.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
+/// The next connection, once it may be let through. What comes through memory need not wait.
+async fn accept(listener: &Listener, places: &Places, clock: &Clock) -> io::Result<Stream> {
+    if !matches!(listener, Listener::Memory(_))
+        && let Some(at) = places.closed_until(clock.now())
+    {
+        clock.sleep_until(at).await;
     }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    listener.accept().await
 }

@@ -19,6 +19,10 @@ impl Connection {
                     counters.reached(limit);
                 }
             }
+            End::Crowded(limit) => {
+                counters.connects_refused.add_one();
+                counters.reached(*limit);
+            }
             End::ToldToGo(farewell) if farewell.reason == ReasonCode::QuotaExceeded => {
                 counters.connections_violated.add_one();
             }

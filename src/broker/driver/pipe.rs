@@ -43,6 +43,8 @@ pub(super) struct Pipe {
     relay: Option<Box<Relay>>,
     input: BytesMut,
     is_at_end: bool,
+    /// Bytes that were read since this was last asked.
+    read: usize,
     /// Much was read the last time.
     is_flowing: bool,
     /// Nothing can be written any more; what the peer said before may still wait to be read.
@@ -59,6 +61,7 @@ impl Pipe {
             relay: None,
             input: BytesMut::new(),
             is_at_end: false,
+            read: 0,
             is_flowing: false,
             is_mute: false,
             stalled_since: None,
@@ -79,6 +82,16 @@ impl Pipe {
             Some(relay) => relay.arrived(),
             None => &mut self.input,
         }
+    }
+
+    /// How much memory is held for what was read.
+    pub(super) fn held(&self) -> usize {
+        self.input.capacity()
+    }
+
+    /// How many bytes were read since this was last asked.
+    pub(super) fn take_read(&mut self) -> usize {
+        std::mem::take(&mut self.read)
     }
 
     /// Whether nothing more will come.
@@ -238,18 +251,19 @@ impl Pipe {
         Poll::Ready(Ok(count))
     }
 
-    /// Reads until there is no more, or enough for a batch. Says whether anything came, the end included. An error is an end:
-    /// what came before it counts.
+    /// Reads until there is no more, or enough for a batch, and no more than there is `room` for. Says whether anything came,
+    /// the end included. An error is an end: what came before it counts.
     pub(super) fn poll_read(
         &mut self,
-        wants_input: bool,
+        room: usize,
         counters: &Counters,
         cx: &mut Context<'_>,
     ) -> bool {
         let mut batch = 0;
-        let wants_input = wants_input && self.relay.as_ref().is_none_or(|it| it.may_read());
-        while wants_input && !self.is_at_end && batch < BATCH_BYTES {
-            match self.read_once(cx) {
+        let may_read = self.relay.as_ref().is_none_or(|it| it.may_read());
+        let enough = if may_read { room.min(BATCH_BYTES) } else { 0 };
+        while !self.is_at_end && batch < enough {
+            match self.read_once(room - batch, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_at_end = true;
                     return true;
@@ -267,6 +281,7 @@ impl Pipe {
         }
         if batch > 0 {
             counters.bytes_received.add(batch);
+            self.read += batch;
             self.is_flowing = batch >= READ_ASIDE;
             if let Some(relay) = &mut self.relay {
                 relay.take_in(&mut self.input);
@@ -280,13 +295,14 @@ impl Pipe {
 
     /// Reads what there is, once: into a buffer of its own while much comes, else by way of the thread's, so that a small
     /// packet is kept in a small allocation.
-    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.is_flowing {
+    fn read_once(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.is_flowing && room >= BATCH_BYTES {
             self.input.reserve(READ_LARGE);
             return pin!(self.stream.read_buf(&mut self.input)).poll(cx);
         }
         ASIDE.with_borrow_mut(|aside| {
-            let mut aside = ReadBuf::new(aside);
+            let size = room.min(aside.len());
+            let mut aside = ReadBuf::new(&mut aside[..size]);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut aside))?;
             if self.input.is_empty() {
                 self.input = BytesMut::from(aside.filled());

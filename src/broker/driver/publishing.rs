@@ -16,6 +16,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), End> {
         self.hub.counters().messages_received.add_one();
+        self.count_throttled(1);
         let publisher = self.session_key();
         let published = self.hub.publish(message, publisher, &mut self.batch, now);
         match (published, packet_id) {

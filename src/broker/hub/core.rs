@@ -6,6 +6,7 @@ use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
 use crate::broker::outbox::Outbox;
 use crate::broker::protocol::Farewell;
+use crate::broker::quota::Crowd;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
 use crate::broker::rights::{Policy, Shelf};
 use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
@@ -44,6 +45,9 @@ pub(super) struct Core {
     pub(super) shelf: Shelf,
     pub(super) last_stamp: u64,
     last_connection: u64,
+    /// Connections of each user.
+    by_user: Crowd<String>,
+    pub(super) group_count: usize,
     pub(super) limits: Arc<Limits>,
 }
 
@@ -74,6 +78,8 @@ impl Core {
             shelf: Shelf::default(),
             last_stamp: 0,
             last_connection: 0,
+            by_user: Crowd::default(),
+            group_count: 0,
             limits,
         }
     }
@@ -92,22 +98,29 @@ impl Core {
     pub(super) fn connect(
         &mut self,
         arrival: Arrival,
+        now: Instant,
     ) -> (ConnectionId, Verdict, Option<Arc<Outbox>>, Aftermath) {
         self.last_connection += 1;
         let connection = ConnectionId(self.last_connection);
         let mut effects = Effects::default();
-        let verdict = if self.allows_will(&arrival.request) {
+        let verdict = if self.is_user_elsewhere(&arrival) {
+            let limit = Some(Limit::ConnectionsPerUserMax);
+            Verdict::Refused(ReasonCode::QuotaExceeded, limit)
+        } else if self.allows_will(&arrival.request) {
             self.registry
-                .connect(connection, arrival.request, &mut effects)
+                .connect(connection, arrival.request, now, &mut effects)
         } else {
             // Told now, and not when it is too late.
-            Verdict::Refused(ReasonCode::NotAuthorized)
+            Verdict::Refused(ReasonCode::NotAuthorized, None)
         };
         let mut aftermath = self.carry_out(effects);
         if let Verdict::Granted(grant) = &verdict {
             aftermath.restricted = self.give_rights(grant.key);
         }
-        if !matches!(verdict, Verdict::Refused(_)) {
+        if !matches!(verdict, Verdict::Refused(..)) {
+            if let Some(user) = &arrival.info.user {
+                self.by_user.add(user.clone());
+            }
             let connected = Connected {
                 info: arrival.info,
                 bell: arrival.bell,
@@ -123,8 +136,31 @@ impl Core {
         (connection, verdict, outbox, aftermath)
     }
 
+    /// Whether the user has as many connections as it may; one that takes the place of another is none more.
+    fn is_user_elsewhere(&self, arrival: &Arrival) -> bool {
+        let max = self.limits.connections_per_user_max;
+        let Some(user) = arrival.info.user.as_ref().filter(|_| max > 0) else {
+            return false;
+        };
+        let takes_over = || {
+            let key = self.registry.find(&arrival.request.client_id);
+            let entry = key.and_then(|key| self.registry.get(key));
+            entry.is_some_and(|entry| entry.is_taken_by(user))
+        };
+        self.by_user.count(user) >= max && !takes_over()
+    }
+
+    /// A connection is gone.
+    fn forget(&mut self, connection: ConnectionId) -> Option<Box<Connected>> {
+        let connected = self.connections.remove(&connection)?;
+        if let Some(user) = &connected.info.user {
+            self.by_user.remove(user);
+        }
+        Some(connected)
+    }
+
     pub(super) fn give_up(&mut self, connection: ConnectionId, now: Instant) -> Aftermath {
-        let Some(waiting) = self.connections.remove(&connection) else {
+        let Some(waiting) = self.forget(connection) else {
             return Aftermath::default();
         };
         let Some(grant) = waiting.grant else {
@@ -141,7 +177,7 @@ impl Core {
     }
 
     pub(super) fn leave(&mut self, attached: &Attached, leave: Leave, now: Instant) -> Aftermath {
-        self.connections.remove(&attached.connection);
+        self.forget(attached.connection);
         self.let_go(attached.key, attached.connection, leave, now)
     }
 
@@ -254,7 +290,7 @@ impl Core {
         if let Some((group, _)) = &left
             && has_ended
         {
-            self.groups[group.0] = None;
+            self.end_group(*group);
         }
         (was_there, left.map(|(_, group)| group))
     }
@@ -271,7 +307,7 @@ impl Core {
         for (text, group) in groups {
             left.extend(self.group(group));
             if self.router.subscriptions.group(&text).is_none() {
-                self.groups[group.0] = None;
+                self.end_group(group);
             }
         }
         left
@@ -281,12 +317,19 @@ impl Core {
         self.groups.get(group.0)?.clone()
     }
 
+    fn end_group(&mut self, group: GroupKey) {
+        if self.groups[group.0].take().is_some() {
+            self.group_count -= 1;
+        }
+    }
+
     fn make_group(&mut self, group: GroupKey) -> Arc<Group> {
         if self.groups.len() <= group.0 {
             self.groups.resize(group.0 + 1, None);
         }
         let place = &mut self.groups[group.0];
         if place.is_none() {
+            self.group_count += 1;
             // Each group has a chance of its own.
             self.sharing.seed = self.sharing.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         }
@@ -318,9 +361,14 @@ impl Core {
         if subscriptions.count_of(key) >= limits.subscriptions_max {
             return Some(Limit::SubscriptionsMax);
         }
-        let shared = subscriptions.count_shared_of(key);
-        (is_shared && shared >= limits.shared_subscriptions_max)
-            .then_some(Limit::SharedSubscriptionsMax)
+        if !is_shared {
+            return None;
+        }
+        if subscriptions.count_shared_of(key) >= limits.shared_subscriptions_max {
+            return Some(Limit::SharedSubscriptionsMax);
+        }
+        let is_new = subscriptions.group(filter.as_str()).is_none();
+        (is_new && self.group_count >= limits.groups_max).then_some(Limit::GroupsMax)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

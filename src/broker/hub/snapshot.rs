@@ -286,6 +286,7 @@ impl Core {
                     .map(|it| Arc::new(Group::restored(&limits, sharing, it, outbox_of, shift)))
             })
             .collect();
+        core.group_count = core.groups.iter().flatten().count();
         for (outbox, image) in core.outboxes.iter().zip(images) {
             if let (Some(outbox), Some(image)) = (outbox, image) {
                 outbox.tie(image, &core.groups, shift);

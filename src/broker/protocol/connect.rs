@@ -200,6 +200,7 @@ impl Protocol {
             receive_maximum.unwrap_or(NonZeroU16::MAX),
             accept.session_present,
         );
+        session.inbound.bound(self.limits.unreleased_max);
         // spec(5): MQTT-4.9.0-1
         let window = connect
             .properties

@@ -48,6 +48,7 @@ impl ProtocolError {
             }
             _ => match self.reason() {
                 ReasonCode::ReceiveMaximumExceeded => Some(Limit::ReceiveMaximum),
+                ReasonCode::QuotaExceeded => Some(Limit::UnreleasedMax),
                 ReasonCode::TopicAliasInvalid => Some(Limit::TopicAliasMax),
                 _ => None,
             },

@@ -80,7 +80,8 @@ pub(super) fn of_farewell(reason: ReasonCode) -> Option<ByteString> {
 /// What is said of a CONNECT that finds no place.
 pub(super) fn of_refusal(reason: ReasonCode) -> Option<ByteString> {
     Some(ByteString::from_static(match reason {
-        ReasonCode::QuotaExceeded => "no room for another session",
+        ReasonCode::QuotaExceeded => "no room for another session or connection",
+        ReasonCode::ConnectionRateExceeded => "this client id comes back too often",
         ReasonCode::ServerBusy => "another connection came with this client id",
         ReasonCode::BadAuthenticationMethod => "this method of authentication is not known here",
         _ => return None,

@@ -218,7 +218,9 @@ impl Protocol {
     }
 
     fn next_input(&self, input: &mut BytesMut) -> Result<Option<Input>, DecodeError> {
+        // Where messages are counted, they come one by one.
         if self.is_connected()
+            && self.limits.message_rate_max == 0
             && let Some(run) = codec::decode_run(input, self.version, &self.decode_limits)
         {
             return Ok(Some(Input::Run(run)));

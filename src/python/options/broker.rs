@@ -2,8 +2,9 @@
 
 use super::super::errors::Failure;
 use super::super::testing::NativeClock;
-use super::{AccessArguments, address, duration, out_of_range, seconds_u32};
-use crate::broker::{BrokerOptions, Farewell, Features, Keep, Limits, SharedStrategy, Terms};
+use super::limits::LimitsArguments;
+use super::{AccessArguments, address, out_of_range};
+use crate::broker::{BrokerOptions, Farewell, Features, Keep, SharedStrategy, Terms};
 use crate::clock::Clock;
 use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
@@ -12,29 +13,6 @@ use pyo3::prelude::*;
 
 /// More threads than cores are of no use, and none is without its cost.
 const THREADS_MAX: usize = 64;
-
-/// `rmqtt.Limits`.
-#[derive(FromPyObject)]
-pub(crate) struct LimitsArguments {
-    connections_max: usize,
-    connect_timeout: f64,
-    packet_size_max: usize,
-    control_packet_size_max: usize,
-    topic_levels_max: usize,
-    receive_maximum: u16,
-    in_flight_max: u16,
-    queue_messages_max: usize,
-    queue_bytes_max: usize,
-    sessions_max: usize,
-    session_expiry_max: Option<f64>,
-    subscriptions_max: usize,
-    shared_subscriptions_max: usize,
-    retained_messages_max: usize,
-    retained_bytes_max: usize,
-    topic_alias_max: u16,
-    topic_alias_out_max: u16,
-    keep_alive_max: u16,
-}
 
 /// `rmqtt.Features`.
 #[derive(FromPyObject)]
@@ -130,15 +108,6 @@ pub(crate) fn broker(
     seams: &SeamsArguments,
     py: Python<'_>,
 ) -> PyResult<BrokerOptions> {
-    if limits.receive_maximum == 0 || limits.in_flight_max == 0 {
-        return Err(out_of_range(
-            "limits.receive_maximum and limits.in_flight_max",
-            "1 to 65535",
-        ));
-    }
-    let session_expiry_max = limits.session_expiry_max.map_or(Ok(u32::MAX), |ceiling| {
-        seconds_u32("limits.session_expiry_max", ceiling)
-    })?;
     Ok(BrokerOptions {
         listeners: listeners
             .iter()
@@ -156,26 +125,7 @@ pub(crate) fn broker(
             Some(clock) => clock.get().clock()?,
             None => Clock::default(),
         },
-        limits: Limits {
-            connections_max: limits.connections_max,
-            connect_timeout: duration("limits.connect_timeout", limits.connect_timeout)?,
-            packet_size_max: limits.packet_size_max,
-            control_packet_size_max: limits.control_packet_size_max,
-            topic_levels_max: limits.topic_levels_max,
-            receive_maximum: limits.receive_maximum,
-            in_flight_max: limits.in_flight_max,
-            queue_messages_max: limits.queue_messages_max,
-            queue_bytes_max: limits.queue_bytes_max,
-            sessions_max: limits.sessions_max,
-            session_expiry_max,
-            subscriptions_max: limits.subscriptions_max,
-            shared_subscriptions_max: limits.shared_subscriptions_max,
-            retained_messages_max: limits.retained_messages_max,
-            retained_bytes_max: limits.retained_bytes_max,
-            topic_alias_max: limits.topic_alias_max,
-            topic_alias_out_max: limits.topic_alias_out_max,
-            keep_alive_max: limits.keep_alive_max,
-        },
+        limits: limits.read()?,
     })
 }
 

@@ -125,6 +125,11 @@ impl Server {
         Peer::open(self.port, version).await
     }
 
+    /// The same, from another address of this machine.
+    pub(crate) async fn socket_from(&self, address: [u8; 4], version: Version) -> Peer {
+        Peer::open_from(address, self.port, version).await
+    }
+
     /// A connected client with a clean session.
     pub(crate) async fn client(&self, version: Version, client_id: &str) -> Peer {
         self.connect(&Connect::new(version, client_id)).await.0

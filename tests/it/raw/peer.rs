@@ -47,7 +47,13 @@ impl Delivery {
 
 impl Peer {
     pub(crate) async fn open(port: u16, version: Version) -> Self {
+        Self::open_from([127, 0, 0, 1], port, version).await
+    }
+
+    /// From another address of this machine: only Linux has those without being asked.
+    pub(crate) async fn open_from(address: [u8; 4], port: u16, version: Version) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
         // Small, so that a peer which does not read is soon felt at the other end.
         socket.set_recv_buffer_size(16 << 10).unwrap();
         let address = ([127, 0, 0, 1], port).into();

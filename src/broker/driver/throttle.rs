@@ -1,0 +1,141 @@
+//! How fast one connection may talk, and how much it may make us hold while it is a stranger.
+//!
+//! A client over its rate is not read until it has earned more: the socket holds it back, nothing is lost. Its keep alive
+//! stands still meanwhile, since what it says in time may not be heard.
+
+use super::connection::{Connection, End};
+use crate::broker::quota::{Meter, Pace};
+use crate::broker::{Limit, Limits};
+use std::time::{Duration, Instant};
+
+/// What may come at once, as time at the full rate.
+const BURST: Duration = Duration::from_secs(1);
+
+/// So much is read of a stranger at a time: CONNECT is one small packet.
+const STRANGER_READ: usize = 8 << 10;
+
+/// What a client has taken of its rates.
+pub(super) struct Throttle {
+    messages: Meter,
+    bytes: Meter,
+    /// Of this batch.
+    messages_taken: u64,
+    messages_left: u64,
+    bytes_left: u64,
+    until: Option<Instant>,
+}
+
+impl Throttle {
+    /// `None` where nothing is bounded.
+    pub(super) fn new(limits: &Limits, now: Instant) -> Option<Box<Self>> {
+        if limits.message_rate_max == 0 && limits.byte_rate_max == 0 {
+            return None;
+        }
+        let meter = |per_second| {
+            let burst = BURST;
+            Meter::new(Pace { per_second, burst }, now)
+        };
+        let (messages, bytes) = (meter(limits.message_rate_max), meter(limits.byte_rate_max));
+        Some(Box::new(Self {
+            messages_taken: 0,
+            messages_left: messages.left(now),
+            bytes_left: bytes.left(now),
+            messages,
+            bytes,
+            until: None,
+        }))
+    }
+
+    /// Once for each batch: what was read and taken is charged. Says which limit has been reached just now.
+    fn settle(&mut self, read: usize, now: Instant) -> Option<Limit> {
+        self.bytes.take(read as u64, now);
+        self.messages
+            .take(std::mem::take(&mut self.messages_taken), now);
+        self.messages_left = self.messages.left(now);
+        self.bytes_left = self.bytes.left(now);
+        let was_free = self.until.is_none();
+        let (limit, until) = match (self.messages_left, self.bytes_left) {
+            (0, 0) => (
+                Limit::MessageRateMax,
+                self.messages.ready_at().max(self.bytes.ready_at()),
+            ),
+            (0, _) => (Limit::MessageRateMax, self.messages.ready_at()),
+            (_, 0) => (Limit::ByteRateMax, self.bytes.ready_at()),
+            _ => {
+                self.until = None;
+                return None;
+            }
+        };
+        self.until = Some(until);
+        was_free.then_some(limit)
+    }
+}
+
+impl Connection {
+    /// A batch begins: whoever has waited long enough may go on.
+    pub(super) fn begin_throttled(&mut self, now: Instant) {
+        if let Some(throttle) = &mut self.throttle
+            && throttle.until.is_some_and(|until| until <= now)
+        {
+            throttle.settle(0, now);
+            if throttle.until.is_none() {
+                self.protocol.resume(now);
+            }
+        }
+    }
+
+    /// So many messages were taken in.
+    pub(super) fn count_throttled(&mut self, messages: usize) {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.messages_taken += messages as u64;
+            throttle.messages_left = throttle.messages_left.saturating_sub(messages as u64);
+        }
+    }
+
+    /// A batch has been taken in.
+    pub(super) fn settle_throttled(&mut self, now: Instant) {
+        if let Some(throttle) = &mut self.throttle
+            && let Some(limit) = throttle.settle(self.pipe.take_read(), now)
+        {
+            self.hub.counters().reached(limit);
+        }
+    }
+
+    /// Until when nothing is taken from this client, if it has been too fast.
+    pub(super) fn throttled_until(&self) -> Option<Instant> {
+        self.throttle.as_ref()?.until
+    }
+
+    pub(super) fn is_throttled(&self) -> bool {
+        self.throttled_until().is_some()
+    }
+
+    /// Whether what the client sends is left where it is for now.
+    pub(super) fn is_unread(&self) -> bool {
+        self.is_held_back()
+            || self.protocol.is_congested()
+            || self
+                .throttle
+                .as_ref()
+                .is_some_and(|it| it.until.is_some() || it.messages_left == 0)
+    }
+
+    /// How much may be read next.
+    pub(super) fn read_room(&self) -> usize {
+        if !self.protocol.is_connected() {
+            return STRANGER_READ;
+        }
+        let left = self.throttle.as_ref().map(|throttle| throttle.bytes_left);
+        left.map_or(usize::MAX, |left| {
+            usize::try_from(left).unwrap_or(usize::MAX)
+        })
+    }
+
+    /// What has been read of one who is not let in yet is counted, with that of all others.
+    pub(super) fn hold_for_stranger(&mut self) -> Result<(), End> {
+        if self.protocol.is_connected() || self.place.hold(self.pipe.held()) {
+            return Ok(());
+        }
+        Err(End::Crowded(Limit::UnacceptedBytesMax))
+    }
+}
