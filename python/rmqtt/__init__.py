@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmqtt._events import (
         Connected,
         Disconnected,
+        Dropped,
         Event,
         Resubscribed,
         ServerRedirect,
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from rmqtt._receipt import Receipt
     from rmqtt._responder import Responder, SyncResponder
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
+    from rmqtt._stats import ClientStats, RoundTrip, SubscriptionStats
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
     from rmqtt._topics import TopicMatcher, TopicTemplate
     from rmqtt._types import (
         ClientInfo,
-        ClientStats,
         Features,
         ManyResult,
         Negotiated,
@@ -124,6 +125,7 @@ __all__ = [
     "ConnectionLost",
     "Disconnect",
     "Disconnected",
+    "Dropped",
     "Event",
     "Explanation",
     "Features",
@@ -162,6 +164,7 @@ __all__ = [
     "RequestFailed",
     "Responder",
     "Resubscribed",
+    "RoundTrip",
     "ScramSha256",
     "ServerDisconnected",
     "ServerRedirect",
@@ -174,6 +177,7 @@ __all__ = [
     "SubscribeFilter",
     "SubscribeRefused",
     "Subscription",
+    "SubscriptionStats",
     "SyncClient",
     "SyncReceipt",
     "SyncResponder",
@@ -201,6 +205,7 @@ _HOMES = {
     "_events": (
         "Connected",
         "Disconnected",
+        "Dropped",
         "Event",
         "Resubscribed",
         "ServerRedirect",
@@ -212,12 +217,12 @@ _HOMES = {
     "_receipt": ("Receipt",),
     "_responder": ("Responder", "SyncResponder"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
+    "_stats": ("ClientStats", "RoundTrip", "SubscriptionStats"),
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),
     "_topics": ("TopicMatcher", "TopicTemplate"),
     "_types": (
         "ClientInfo",
-        "ClientStats",
         "Features",
         "ManyResult",
         "Negotiated",

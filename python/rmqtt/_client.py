@@ -7,7 +7,7 @@ import collections.abc
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rmqtt._connection import DRAIN, Connection, check_responder, happened, inquiries, question
+from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question
 from rmqtt._receipt import Receipt
 from rmqtt._rmqtt import Finished, NativeClient, NativeMany
 from rmqtt._subscription import Subscription
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from types import TracebackType
 
-    from rmqtt._events import Event
+    from rmqtt._events import Connected, Event
     from rmqtt._responder import Responder
     from rmqtt._rmqtt import Message, NativeEvents, PublishResult
     from rmqtt._types import AckMode, Outgoing, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
@@ -757,12 +757,42 @@ class Client(Connection[NativeClient]):
         """
         return self._native.drain(timeout)
 
+    async def wait_connected(self, timeout: float | None = None) -> Connected:  # noqa: ASYNC109 - as everywhere here
+        """Wait until there is a connection: at once where there is one, after a cut until the client is back.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; `None`: as long as the client lives.
+
+        Returns
+        -------
+        Connected
+            With what the broker granted.
+
+        Raises
+        ------
+        MqttTimeout
+            It took longer.
+        NotConnected
+            The client is not connected and is not connecting.
+        MqttError
+            The client has ended; this is why.
+
+        Examples
+        --------
+        >>> (await client.wait_connected(timeout=5)).negotiated.version
+        '5.0'
+        """
+        _, fields = await self._native.wait_connected(timeout)
+        return connected(fields)
+
     def events(self) -> AsyncIterator[Event]:
         """Tell, from this call on, what happens to the connection. What nobody reads is lost, the oldest first.
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten or Resubscribed or ServerRedirect
+        Connected or Disconnected or SessionForgotten or Resubscribed or Dropped or ServerRedirect
             What happened.
 
         Examples

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from rmqtt import _events
 from rmqtt._auth import mechanism
+from rmqtt._events import Connected
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
-from rmqtt._types import ClientStats, Negotiated, Outbox, Reconnect
+from rmqtt._stats import ClientStats, RoundTrip
+from rmqtt._types import Negotiated, Outbox, Reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +108,9 @@ class Connection(Generic[_Native]):
         >>> client.stats().connected
         True
         """
-        return ClientStats(**self._native.stats())
+        fields = self._native.stats()
+        fields["round_trip"] = RoundTrip(**fields["round_trip"])
+        return ClientStats(**fields)
 
     @property
     def url(self) -> str:
@@ -154,6 +158,11 @@ def _with_port(url: str, port: int) -> str:
     # An IPv6 address needs brackets in front of a port.
     is_bare_ipv6 = "://" not in url and url.count(":") > 1 and not url.startswith("[")
     return f"[{url}]:{port}" if is_bare_ipv6 else f"{url}:{port}"
+
+
+def connected(fields: dict[str, Any]) -> Connected:
+    """Make the event of a connection of what the native half tells."""
+    return Connected(negotiated=Negotiated(**fields["negotiated"]))
 
 
 def happened(kind: str, fields: dict[str, Any]) -> Event:

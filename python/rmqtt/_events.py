@@ -25,6 +25,11 @@ class Disconnected:
     #: Seconds until the next try; `None`: there will be none.
     retry_in: float | None
 
+    @property
+    def will_retry(self) -> bool:
+        """Whether there will be another try."""
+        return self.retry_in is not None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionForgotten:
@@ -36,6 +41,16 @@ class Resubscribed:
     """Everything that had to be subscribed again after a cut has been answered."""
 
     #: What the broker granted; a subscription that it refused fails with `SubscribeRefused` for whoever waits there.
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropped:
+    """Messages were dropped. What comes together is told together, at most once a second."""
+
+    #: How many.
+    count: int
+    #: Of the subscription that had no room for them; none: they were to be sent with QoS 0, without a connection.
     filters: tuple[str, ...]
 
 
@@ -54,4 +69,4 @@ class ServerRedirect:
     server_reference: str | None
 
 
-Event: TypeAlias = Connected | Disconnected | SessionForgotten | Resubscribed | ServerRedirect
+Event: TypeAlias = Connected | Disconnected | SessionForgotten | Resubscribed | Dropped | ServerRedirect

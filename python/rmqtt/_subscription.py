@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._rmqtt import Message, NativeSubscription, Reader
+    from rmqtt._stats import SubscriptionStats
     from rmqtt._types import (
         QoS,
         UnsubscribeResult,
@@ -114,6 +115,19 @@ class Subscribed:
     def dropped(self) -> int:
         """Messages that were dropped by the overflow policy."""
         return self._native.dropped
+
+    def stats(self) -> SubscriptionStats:
+        """Take a snapshot of the counters, bounds and high-water marks.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/#", maxsize=100) as readings:
+        ...     readings.stats().pending_max
+        100
+        """
+        from rmqtt._stats import SubscriptionStats  # noqa: PLC0415 - only who asks pays for it
+
+        return SubscriptionStats(**self._native.stats())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(map(repr, self._filters))}>"

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._auth import Runner
-from rmqtt._connection import DRAIN, Connection, check_responder, happened, inquiries, question
+from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question
 from rmqtt._receipt import shown
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._subscription import Subscribed
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from rmqtt._events import Event
+    from rmqtt._events import Connected, Event
     from rmqtt._responder import SyncResponder
     from rmqtt._rmqtt import Message, NativeEvents, NativeReceipt, NativeSubscription, PublishResult
     from rmqtt._types import AckMode, Overflow, Payload, QoSLike, UnsubscribeResult, UserProperties
@@ -571,6 +571,37 @@ class SyncClient(Connection[NativeSyncClient]):
         """
         self._native.drain(timeout)
 
+    def wait_connected(self, timeout: float | None = None) -> Connected:
+        """Wait until there is a connection: at once where there is one, after a cut until the client is back.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; `None`: as long as the client lives.
+
+        Returns
+        -------
+        Connected
+            With what the broker granted.
+
+        Raises
+        ------
+        MqttTimeout
+            It took longer.
+        NotConnected
+            The client is not connected and is not connecting.
+        MqttError
+            The client has ended; this is why.
+
+        Examples
+        --------
+        >>> with rmqtt.SyncClient(broker.url) as client:
+        ...     client.wait_connected(timeout=5).negotiated.version
+        '5.0'
+        """
+        _, fields = self._native.wait_connected(timeout)
+        return connected(fields)
+
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Tell, from this call on, what happens to the connection. What nobody reads is lost, the oldest first.
 
@@ -581,7 +612,7 @@ class SyncClient(Connection[NativeSyncClient]):
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten or Resubscribed or ServerRedirect
+        Connected or Disconnected or SessionForgotten or Resubscribed or Dropped or ServerRedirect
             What happened.
 
         Examples

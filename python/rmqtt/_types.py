@@ -339,27 +339,6 @@ class Negotiated:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClientStats:
-    """A snapshot of a client's counters; they count since the client was made unless said otherwise."""
-
-    #: Now.
-    connected: bool
-    connects: int
-    messages_sent: int
-    messages_received: int
-    bytes_sent: int
-    bytes_received: int
-    acknowledged: int
-    dropped: int
-    #: Waiting to be sent now.
-    queued_messages: int
-    #: And their bytes.
-    queued_bytes: int
-    #: Sent and not settled, now.
-    in_flight: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ClientInfo:
     """What a broker knows of a connected client."""
 

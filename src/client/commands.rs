@@ -14,7 +14,8 @@ use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;
 use super::protocol::Granted;
 use super::{
-    ClientError, ClientOptions, ClientStats, Close, Event, Farewell, Negotiated, Unsubscribed,
+    ClientError, ClientOptions, ClientStats, Close, Event, Farewell, Negotiated, RoundTrips,
+    Unsubscribed,
 };
 use crate::codec::ReasonCode;
 use parking_lot::Mutex;
@@ -56,6 +57,9 @@ struct State {
     messages: usize,
     bytes: usize,
     dropped: u64,
+    messages_high: usize,
+    bytes_high: usize,
+    round_trips: RoundTrips,
     granted: Option<Granted>,
     negotiated: Option<Negotiated>,
     stats: ClientStats,
@@ -93,6 +97,9 @@ impl Queue {
                 messages: 0,
                 bytes: 0,
                 dropped: 0,
+                messages_high: 0,
+                bytes_high: 0,
+                round_trips: RoundTrips::default(),
                 granted: None,
                 negotiated: None,
                 stats: ClientStats::default(),
@@ -270,10 +277,33 @@ impl Queue {
         let state = self.state.lock();
         let mut stats = state.stats.clone();
         stats.connected = state.phase == Phase::Online;
-        stats.dropped += state.dropped;
+        stats.dropped_offline += state.dropped;
+        stats.dropped = stats.dropped_offline
+            + stats.dropped_refused
+            + stats.dropped_overflow
+            + stats.dropped_unwanted;
+        stats.outbox_messages_max = self.messages_max;
+        stats.outbox_messages_high = state.messages_high;
+        stats.outbox_bytes_max = self.bytes_max;
+        stats.outbox_bytes_high = state.bytes_high;
         stats.queued_messages = state.messages.saturating_sub(stats.in_flight);
         stats.queued_bytes = state.bytes.saturating_sub(stats.queued_bytes);
         stats
+    }
+
+    pub(super) fn round_trips(&self) -> RoundTrips {
+        self.state.lock().round_trips.clone()
+    }
+
+    /// See [`super::Client::connected`].
+    pub(super) async fn connected(&self) -> Result<Negotiated, ClientError> {
+        self.until(|state| match &state.phase {
+            Phase::Online => state.negotiated.clone().map(Ok),
+            Phase::New => Some(Err(ClientError::NotConnected)),
+            Phase::Connecting | Phase::Offline => None,
+            Phase::Ended(error) => Some(Err(error.clone())),
+        })
+        .await
     }
 }
 
@@ -300,6 +330,8 @@ impl Queue {
         if state.phase == Phase::Connecting {
             state.phase = Phase::New;
         }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn online(&self, negotiated: Negotiated, granted: Granted) {
@@ -309,6 +341,18 @@ impl Queue {
             state.negotiated = Some(negotiated);
             state.granted = Some(granted);
         }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Messages that were dropped on this side for want of a connection.
+    pub(super) fn dropped(&self) -> u64 {
+        self.state.lock().dropped
+    }
+
+    /// The broker took so long to answer.
+    pub(super) fn answered_after(&self, took: Duration) {
+        self.state.lock().round_trips.add(took);
     }
 
     pub(super) fn offline(&self) {
@@ -401,6 +445,8 @@ impl State {
     fn count(&mut self, size: usize) -> u64 {
         self.messages += 1;
         self.bytes += size;
+        self.messages_high = self.messages_high.max(self.messages);
+        self.bytes_high = self.bytes_high.max(self.bytes);
         self.unseen_bytes += size;
         self.put_in += 1;
         self.put_in

@@ -23,6 +23,13 @@ pub enum Event {
         /// Of all subscriptions that were asked for again.
         filters: Vec<String>,
     },
-    /// The broker sends its clients elsewhere. It is not followed; the end of the connection, or of the try, comes behind it.
+    /// Messages were dropped. What comes together is told together, at most once a second.
+    Dropped {
+        /// How many.
+        count: u64,
+        /// Of the subscription that had no room for them; none: they were to be sent, and there was no connection.
+        filters: Vec<String>,
+    },
+    /// The broker sends its clients elsewhere. The end of the connection, or of the try, comes behind it.
     ServerRedirect(Redirect),
 }

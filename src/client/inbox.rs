@@ -9,7 +9,7 @@ mod state;
 
 use super::commands::{Command, Queue};
 use super::dispatch::Key;
-use super::{Ack, ClientError, Overflow, SubscriptionSettings};
+use super::{Ack, ClientError, InboxStats, Overflow, SubscriptionSettings};
 use crate::codec::{PacketId, ReasonCode};
 use crate::message::{Message, QoS};
 use parking_lot::Mutex;
@@ -231,6 +231,22 @@ impl Inbox {
         self.state.lock().dropped
     }
 
+    /// Counters, bounds and high-water marks.
+    pub fn stats(&self) -> InboxStats {
+        let state = self.state.lock();
+        InboxStats {
+            received: state.received,
+            dropped: state.dropped,
+            pending: state.entries.len(),
+            pending_high: state.high,
+            pending_max: self.settings.messages_max,
+            pending_bytes: state.bytes,
+            pending_bytes_high: state.bytes_high,
+            pending_bytes_max: self.settings.bytes_max,
+            parked: state.parked,
+        }
+    }
+
     pub(super) fn key(&self) -> Key {
         self.key
     }
@@ -240,6 +256,7 @@ impl Inbox {
         let receipt = delivery.receipt;
         let mut state = self.state.lock();
         let dropped_before = state.dropped;
+        state.received += 1;
         if state.end.is_some() {
             state.dropped += 1;
             if state.is_abandoned || matches!(state.end, Some(Taken::Failed(_))) {

@@ -23,7 +23,7 @@ pub use error::{ClientError, Redirect};
 pub use events::Event;
 pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
-pub use stats::ClientStats;
+pub use stats::{ClientStats, InboxStats, RoundTrips};
 
 use crate::codec::{
     AckProperties, ConnAck, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions,
@@ -399,6 +399,19 @@ impl Client {
     /// Counters.
     pub fn stats(&self) -> ClientStats {
         self.shared.queue.stats()
+    }
+
+    /// How long the broker takes to answer.
+    pub fn round_trips(&self) -> RoundTrips {
+        self.shared.queue.round_trips()
+    }
+
+    /// Waits until there is a connection, which may be gone again by then.
+    ///
+    /// # Errors
+    /// The client is not connected and not connecting, or it has ended: by this error.
+    pub async fn connected(&self) -> Result<Negotiated, ClientError> {
+        self.shared.queue.connected().await
     }
 
     /// From now on, what happens to the connection; a bounded queue that drops its oldest, and ends with the client.

@@ -12,8 +12,9 @@ use super::negotiated::negotiated_fields;
 use super::options::{self, ClientArguments, FarewellArguments, Given, SubscribeArguments};
 use super::outcome::{Outcome, PublishResult};
 use super::publishing::{Asked, Extra, WhenFull};
+use super::stats::stats_fields;
 use super::subscription::NativeSubscription;
-use crate::client::{Client, ClientError, ClientStats, Close, Farewell, Rouse};
+use crate::client::{Client, ClientError, Close, Event, Farewell, Rouse};
 use crate::codec::ProtocolVersion;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
@@ -294,6 +295,28 @@ impl NativeClient {
         })
     }
 
+    /// Waits for a connection; the event of it.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_connected(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Op>> {
+        let client = self.client.get()?.clone();
+        let port = match self.bound_port(py) {
+            Some(port) => {
+                port.get().check_here(py, "client")?;
+                port
+            }
+            None => running_port(py)?,
+        };
+        let limit = options::limit(timeout)?;
+        Op::spawn(py, port, async move {
+            match limit {
+                None => connected(&client).await.into(),
+                Some(limit) => within(limit, connected(&client))
+                    .await
+                    .map_or_else(|| timed_out("wait_connected", limit), Into::into),
+            }
+        })
+    }
+
     fn reauthenticate(&self, py: Python<'_>) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
         let (port, _) = self.open_port(py)?;
@@ -318,7 +341,8 @@ impl NativeClient {
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        stats_fields(py, &self.client.get()?.stats())
+        let client = self.client.get()?;
+        stats_fields(py, &client.stats(), &client.round_trips())
     }
 
     fn events(&self, py: Python<'_>) -> PyResult<super::events::NativeEvents> {
@@ -345,26 +369,6 @@ impl NativeClient {
             asker.let_go();
         }
     }
-}
-
-/// The counters, by the field names of `rmqtt.ClientStats`.
-pub(super) fn stats_fields<'py>(
-    py: Python<'py>,
-    stats: &ClientStats,
-) -> PyResult<Bound<'py, PyDict>> {
-    let fields = PyDict::new(py);
-    fields.set_item("connected", stats.connected)?;
-    fields.set_item("connects", stats.connects)?;
-    fields.set_item("messages_sent", stats.messages_sent)?;
-    fields.set_item("messages_received", stats.messages_received)?;
-    fields.set_item("bytes_sent", stats.bytes_sent)?;
-    fields.set_item("bytes_received", stats.bytes_received)?;
-    fields.set_item("acknowledged", stats.acknowledged)?;
-    fields.set_item("dropped", stats.dropped)?;
-    fields.set_item("queued_messages", stats.queued_messages)?;
-    fields.set_item("queued_bytes", stats.queued_bytes)?;
-    fields.set_item("in_flight", stats.in_flight)?;
-    Ok(fields)
 }
 
 impl NativeClient {
@@ -425,6 +429,11 @@ impl NativeClient {
             }
         }
     }
+}
+
+/// Waits for a connection.
+pub(super) async fn connected(client: &Client) -> Result<Event, ClientError> {
+    client.connected().await.map(Event::Connected)
 }
 
 pub(super) fn timed_out(what: &'static str, limit: Duration) -> Outcome {

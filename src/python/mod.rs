@@ -27,6 +27,7 @@ mod publishing;
 mod reader;
 mod receipt;
 mod snapshot;
+mod stats;
 mod stop;
 mod subscription;
 mod sync;

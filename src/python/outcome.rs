@@ -42,6 +42,12 @@ impl From<()> for Outcome {
     }
 }
 
+impl From<Event> for Outcome {
+    fn from(event: Event) -> Self {
+        Self::Event(Box::new(event))
+    }
+}
+
 impl From<Published> for Outcome {
     fn from(published: Published) -> Self {
         Self::Published(published)
@@ -113,6 +119,11 @@ fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
         Event::Resubscribed { filters } => {
             fields.set_item("filters", PyTuple::new(py, filters)?)?;
             "Resubscribed"
+        }
+        Event::Dropped { count, filters } => {
+            fields.set_item("count", count)?;
+            fields.set_item("filters", PyTuple::new(py, filters)?)?;
+            "Dropped"
         }
         Event::ServerRedirect(redirect) => {
             fields.set_item("permanent", redirect.is_permanent)?;

@@ -320,6 +320,10 @@ impl NativeSubscription {
         Ok(self.inbox()?.pending())
     }
 
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
+        super::stats::inbox_fields(py, &self.inbox()?.stats())
+    }
+
     #[getter]
     fn dropped(&self) -> PyResult<u64> {
         Ok(self.inbox()?.dropped())

@@ -1,7 +1,7 @@
 //! The native half of `rmqtt.SyncClient`: the same client without an event loop. Whoever calls waits here.
 
 use super::bridge::{Asker, ForkSafe, block_on, running_port};
-use super::client::{CLOSED, Status, stats_fields};
+use super::client::{CLOSED, Status, connected};
 use super::errors::Failure;
 use super::events::NativeEvents;
 use super::negotiated::negotiated_fields;
@@ -9,6 +9,7 @@ use super::options::{self, ClientArguments, FarewellArguments, Given, SubscribeA
 use super::outcome::Outcome;
 use super::publishing::{Asked, Extra};
 use super::receipt::NativeReceipt;
+use super::stats::stats_fields;
 use super::subscription::NativeSubscription;
 use crate::client::{Client, ClientError, Close, Done, Farewell, Published, TryPublish};
 use crate::message::{Message, QoS};
@@ -186,6 +187,14 @@ impl NativeSyncClient {
         wait(py, "drain", options::limit(timeout)?, client.drain()).map(drop)
     }
 
+    /// Waits for a connection; the event of it.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_connected(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let client = self.client.get()?;
+        let limit = options::limit(timeout)?;
+        wait(py, "wait_connected", limit, connected(client))
+    }
+
     #[pyo3(signature = (timeout=None))]
     fn reauthenticate(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let client = self.client.get()?;
@@ -207,7 +216,8 @@ impl NativeSyncClient {
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        stats_fields(py, &self.client.get()?.stats())
+        let client = self.client.get()?;
+        stats_fields(py, &client.stats(), &client.round_trips())
     }
 
     fn events(&self) -> PyResult<NativeEvents> {

@@ -25,6 +25,7 @@ mod client_parting;
 mod client_reconnect;
 mod client_restoring;
 mod client_script;
+mod client_stats;
 mod client_wire;
 mod clock;
 mod conformance;

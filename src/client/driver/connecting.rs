@@ -244,6 +244,7 @@ impl Driver {
         self.dispatch.begin(session_present);
         self.send_as_new(lost);
         self.restore_subscriptions(session_present);
+        self.note_offline_drops();
         negotiated
     }
 

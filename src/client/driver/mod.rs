@@ -10,6 +10,7 @@
 mod authenticating;
 mod backoff;
 mod connecting;
+mod dropping;
 mod endpoints;
 mod keeping;
 mod leaving;
@@ -25,10 +26,12 @@ use super::protocol::{Event as Heard, Protocol};
 use super::{ClientError, ClientOptions, ClientStats, Close, Event};
 use crate::clock::Clock;
 use crate::codec::{Disconnect, ReasonCode};
+use crate::session::Token;
 use crate::transport::{Address, Stream};
 use authenticating::Authenticating;
 use backoff::Backoff;
 use bytes::{Buf, BytesMut};
+use dropping::Drops;
 use endpoints::Endpoints;
 use publishing::{Drain, Exchanges, Settled};
 use restoring::Restoring;
@@ -68,6 +71,9 @@ pub(super) struct Driver {
     settled: Settled,
     aftermath: Aftermath,
     stats: ClientStats,
+    drops: Drops,
+    /// The message of QoS 1 whose answer is timed, and when it was sent.
+    timed: Option<(Token, Instant)>,
     backoff: Backoff,
     endpoints: Endpoints,
     /// Of the connection, or of the latest try.
@@ -110,6 +116,8 @@ impl Driver {
             settled: Settled::default(),
             aftermath: Aftermath::default(),
             stats: ClientStats::default(),
+            drops: Drops::default(),
+            timed: None,
             backoff: Backoff::new(options.reconnect.clone()),
             endpoints: Endpoints::new(&options),
             address: options.address.clone(),
@@ -209,6 +217,9 @@ impl Driver {
                 Err(error) => break Err(error),
             }
         };
+        if let Some(took) = self.protocol.round_trip() {
+            self.queue.answered_after(took);
+        }
         self.settle_inboxes();
         self.settle();
         outcome
@@ -234,6 +245,7 @@ impl Driver {
     /// Lets the protocol make bytes of what the handles have put in. A request to close comes back once it can be met.
     fn take_work(&mut self, now: Instant) -> Option<Close> {
         self.stats.in_flight = self.exchanges.len();
+        self.stats.in_flight_high = self.stats.in_flight_high.max(self.stats.in_flight);
         self.stats.queued_bytes = self.exchanges.bytes();
         let closing = self.queue.take(&mut self.work, &self.stats);
         self.take_processed();
@@ -258,6 +270,7 @@ impl Driver {
             self.early_until,
             self.close_by,
             self.authentication_by(),
+            self.drops.due,
         ]
         .into_iter()
         .flatten()
@@ -268,6 +281,9 @@ impl Driver {
         let now = self.now();
         if self.early_until.is_some_and(|until| until <= now) {
             self.drop_early();
+        }
+        if self.drops.due.is_some_and(|due| due <= now) {
+            self.tell_drops(now);
         }
         self.limit_authentication(now)?;
         self.protocol.handle_timeout(now)
@@ -307,6 +323,7 @@ impl Driver {
 
     fn connection_lost(&mut self) {
         self.protocol.connection_lost();
+        self.timed = None;
         self.queue.offline();
         self.queue.take(&mut self.work, &self.stats);
         self.leave_without_connection();

@@ -210,8 +210,12 @@ impl Driver {
             size,
             number,
         });
+        let is_timed = self.timed.is_none() && message.qos == QoS::AtLeastOnce;
         let sent = self.protocol.publish(message, token);
         self.count_sent(sent.is_ok());
+        if is_timed && sent.is_ok() {
+            self.timed = Some((token, self.now()));
+        }
         if let Err(error) = sent {
             self.answer(token, Err(error));
         }
@@ -226,7 +230,7 @@ impl Driver {
         if is_sent {
             self.stats.messages_sent += 1;
         } else {
-            self.stats.dropped += 1;
+            self.stats.dropped_refused += 1;
         }
     }
 
@@ -238,6 +242,10 @@ impl Driver {
         properties: Option<Box<AckProperties>>,
     ) {
         self.stats.acknowledged += 1;
+        if let Some((_, sent_at)) = self.timed.take_if(|(timed, _)| *timed == token) {
+            let took = self.now().saturating_duration_since(sent_at);
+            self.queue.answered_after(took);
+        }
         let outcome = if reason.is_error() {
             Err(ClientError::PublishRefused { reason, properties })
         } else {
@@ -248,7 +256,7 @@ impl Driver {
 
     /// A message of the session is not sent again, since this connection cannot take it.
     pub(super) fn on_refused(&mut self, token: Token, error: ClientError) {
-        self.stats.dropped += 1;
+        self.stats.dropped_refused += 1;
         self.answer(token, Err(error));
     }
 
@@ -295,7 +303,7 @@ impl Driver {
         let mut waiting = std::mem::take(&mut self.work.publishes);
         while let Some(outgoing) = waiting.pop() {
             if outgoing.message.qos == QoS::AtMostOnce {
-                self.stats.dropped += 1;
+                self.stats.dropped_offline += 1;
                 self.settled
                     .add(outgoing.size, outgoing.reply, Err(offline()));
             } else {

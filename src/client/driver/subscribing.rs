@@ -27,6 +27,8 @@ pub(super) struct Subscribed {
     pub(super) is_known: bool,
     /// The program has left it, and the broker is to keep it.
     pub(super) kept: Option<Arc<Inbox>>,
+    /// How many dropped messages have been told of.
+    pub(super) told_dropped: u64,
 }
 
 pub(super) enum Stage {
@@ -78,6 +80,7 @@ impl Driver {
                 stage: Stage::Asking { inbox, reply },
                 kept: None,
                 is_known: false,
+                told_dropped: 0,
             },
         );
         self.settle_inboxes();
@@ -199,7 +202,7 @@ impl Driver {
     }
 
     fn drop_unwanted(&mut self, publish: &Publish, delivery: u64) {
-        self.stats.dropped += 1;
+        self.stats.dropped_unwanted += 1;
         if let Some(packet_id) = publish.packet_id {
             self.protocol
                 .accepted(packet_id, delivery, ReasonCode::Success);
@@ -232,7 +235,11 @@ impl Driver {
                 self.protocol.abandon(packet_id, receipt.delivery);
             }
         }
-        self.stats.dropped += std::mem::take(&mut self.aftermath.dropped);
+        let dropped = std::mem::take(&mut self.aftermath.dropped);
+        if dropped > 0 {
+            self.stats.dropped_overflow += dropped;
+            self.note_drops();
+        }
         for waker in self.aftermath.wakers.drain(..) {
             waker.wake();
         }

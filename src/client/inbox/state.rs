@@ -30,6 +30,9 @@ pub(super) struct State {
     /// No entry before this place is of QoS 0: where to look for the oldest.
     pub(super) qos0_from: usize,
     pub(super) dropped: u64,
+    pub(super) received: u64,
+    pub(super) high: usize,
+    pub(super) bytes_high: usize,
     pub(super) end: Option<Taken>,
     /// What comes from now on is abandoned.
     pub(super) is_abandoned: bool,
@@ -58,6 +61,8 @@ impl State {
             self.parked_bytes += entry.size();
         }
         self.entries.push_back(entry);
+        self.high = self.high.max(self.entries.len());
+        self.bytes_high = self.bytes_high.max(self.bytes);
     }
 
     /// The policy is to fail: what is unacknowledged here, and the message that did not fit, are abandoned. Left to be

@@ -40,6 +40,9 @@ impl Protocol {
             }
             Packet::PingResp => {
                 self.keep_alive.on_pong();
+                let pinged_at = self.pinged_at.take();
+                self.round_trip =
+                    pinged_at.map(|at| self.last_received.saturating_duration_since(at));
                 Ok(None)
             }
             // spec(5): RMQTT-3.14.2-3, RMQTT-3.14.2-5

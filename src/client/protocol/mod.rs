@@ -130,6 +130,8 @@ pub struct Protocol {
     keep_alive: KeepAlive,
     keep_alive_interval: Duration,
     last_received: Instant,
+    pinged_at: Option<Instant>,
+    round_trip: Option<Duration>,
     /// What CONNECT says for the mechanism.
     first_word: Option<Bytes>,
     exchange: Option<Exchange>,
@@ -165,6 +167,8 @@ impl Protocol {
             keep_alive: KeepAlive::new(Duration::ZERO, now),
             keep_alive_interval: Duration::ZERO,
             last_received: now,
+            pinged_at: None,
+            round_trip: None,
             first_word: None,
             exchange: None,
             refused: VecDeque::new(),
@@ -260,6 +264,7 @@ impl Protocol {
             Beat::Wait => Ok(()),
             Beat::Ping => {
                 self.keep_alive.on_ping_sent(now);
+                self.pinged_at.get_or_insert(now);
                 self.put(&Packet::PingReq)
             }
             Beat::Dead => {
@@ -378,6 +383,7 @@ impl Protocol {
         self.state = State::Idle;
         self.out.clear();
         self.exchange = None;
+        self.pinged_at = None;
         self.aliases.clear();
         self.given.begin(0, 0);
     }
@@ -411,6 +417,11 @@ impl Protocol {
     /// The next broker may be another one: what it resumes is a session of ours, but perhaps not the latest.
     pub fn doubt_session(&mut self) {
         self.doubt.raise();
+    }
+
+    /// How long the broker took to answer the latest ping. Taken out.
+    pub fn round_trip(&mut self) -> Option<Duration> {
+        self.round_trip.take()
     }
 
     /// What survives the connection.
