@@ -1,0 +1,331 @@
+"""What the client promises about giving up, leaving, order, overlap and back-pressure: each promise in every way there is.
+
+The rest of the table stands elsewhere: reconnecting in `test_reconnect`, fairness and threads in `test_bridge_loops`,
+processes in `test_bridge_processes`, hooks that raise in `test_auth`; random mixtures of it all in `make chaos`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+import rmqtt
+from held_broker import CONNECT, GUARD, SUBSCRIBE, UNSUBSCRIBE, HeldBroker, held_client
+from loops import on_every_loop, until
+from told_broker import told
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+GiveUp: TypeAlias = "Callable[[Awaitable[Any]], Awaitable[None]]"
+SESSION: dict[str, Any] = {"client_id": "worker", "clean_start": False, "session_expiry": 60}
+
+
+# ---- ways to give up ----------------------------------------------------------------------------
+
+
+async def by_cancelling(waiting: Awaitable[Any]) -> None:
+    """Cancel the task."""
+    task = asyncio.ensure_future(waiting)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def by_timeout(waiting: Awaitable[Any]) -> None:
+    """Wait inside `asyncio.timeout`, which runs out in the next turn."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(None) as limit:
+            asyncio.get_running_loop().call_soon(limit.reschedule, 0)
+            await waiting
+
+
+async def by_wait_for(waiting: Awaitable[Any]) -> None:
+    """Wait by `asyncio.wait_for`."""
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(waiting, 0.001)
+
+
+async def by_a_gather(waiting: Awaitable[Any]) -> None:
+    """Cancel a gather of it and another wait."""
+    gathered = asyncio.gather(waiting, asyncio.Event().wait())
+    await asyncio.sleep(0)
+    gathered.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gathered
+
+
+async def by_a_sibling(waiting: Awaitable[Any]) -> None:
+    """Have another task of the group fail."""
+
+    async def wait() -> None:
+        await waiting
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wait())
+            group.create_task(fail())
+
+
+WAYS = [by_cancelling, by_timeout, by_wait_for, by_a_gather, by_a_sibling]
+
+
+# ---- what is given up, and what must hold -------------------------------------------------------
+
+
+async def a_publish_that_waits_for_room_is_withdrawn(give_up: GiveUp) -> None:
+    with HeldBroker() as broker:
+        async with rmqtt.Client(broker.url, outbox=rmqtt.Outbox(max_messages=1)) as client:
+            first = client.publish("a", b"1", qos=1)
+            await give_up(client.publish("a", b"2", qos=1))
+            last = client.publish("a", b"3", qos=1)
+            broker.release_from_now_on()
+            await asyncio.gather(first, last)
+        assert [published.payload for published in broker.published] == [b"1", b"3"]
+
+
+async def a_publish_that_waits_for_the_window_is_withdrawn(give_up: GiveUp) -> None:
+    async with held_client(receive_maximum=1) as (broker, client):
+        first = client.publish("a", b"1", qos=1)
+        await broker.saw(lambda broker: broker.held == 1)
+        receipt = client.publish_nowait("a", b"2", qos=1)
+        await give_up(receipt)
+        assert receipt.state == "withdrawn"
+        last = client.publish("a", b"3", qos=1)
+        broker.release_from_now_on()
+        await asyncio.gather(first, last)
+        assert [published.payload for published in broker.published] == [b"1", b"3"]
+
+
+async def a_publish_on_its_way_is_finished(give_up: GiveUp) -> None:
+    async with held_client(receive_maximum=1) as (broker, client):
+        receipt = client.publish_nowait("a", b"1", qos=2)
+        await broker.saw(lambda broker: broker.held == 1)
+        await give_up(receipt)
+        assert receipt.state == "sent"
+        # The window of one opens when the exchange is complete, and not before.
+        following = client.publish("a", b"2", qos=2)
+        broker.release_from_now_on()
+        await following
+        assert [published.payload for published in broker.published] == [b"1", b"2"]
+        # Counted at the end of a batch, which may be after those who wait were told.
+        await until(lambda: client.stats().in_flight == 0)
+
+
+async def a_publish_of_many_takes_back_what_is_not_on_its_way(give_up: GiveUp) -> None:
+    async with held_client(receive_maximum=2) as (broker, client):
+        many = client.publish_many((("a", str(n)) for n in range(100)), qos=1)
+        task = asyncio.ensure_future(many)
+        await broker.saw(lambda broker: broker.held == 2)
+        await give_up(task)
+        last = client.publish("a", b"100", qos=1)
+        broker.release_from_now_on()
+        await last
+        assert [int(published.payload) for published in broker.published] == [0, 1, 100]
+
+
+async def a_drain_changes_nothing(give_up: GiveUp) -> None:
+    async with held_client() as (broker, client):
+        waiting = client.publish("a", b"1", qos=1)
+        await broker.saw(lambda broker: broker.held == 1)
+        await give_up(client.drain())
+        broker.release_from_now_on()
+        await waiting
+        await client.drain()
+
+
+async def takes_no_message(give_up: GiveUp, wait: Callable[[rmqtt.Subscription], Awaitable[Any]]) -> None:
+    with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
+        async with rmqtt.Client(broker.url, **SESSION) as client, client.subscribe("a", qos=1) as messages:
+            for n in range(3):
+                await give_up(wait(messages))
+                await broker.publish("a", str(n), qos=1)
+                assert (await messages.get(timeout=GUARD)).text() == str(n)
+
+
+async def a_get_takes_no_message(give_up: GiveUp) -> None:
+    await takes_no_message(give_up, lambda messages: messages.get())
+
+
+async def an_anext_takes_no_message(give_up: GiveUp) -> None:
+    await takes_no_message(give_up, lambda messages: anext(aiter(messages)))
+
+
+async def a_get_of_many_takes_no_message(give_up: GiveUp) -> None:
+    await takes_no_message(give_up, lambda messages: messages.get_many(5))
+
+
+async def a_subscribe_is_taken_back(give_up: GiveUp) -> None:
+    async with held_client(hold=(SUBSCRIBE,)) as (broker, client):
+        task = asyncio.ensure_future(client.subscribe("a", qos=1).__aenter__())
+        await broker.saw(lambda broker: broker.held == 1)
+        await give_up(task)
+        broker.release_from_now_on()
+        await broker.saw(lambda broker: UNSUBSCRIBE in broker.packets)
+        await client.publish("a", qos=1)
+
+
+async def a_connect_leaves_no_connection(give_up: GiveUp) -> None:
+    with HeldBroker(hold=(CONNECT,)) as broker:
+        task = asyncio.ensure_future(rmqtt.Client(broker.url).__aenter__())
+        await broker.saw(lambda broker: broker.held == 1)
+        await give_up(task)
+        await broker.saw(lambda broker: broker.disconnected == 1)
+
+
+async def a_close_still_closes(give_up: GiveUp) -> None:
+    with HeldBroker() as broker:
+        client = rmqtt.Client(broker.url)
+        await client.connect()
+        waiting = asyncio.ensure_future(client.publish("a", b"1", qos=1))
+        await broker.saw(lambda broker: broker.held == 1)
+        await give_up(client.close(timeout=0.2))
+        with pytest.raises(rmqtt.Closed):
+            await asyncio.wait_for(waiting, GUARD)
+        await broker.saw(lambda broker: broker.disconnected == 1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "promise",
+    [
+        a_publish_that_waits_for_room_is_withdrawn,
+        a_publish_that_waits_for_the_window_is_withdrawn,
+        a_publish_on_its_way_is_finished,
+        a_publish_of_many_takes_back_what_is_not_on_its_way,
+        a_drain_changes_nothing,
+        a_get_takes_no_message,
+        an_anext_takes_no_message,
+        a_get_of_many_takes_no_message,
+        a_subscribe_is_taken_back,
+        a_connect_leaves_no_connection,
+        a_close_still_closes,
+    ],
+)
+def test_what_is_given_up_does_what_is_promised(promise: Callable[[GiveUp], Any], way: GiveUp) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(GUARD):
+            await promise(way)
+
+    asyncio.run(main())
+
+
+# ---- leaving ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("leaves_by", ["break", "exception", "cancel"])
+def test_a_loop_that_is_left_keeps_its_message_only_when_something_went_wrong(
+    leaves_by: str, qos: Any, broker: rmqtt.Broker
+) -> None:
+    async def leave(messages: rmqtt.Subscription) -> None:
+        async with messages:
+            await broker.publish("a", b"1", qos=qos)
+            async for _ in messages:
+                if leaves_by == "break":
+                    break
+                if leaves_by == "exception":
+                    raise ZeroDivisionError
+                me = asyncio.current_task()
+                assert me is not None
+                me.cancel()
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with rmqtt.Client(broker.url, **SESSION) as client:
+            (end,) = await asyncio.gather(leave(client.subscribe("a", qos=qos)), return_exceptions=True)
+            assert (
+                type(end)
+                is {"break": type(None), "exception": ZeroDivisionError, "cancel": asyncio.CancelledError}[leaves_by]
+            )
+            assert broker.sessions["worker"].subscriptions == {}
+        kept = broker.sessions["worker"]
+        assert kept.queued_messages + kept.in_flight == (leaves_by != "break")
+
+    asyncio.run(main())
+
+
+@on_every_loop
+async def test_a_deliberate_end_ends_every_loop_without_an_error(broker: rmqtt.Broker) -> None:
+    async def count(messages: rmqtt.Subscription) -> int:
+        return len([message async for message in messages])
+
+    client = rmqtt.Client(broker.url)
+    await client.connect()
+    messages = [await client.subscribe("a"), await client.subscribe("b")]
+    loops = [asyncio.ensure_future(count(one)) for one in messages for _ in range(3)]
+    await asyncio.sleep(0)
+    await messages[0].close()
+    await client.close()
+    assert await asyncio.wait_for(asyncio.gather(*loops), GUARD) == [0] * 6
+
+
+# ---- order, overlap, back-pressure --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+@on_every_loop
+async def test_acknowledgements_leave_in_the_order_of_arrival_whatever_the_order_of_the_application(
+    seed: int,
+) -> None:
+    async with (
+        told() as (broker, url),
+        rmqtt.Client(url) as client,
+        client.subscribe("a", qos=1, ack="manual") as messages,
+    ):
+        for n in range(1, 11):
+            broker.say(rmqtt.Publish(topic="a", payload=b"", qos=1, packet_id=n))
+        held = [await messages.get(timeout=GUARD) for _ in range(10)]
+        random.Random(seed).shuffle(held)
+        for message in held:
+            message.ack()
+        await until(lambda: len(broker.of(rmqtt.PubAck)) == 10)
+        acks = [packet.packet_id for packet in broker.of(rmqtt.PubAck) if isinstance(packet, rmqtt.PubAck)]
+        assert acks == list(range(1, 11))
+
+
+@on_every_loop
+async def test_a_message_for_two_subscriptions_is_acknowledged_when_both_are_done(broker: rmqtt.Broker) -> None:
+    async with (
+        rmqtt.Client(broker.url, version="3.1.1", client_id="worker") as client,
+        client.subscribe("a/#", qos=1, ack="manual") as wide,
+        client.subscribe("a/b", qos=1, ack="manual") as narrow,
+    ):
+        await broker.publish("a/b", b"1", qos=1)
+        first, second = await wide.get(timeout=GUARD), await narrow.get(timeout=GUARD)
+        owed = broker.sessions["worker"].in_flight
+        first.ack()
+        await client.publish("b", qos=1)
+        assert broker.sessions["worker"].in_flight == owed
+        second.ack()
+        for messages in (wide, narrow):
+            while (more := messages.get_nowait()) is not None:
+                more.ack()
+        await until(lambda: broker.sessions["worker"].in_flight == 0)
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+@on_every_loop
+async def test_a_subscription_that_nobody_reads_holds_up_no_other_within_the_window(
+    qos: Any, broker: rmqtt.Broker
+) -> None:
+    async with (
+        asyncio.timeout(GUARD),
+        rmqtt.Client(broker.url, receive_maximum=20) as client,
+        client.subscribe("slow", qos=qos, maxsize=2, ack="received") as slow,
+        client.subscribe("fast", qos=qos, maxsize=2, ack="received") as fast,
+    ):
+        for n in range(10):
+            await broker.publish("slow", str(n), qos=qos)
+        # Eight are parked, and hold back the acknowledgements behind them: there is room for twelve more.
+        for n in range(12):
+            await broker.publish("fast", str(n), qos=qos)
+            assert (await fast.get()).text() == str(n)
+        assert [(await slow.get()).text() for _ in range(10)] == list("0123456789")
