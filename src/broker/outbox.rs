@@ -382,6 +382,11 @@ impl Outbox {
         state.cursors.retain(|old| old.filter.as_str() != filter);
     }
 
+    /// Whether there are retained messages to fetch.
+    pub fn has_retained_to_come(&self) -> bool {
+        self.has_retained.load(Ordering::Relaxed)
+    }
+
     /// If it is time to fetch retained messages, says for which subscription; from now until
     /// [`Outbox::push_retained`], live messages wait behind them.
     pub fn begin_retained(&self) -> Option<RetainedCursor> {

@@ -15,6 +15,7 @@ use crate::broker::outbox::Pressure;
 use crate::broker::places::Place;
 use crate::broker::protocol::{Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_TARGET};
 use crate::broker::registry::ConnectionId;
+use crate::clock::yield_now;
 use crate::codec::{PacketId, ReasonCode};
 use bytestring::ByteString;
 use std::future::poll_fn;
@@ -139,6 +140,10 @@ impl Connection {
             }
             self.timer.set(self.next_timeout());
             poll_fn(|cx| self.poll(cx)).await;
+            if self.pipe.is_batch_full() || self.has_retained_to_come() {
+                // There is always more: others on this thread have their turn between two batches.
+                yield_now().await;
+            }
         };
         self.take_leave(&end);
         if self.pipe.is_half_open() {

@@ -5,6 +5,11 @@ use crate::broker::protocol::{Delivered, Outgoing};
 use std::time::Instant;
 
 impl Connection {
+    /// Whether retained messages wait to be fetched for this client.
+    pub(super) fn has_retained_to_come(&self) -> bool {
+        matches!(&self.link, Link::Attached(attached) if attached.outbox.has_retained_to_come())
+    }
+
     /// Takes out what waits for this client, as far as its window and the next write have room.
     pub(super) fn deliver(&mut self, now: Instant) {
         let Link::Attached(attached) = &self.link else {

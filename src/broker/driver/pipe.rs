@@ -43,6 +43,8 @@ pub(super) struct Pipe {
     relay: Option<Box<Relay>>,
     input: BytesMut,
     is_at_end: bool,
+    /// As much was read the last time as is read at a time.
+    is_batch_full: bool,
     /// Bytes that were read since this was last asked.
     read: usize,
     /// Much was read the last time.
@@ -61,6 +63,7 @@ impl Pipe {
             relay: None,
             input: BytesMut::new(),
             is_at_end: false,
+            is_batch_full: false,
             read: 0,
             is_flowing: false,
             is_mute: false,
@@ -87,6 +90,11 @@ impl Pipe {
     /// How much memory is held for what was read.
     pub(super) fn held(&self) -> usize {
         self.input.capacity()
+    }
+
+    /// Whether there was as much to read as is read at a time.
+    pub(super) fn is_batch_full(&self) -> bool {
+        self.is_batch_full
     }
 
     /// How many bytes were read since this was last asked.
@@ -279,6 +287,7 @@ impl Pipe {
                 Poll::Pending => break,
             }
         }
+        self.is_batch_full = batch >= BATCH_BYTES;
         if batch > 0 {
             counters.bytes_received.add(batch);
             self.read += batch;

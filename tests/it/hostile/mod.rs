@@ -8,6 +8,7 @@ mod groups;
 mod leave;
 mod malformed;
 mod noise;
+mod page;
 mod patience;
 mod places;
 mod properties;
