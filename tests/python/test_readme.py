@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import rmqtt
+from rmqtt import exceptions
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -107,3 +108,8 @@ def test_the_page_of_limits_names_every_limit_with_its_default() -> None:
     limits = rmqtt.Limits()
     actual = {field.name: getattr(limits, field.name) for field in fields(limits)}
     assert documented == actual
+
+
+def test_the_page_of_errors_names_every_exception() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(exceptions.__all__)
