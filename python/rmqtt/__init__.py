@@ -15,6 +15,7 @@ The names are loaded when they are first used, so that ``import rmqtt`` costs ne
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rmqtt._acl import Acl, AclFile
     from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._broker import Broker
     from rmqtt._client import Client
@@ -104,6 +105,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Acl",
+    "AclFile",
     "Auth",
     "AuthHandler",
     "AuthLimits",
@@ -199,6 +202,7 @@ __all__ = [
 
 # Which module a name comes from; what is not listed is an exception.
 _HOMES = {
+    "_acl": ("Acl", "AclFile"),
     "_auth": ("AuthHandler", "ScramSha256"),
     "_broker": ("Broker",),
     "_client": ("Client",),

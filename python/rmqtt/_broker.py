@@ -7,6 +7,7 @@ import html
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from rmqtt._acl import native as native_acl
 from rmqtt._client import Client
 from rmqtt._limits import BrokerStats, Limits
 from rmqtt._rmqtt import NativeBroker
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from rmqtt._acl import AclSource
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
     from rmqtt._users import Auth
@@ -68,6 +70,9 @@ class Broker:
         is let in. A list of these: the first that knows the user decides. `None`: nobody is asked.
     auth_limits
         What logins may cost, and how often they may fail.
+    acl
+        What clients may do: `Acl`, or the path of an ACL file of Mosquitto's (`AclFile`). It is asked for whatever is
+        published, subscribed to and sent, wills, retained and queued messages included. `None`: everything.
     threads
         Threads for connections from outside this process, 0 to 64; each stays on one of them. Worth it for many
         clients that say little each: a message costs less then, coming and going of clients more. 0: they share the
@@ -107,6 +112,7 @@ class Broker:
         allow_anonymous: bool | None = None,
         auth: Auth = None,
         auth_limits: AuthLimits = AuthLimits(),  # noqa: B008 - frozen
+        acl: AclSource | None = None,
         threads: int = 0,
         clock: Clock | None = None,
         ledger: bool = False,
@@ -134,12 +140,15 @@ class Broker:
             **terms,
             "limits": limits,
             "allow_anonymous": allow_anonymous,
+            "acl": acl,
             "threads": threads,
             "clock": clock,
             "ledger": ledger,
             "wire": wire,
         }
         self._native = NativeBroker(list(self._listeners), access, limits, terms, seams)
+        if acl is not None:
+            self._native.set_acl(native_acl(acl))
 
     async def serve(self) -> None:
         """Start, and run until cancelled; then stop, giving what is on its way out a second.
@@ -360,18 +369,25 @@ class Broker:
         return twin
 
     def reload(self) -> None:
-        """Read again what users come from files. Who is connected stays, known or not: see `disconnect`.
+        """Read again what is in files: users and what clients may do.
+
+        Who is connected stays, known or not (see `disconnect`), and may do what the rules say now: see `acl`.
 
         Raises
         ------
         ValueError
-            A file cannot be read, or has a line that is not understood. Its users are then those that they were.
+            A file of users cannot be read, or a line is not understood. What the file said before goes on.
+        OSError
+            The ACL file cannot be read. What it said before goes on.
 
         Examples
         --------
         >>> broker.reload()
         """
         self._native.reload()
+        acl = self.acl
+        if acl is not None:
+            self.acl = acl
 
     @property
     def is_running(self) -> bool:
@@ -662,6 +678,33 @@ class Broker:
         return Capture(self, self._native.capture(filter, maxsize), maxsize, self._clock)
 
     @property
+    def acl(self) -> AclSource | None:
+        """What clients may do, as it was given; `None`: everything.
+
+        It can be set. What is new holds at once, for those who are connected too: subscriptions stay, and bring what
+        may be read; what waits and may not be read any more is dropped, as *denied*.
+
+        Raises
+        ------
+        ValueError
+            On setting it: a line of the file is not understood. Then nothing has changed.
+        OSError
+            On setting it: the file cannot be read. Then nothing has changed.
+
+        Examples
+        --------
+        >>> other = rmqtt.Broker("mem://guarded", acl=rmqtt.Acl(read=["news/#"]))
+        >>> other.acl = rmqtt.Acl(read=["#"], publish=["news/#"])
+        """
+        acl: AclSource | None = self._options["acl"]
+        return acl
+
+    @acl.setter
+    def acl(self, acl: AclSource) -> None:
+        self._native.set_acl(native_acl(acl))
+        self._options["acl"] = acl
+
+    @property
     def retained(self) -> Mapping[str, Message]:
         """A snapshot of the retained messages, by topic."""
         return MappingProxyType(self._native.retained())
@@ -715,6 +758,7 @@ class Broker:
             client_id,
             qos=qos,
             is_own=publisher == client_id,
+            right=self._native.explain_right(client_id, False, topic),
             sessions=self.sessions,
             no_local=set(self._native.no_local(client_id)),
             limits=self._options["limits"],

@@ -102,6 +102,12 @@ class BrokerStats:
     #: QoS 1 and 2 that a full queue of an absent client had no room for.
     messages_dropped_queue_full: int
     messages_expired: int
+    #: What clients published without the right to, wills included.
+    publishes_denied: int
+    #: Filters that were refused for want of rights.
+    subscriptions_denied: int
+    #: Messages, for each of those who would have got them and may not read them.
+    deliveries_denied: int
     bytes_received: int
     bytes_sent: int
     wills_published: int

@@ -157,7 +157,7 @@ impl Server {
     }
 
     pub(super) async fn start(&self) -> Result<Running, BrokerError> {
-        check(&self.options)?;
+        check(&self.options, self.hub.names_users())?;
         let clock = &self.options.clock;
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
@@ -254,7 +254,7 @@ impl Server {
 }
 
 /// What cannot work, or would not be safe.
-fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
+fn check(options: &BrokerOptions, names_users: bool) -> Result<(), BrokerError> {
     for address in &options.listeners {
         if let Address::Tcp { host, .. } = address
             && !options.allow_anonymous
@@ -268,10 +268,7 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
             )));
         }
     }
-    if let Some(acl) = &options.acl
-        && acl.names_users()
-        && options.auth.is_none()
-    {
+    if names_users && options.auth.is_none() {
         return Err(BrokerError::Options(
             "the acl has rules for users, and nobody is asked to prove to be one: give the broker users (auth)"
                 .to_owned(),

@@ -27,7 +27,7 @@ use crate::scram;
 use crate::topic::{TopicFilter, TopicName};
 use bytestring::ByteString;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 /// What a client does with a topic.
@@ -170,6 +170,8 @@ impl Whom {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acl {
     lists: BTreeMap<Whom, Vec<Rule>>,
+    /// For whom only what rules name may be subscribed to, though there is none.
+    named_only: BTreeSet<Whom>,
     /// Whether what is for everybody is asked only where the rest has no answer.
     is_staged: bool,
     is_any_filter_granted: bool,
@@ -186,6 +188,11 @@ impl Acl {
         self.lists.entry(whom).or_default().extend(rules);
     }
 
+    /// From now on these may subscribe to nothing but what rules name.
+    pub fn name_filters(&mut self, whom: Whom) {
+        self.named_only.insert(whom);
+    }
+
     /// Whether something is said for users by their names.
     pub fn names_users(&self) -> bool {
         let mut lists = self.lists.iter();
@@ -196,14 +203,14 @@ impl Acl {
 
     /// What a client with this id may do, if it is this user.
     pub fn rights(&self, client_id: &str, user: Option<&str>) -> Rights {
-        let list = |whom: &Whom| self.lists.get(whom).map_or(&[][..], Vec::as_slice);
-        let by_user = match user {
-            Some(name) => list(&Whom::User(name.to_owned())),
-            None => list(&Whom::Anonymous),
-        };
-        let by_client = list(&Whom::Client(client_id.to_owned()));
+        let whom = [
+            Whom::Everybody,
+            user.map_or(Whom::Anonymous, |name| Whom::User(name.to_owned())),
+            Whom::Client(client_id.to_owned()),
+        ];
+        let list = |whom| self.lists.get(whom).map_or(&[][..], Vec::as_slice);
+        let [everybody, by_user, by_client] = whom.each_ref().map(list);
         let own = by_user.iter().chain(by_client);
-        let everybody = list(&Whom::Everybody);
         let filled = |rule: &Rule| rule.filled(client_id, user);
         let stages = if self.is_staged {
             let has_wildcard = |name: &str| name.contains(['+', '#']);
@@ -223,7 +230,7 @@ impl Acl {
         let mut given = everybody.iter().chain(by_user).chain(by_client);
         let subscribing = if self.is_any_filter_granted {
             Subscribing::Any
-        } else if given.any(has_filters) {
+        } else if given.any(has_filters) || whom.iter().any(|whom| self.named_only.contains(whom)) {
             Subscribing::ByRule
         } else {
             Subscribing::Readable

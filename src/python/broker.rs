@@ -7,7 +7,7 @@ use super::ledger;
 use super::message::PyMessage;
 use super::negotiated::version_text;
 use super::options::{
-    self, AccessArguments, Given, LimitsArguments, PropertyArguments, SeamsArguments,
+    self, AccessArguments, AclArgument, Given, LimitsArguments, PropertyArguments, SeamsArguments,
     TermsArguments,
 };
 use super::outcome::Outcome;
@@ -15,6 +15,7 @@ use super::payload;
 use super::snapshot::NativeSnapshot;
 use super::testing::{NativeFaults, NativeWire};
 use crate::broker::auth::Auth;
+use crate::broker::rights::Access;
 use crate::broker::{Broker, BrokerError};
 use crate::message::Message;
 use crate::topic::TopicName;
@@ -179,6 +180,32 @@ impl NativeBroker {
             .map_err(|error| Failure::from(error).to_py(py))
     }
 
+    /// From now on these rules hold.
+    fn set_acl(&self, py: Python<'_>, acl: AclArgument) -> PyResult<()> {
+        let acl = Arc::new(acl.read(py)?);
+        let broker = self.broker.get()?;
+        let _context = runtime()?.enter();
+        py.detach(|| broker.set_acl(acl));
+        Ok(())
+    }
+
+    /// Whether a client may publish there, or else be sent it, and by which rule.
+    fn explain_right(
+        &self,
+        py: Python<'_>,
+        client_id: &str,
+        is_publish: bool,
+        topic: String,
+    ) -> PyResult<Option<(bool, Option<String>)>> {
+        let topic = TopicName::new(topic).map_err(|error| options::topic_error(error, py))?;
+        let access = if is_publish {
+            Access::Publish
+        } else {
+            Access::Read
+        };
+        Ok(self.broker.get()?.explain_right(client_id, access, &topic))
+    }
+
     fn disconnect(
         &self,
         py: Python<'_>,
@@ -302,6 +329,9 @@ impl NativeBroker {
             stats.messages_dropped_queue_full,
         )?;
         fields.set_item("messages_expired", stats.messages_expired)?;
+        fields.set_item("publishes_denied", stats.publishes_denied)?;
+        fields.set_item("subscriptions_denied", stats.subscriptions_denied)?;
+        fields.set_item("deliveries_denied", stats.deliveries_denied)?;
         fields.set_item("bytes_received", stats.bytes_received)?;
         fields.set_item("bytes_sent", stats.bytes_sent)?;
         fields.set_item("wills_published", stats.wills_published)?;

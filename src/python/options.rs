@@ -2,12 +2,14 @@
 //! have the types, the rooms the meaning.
 
 mod access;
+mod acl;
 mod broker;
 mod given;
 mod limits;
 mod subscription;
 
 pub(crate) use access::AccessArguments;
+pub(crate) use acl::AclArgument;
 pub(crate) use broker::{SeamsArguments, TermsArguments, broker, farewell, keep, to_server};
 pub(crate) use given::Given;
 pub(crate) use limits::LimitsArguments;

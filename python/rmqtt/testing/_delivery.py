@@ -76,6 +76,7 @@ def explain(
     *,
     qos: QoSLike,
     is_own: bool,
+    right: tuple[bool, str | None] | None,
     sessions: Mapping[str, SessionInfo],
     no_local: set[str],
     limits: Limits,
@@ -111,6 +112,9 @@ def explain(
             reasons += _no_match(topic, session, features)
             nearest = get_close_matches(topic, session.subscriptions, n=3, cutoff=0.0)
     outcome, best = _outcome(session, matching, shared, qos=QoS(qos), reasons=reasons, limits=limits, features=features)
+    if right is not None and not right[0] and (matching or shared):
+        outcome = "no"
+        reasons[:] = [f"denied by rule {right[1]!r}" if right[1] else "denied: no rule lets it read that"]
     return DeliveryExplanation(
         topic=topic,
         client_id=client_id,

@@ -117,6 +117,14 @@ impl Hub {
         self.note_rights(changed);
     }
 
+    /// Whether there are rules for users by their names.
+    pub fn names_users(&self) -> bool {
+        match &self.core.read().policy {
+            Some(Policy::Rules(acl)) => acl.names_users(),
+            _ => false,
+        }
+    }
+
     /// Somebody was asked again what the client of this connection may do.
     pub fn set_rights(&self, attached: &Attached, rights: Arc<Rights>) {
         let changed = {

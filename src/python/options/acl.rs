@@ -1,0 +1,63 @@
+//! What `rmqtt.Broker` is told of rights.
+
+use super::topic_error;
+use crate::broker::rights::{Access, Accesses, Acl, Rule, Whom};
+use crate::topic::TopicFilter;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// Whether it denies, letters of what, and the pattern.
+type RuleArguments = (bool, String, String);
+
+/// Whose kind and name, rules, and whether only what they name may be subscribed to.
+type ListArguments = (String, String, Vec<RuleArguments>, bool);
+
+/// Rules, or a file's name and content.
+#[derive(FromPyObject)]
+pub(crate) enum AclArgument {
+    File(String, Vec<u8>),
+    Lists(Vec<ListArguments>),
+}
+
+impl AclArgument {
+    /// Reads the rules.
+    ///
+    /// # Errors
+    /// `ValueError`: the line of the file; `TopicError`: the pattern that is no filter.
+    pub(crate) fn read(self, py: Python<'_>) -> PyResult<Acl> {
+        let lists = match self {
+            Self::File(name, content) => {
+                return Acl::from_mosquitto(&content)
+                    .map_err(|fault| PyValueError::new_err(format!("{name}: {fault}")));
+            }
+            Self::Lists(lists) => lists,
+        };
+        let mut acl = Acl::new();
+        for (kind, name, rules, names_filters) in lists {
+            let whom = match &*kind {
+                "user" => Whom::user(&name),
+                "client" => Whom::Client(name),
+                _ => Whom::Everybody,
+            };
+            let rules = rules.into_iter().map(|rule| read_rule(rule, py));
+            acl.extend(whom.clone(), rules.collect::<PyResult<Vec<_>>>()?);
+            if names_filters {
+                acl.name_filters(whom);
+            }
+        }
+        Ok(acl)
+    }
+}
+
+fn read_rule((is_denial, letters, pattern): RuleArguments, py: Python<'_>) -> PyResult<Rule> {
+    let accesses: Vec<_> = letters
+        .chars()
+        .map(|letter| match letter {
+            'p' => Access::Publish,
+            'r' => Access::Read,
+            _ => Access::Subscribe,
+        })
+        .collect();
+    let filter = TopicFilter::new(pattern).map_err(|error| topic_error(error, py))?;
+    Ok(Rule::new(filter, Accesses::of(&accesses), is_denial))
+}
