@@ -245,7 +245,6 @@ impl Driver {
     /// Lets the protocol make bytes of what the handles have put in. A request to close comes back once it can be met.
     fn take_work(&mut self, now: Instant) -> Option<Close> {
         self.stats.in_flight = self.exchanges.len();
-        self.stats.in_flight_high = self.stats.in_flight_high.max(self.stats.in_flight);
         self.stats.queued_bytes = self.exchanges.bytes();
         let closing = self.queue.take(&mut self.work, &self.stats);
         self.take_processed();
@@ -253,6 +252,8 @@ impl Driver {
             return closing;
         }
         self.send_work();
+        // Here it is highest: by the next look, the broker may have answered all of it.
+        self.stats.in_flight_high = self.stats.in_flight_high.max(self.exchanges.len());
         self.settle();
         self.check_drains();
         if let Some(Close::Drain(limit)) = closing {
