@@ -164,20 +164,25 @@ async def a_get_of_many_takes_no_message(give_up: GiveUp) -> None:
 
 async def a_subscribe_is_taken_back(give_up: GiveUp) -> None:
     async with held_client(hold=(SUBSCRIBE,)) as (broker, client):
-        task = asyncio.ensure_future(client.subscribe("a", qos=1).__aenter__())
+        # Held to the end, as is the client below: garbage collection would tidy up as well.
+        messages = client.subscribe("a", qos=1)
+        task = asyncio.ensure_future(messages.__aenter__())
         await broker.saw(lambda broker: broker.held == 1)
         await give_up(task)
         broker.release_from_now_on()
         await broker.saw(lambda broker: UNSUBSCRIBE in broker.packets)
+        assert messages.pending == 0
         await client.publish("a", qos=1)
 
 
 async def a_connect_leaves_no_connection(give_up: GiveUp) -> None:
     with HeldBroker(hold=(CONNECT,)) as broker:
-        task = asyncio.ensure_future(rmqtt.Client(broker.url).__aenter__())
+        client = rmqtt.Client(broker.url)
+        task = asyncio.ensure_future(client.__aenter__())
         await broker.saw(lambda broker: broker.held == 1)
         await give_up(task)
         await broker.saw(lambda broker: broker.disconnected == 1)
+        assert not client.stats().connected
 
 
 async def a_close_still_closes(give_up: GiveUp) -> None:
