@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         UnsubscribeResult,
         Will,
     )
-    from rmqtt._users import AuthLimits, PasswordFile
+    from rmqtt._users import JWT, AuthLimits, PasswordFile
     from rmqtt.codec import (
         Auth,
         Codec,
@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "JWT",
     "Acl",
     "AclFile",
     "Auth",
@@ -240,7 +241,7 @@ _HOMES = {
         "UnsubscribeResult",
         "Will",
     ),
-    "_users": ("AuthLimits", "PasswordFile"),
+    "_users": ("JWT", "AuthLimits", "PasswordFile"),
     "codec": (
         "Auth",
         "Codec",

@@ -64,10 +64,11 @@ class Broker:
         its user: nobody else gets it by its client id. A mapping of names to passwords: by SCRAM-SHA-256 (MQTT 5), or
         by CONNECT's user name and password; the passwords are not kept, only what they can be checked against, and
         making that takes some milliseconds for each. The path of a password file, or `PasswordFile`: by CONNECT's user
-        name and password. A callable, plain or async: it is asked once for each connection with a `Login`, on threads
-        of its own (what is async runs in the event loop that started the broker, else in one of its own), and says
-        `True`, `False`, the user's name, or `None` for what it does not know; where it raises or takes too long, nobody
-        is let in. A list of these: the first that knows the user decides. `None`: nobody is asked.
+        name and password. `JWT`: by a token in the place of the password. A callable, plain or async: it is asked once
+        for each connection with a `Login`, on threads of its own (what is async runs in the event loop that started the
+        broker, else in one of its own), and says `True`, `False`, the user's name, or `None` for what it does not know;
+        where it raises or takes too long, nobody is let in. A list of these: the first that knows the user decides.
+        `None`: nobody is asked.
     auth_limits
         What logins may cost, and how often they may fail.
     acl

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from rmqtt._hooks import Asking, AuthHook
     from rmqtt._rmqtt import NativeBroker, NativeLogins
 
-    _Native: TypeAlias = list[tuple[str, str]] | str | NativeLogins
+    _Native: TypeAlias = "list[tuple[str, str]] | str | NativeLogins | JWT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,36 @@ class PasswordFile:
 
     #: Where it is.
     path: str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class JWT:
+    """JSON Web Tokens in the place of passwords: whoever connects gives one as its password, and any user name or none.
+
+    A token has to be signed by one of the keys, by an algorithm that is allowed, and to have an end (``exp``). Its
+    claim says who the user is. When it ends, so does the connection: DISCONNECT 0xA0, *maximum connect time*, and the
+    client may come again with another token. `Broker.reload` reads the keys again.
+
+    Examples
+    --------
+    >>> JWT("keys.json", issuer="https://id.example", audience="mqtt").user_claim
+    'sub'
+    """
+
+    #: Where the keys are: a JWKS, in JSON.
+    keys: str | os.PathLike[str]
+    _: KW_ONLY
+    #: Algorithms that are taken: ``RS`` and ``PS`` with 256, 384 or 512, ``ES256``, ``ES384``, ``EdDSA``, and ``HS``
+    #: with the same numbers, whose keys are secrets.
+    algorithms: Sequence[str] = ("RS256", "ES256", "EdDSA")
+    #: Who has to have issued it; `None`: anybody who has a key.
+    issuer: str | None = None
+    #: Whom it has to be for; `None`: one that is for somebody is refused.
+    audience: str | None = None
+    #: The claim with the user's name.
+    user_claim: str = "sub"
+    #: Seconds by which clocks may differ.
+    leeway: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +107,7 @@ class UsersOf:
         self.asked = asked
 
 
-AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | str | os.PathLike[str] | AuthHook"
+AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | JWT | str | os.PathLike[str] | AuthHook"
 Auth: TypeAlias = "AuthSource | Sequence[AuthSource] | None"
 
 
@@ -95,6 +125,8 @@ def sources(auth: Auth | UsersOf, limits: AuthLimits) -> tuple[list[_Native] | N
 def _source(source: object, limits: AuthLimits, asked: list[Asking]) -> _Native:
     if isinstance(source, PasswordFile):
         return os.fspath(source.path)
+    if isinstance(source, JWT):
+        return source
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     if isinstance(source, Mapping):
@@ -106,5 +138,5 @@ def _source(source: object, limits: AuthLimits, asked: list[Asking]) -> _Native:
         return asked[-1].logins
     name = type(source).__name__
     raise TypeError(
-        f"auth must be a mapping of names to passwords, a password file, a callable, or a list of these, not {name}"
+        f"auth must be a mapping of names to passwords, a password file, JWT, a callable, or a list, not {name}"
     )

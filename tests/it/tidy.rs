@@ -94,9 +94,10 @@ const RESERVED: [(&str, &[&str]); 9] = [
 ];
 
 /// Where there are locks: one at a time, never across a call out.
-const LOCKS: [&str; 18] = [
+const LOCKS: [&str; 19] = [
     "broker/auth/passwords",
     "broker/auth/throttle",
+    "broker/auth/tokens",
     "broker/bell",
     "broker/faults.rs",
     "broker/group",

@@ -11,7 +11,9 @@ mod exchange;
 mod hash;
 mod hook;
 mod passwords;
+mod signatures;
 mod throttle;
+mod tokens;
 mod users;
 
 pub use exchange::{Answer, Exchange};
@@ -19,6 +21,7 @@ pub use hash::hash_password;
 pub use hook::{Hook, HookFailed, Login, Thinking, Verdict};
 pub use passwords::PasswordFile;
 pub use throttle::AuthLimits;
+pub use tokens::{TokenTerms, Tokens};
 pub use users::Users;
 
 pub(super) use throttle::Attempt;
@@ -36,6 +39,8 @@ pub enum Source {
     Users(Arc<Users>),
     /// A password file.
     Passwords(Arc<PasswordFile>),
+    /// Tokens in the place of passwords.
+    Tokens(Arc<Tokens>),
     /// The application decides.
     Hook(Arc<dyn Hook>),
 }
@@ -45,6 +50,8 @@ pub enum Source {
 pub struct Identity {
     /// `None`: nobody in particular, and let in all the same.
     pub user: Option<ByteString>,
+    /// For so long, in seconds since 1970; `None`: for as long as it stays.
+    pub until: Option<u64>,
 }
 
 /// What a source says of a login.
@@ -62,6 +69,7 @@ impl Opinion {
     fn accepted(user: &str) -> Self {
         Self::Accepted(Identity {
             user: Some(user.into()),
+            until: None,
         })
     }
 }
@@ -113,18 +121,25 @@ impl Auth {
 
     /// Whether nothing but names and passwords can let anybody in.
     pub(super) fn wants_password(&self) -> bool {
-        !self.sources.iter().any(|source| source.hook().is_some())
+        let takes_less = |source: &Source| matches!(source, Source::Tokens(_) | Source::Hook(_));
+        !self.sources.iter().any(takes_less)
     }
 
     /// Asks the sources from this one on up to the next hook; slow on purpose. The number of who is to be asked next: behind
     /// the last, it is decided.
-    pub(super) fn look_up(&self, from: usize, login: &Login, hashed: &Counter) -> (Opinion, usize) {
+    pub(super) fn look_up(
+        &self,
+        from: usize,
+        login: &Login,
+        hashed: &Counter,
+        unix_now: u64,
+    ) -> (Opinion, usize) {
         let mut opinion = Opinion::Unknown;
         for (at, source) in self.sources.iter().enumerate().skip(from) {
             if source.hook().is_some() && opinion == Opinion::Unknown {
                 return (opinion, at);
             }
-            let next = source.look_up(login, hashed);
+            let next = source.look_up(login, hashed, unix_now);
             if opinion == Opinion::Unknown {
                 opinion = next;
             }
@@ -150,6 +165,7 @@ impl Auth {
     pub fn reload(&self) -> Result<(), BrokerError> {
         self.sources.iter().try_for_each(|source| match source {
             Source::Passwords(file) => file.reload(),
+            Source::Tokens(tokens) => tokens.reload(),
             Source::Users(_) | Source::Hook(_) => Ok(()),
         })
     }
@@ -174,14 +190,17 @@ impl Source {
         }
     }
 
-    fn look_up(&self, login: &Login, hashed: &Counter) -> Opinion {
+    fn look_up(&self, login: &Login, hashed: &Counter, unix_now: u64) -> Opinion {
+        if let (Self::Tokens(tokens), Some(password)) = (self, &login.password) {
+            return tokens.check(password, unix_now);
+        }
         let (Some(name), Some(password)) = (&login.username, &login.password) else {
             return Opinion::Unknown;
         };
         match self {
             Self::Users(users) => users.check(name, password, hashed),
             Self::Passwords(file) => file.check(name, password, hashed),
-            Self::Hook(_) => Opinion::Unknown,
+            Self::Tokens(_) | Self::Hook(_) => Opinion::Unknown,
         }
     }
 }

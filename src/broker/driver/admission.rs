@@ -18,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 /// Of all connections of a broker.
@@ -124,7 +124,7 @@ impl Guard {
         // is one also for who did not wait for the answer.
         let look_up = move || {
             let hashed = &guard.hub.counters().passwords_hashed;
-            let (opinion, next) = guard.auth.look_up(from, &login, hashed);
+            let (opinion, next) = guard.auth.look_up(from, &login, hashed, guard.unix_now());
             if next == guard.auth.sources().len() && !matches!(opinion, Opinion::Accepted(_)) {
                 guard
                     .auth
@@ -166,7 +166,15 @@ impl Guard {
                 return Err(ReasonCode::ServerUnavailable);
             }
         };
-        Ok(Opinion::Accepted(Identity { user }))
+        Ok(Opinion::Accepted(Identity { user, until: None }))
+    }
+
+    /// Seconds since 1970; a manual clock moves them too.
+    fn unix_now(&self) -> u64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.unwrap_or_default()
+            .saturating_add(self.clock.passed())
+            .as_secs()
     }
 
     fn refuse_the_throttled(&self, login: &Login) -> Result<(), ReasonCode> {
@@ -199,6 +207,8 @@ pub(super) struct Admission {
     checked: Option<(Connect, Outcome)>,
     /// Who it has proven to be.
     identity: Option<Identity>,
+    /// When that ends.
+    ends_at: Option<Instant>,
 }
 
 impl Admission {
@@ -209,11 +219,25 @@ impl Admission {
             checking: None,
             checked: None,
             identity: None,
+            ends_at: None,
         }
     }
 
     pub(super) fn user(&self) -> Option<&bytestring::ByteString> {
         self.identity.as_ref()?.user.as_ref()
+    }
+
+    /// When its proof is worth nothing any more.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
+    fn admitted(&mut self, identity: Identity, now: Instant) {
+        let left = |until: u64| Duration::from_secs(until.saturating_sub(self.guard.unix_now()));
+        self.ends_at = identity
+            .until
+            .and_then(|until| now.checked_add(left(until)));
+        self.identity = Some(identity);
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -278,6 +302,7 @@ impl Connection {
             Ok(Answer::Accept { user, data }) => {
                 let identity = Identity {
                     user: Some(user.into()),
+                    until: None,
                 };
                 let before = admission.identity.as_ref();
                 // Who authenticates again has to stay who it is: its session, and what it may do, are that user's.
@@ -333,7 +358,7 @@ impl Connection {
         match admission.checked.take() {
             None => Ok(()),
             Some((connect, Ok(identity))) => {
-                admission.identity = Some(identity);
+                admission.admitted(identity, now);
                 self.on_connect(connect, now)
             }
             Some((_, Err(reason))) => Err(self.turn_away(reason)),

@@ -275,6 +275,9 @@ impl Connection {
         if self.pipe.stall_deadline().is_some_and(|at| at <= now) {
             return Err(End::Lost);
         }
+        if self.proof_ends_at().is_some_and(|at| at <= now) {
+            return Err(End::ToldToGo(ReasonCode::MaximumConnectTime.into()));
+        }
         if self.overdue_at.is_some_and(|at| at <= now) {
             return Err(End::ToldToGo(ReasonCode::QuotaExceeded.into()));
         }
@@ -287,6 +290,10 @@ impl Connection {
             Link::Attached(attached) => attached.outbox.overdue_at(),
             _ => None,
         };
+    }
+
+    fn proof_ends_at(&self) -> Option<Instant> {
+        self.admission.as_ref()?.ends_at()
     }
 
     fn next_timeout(&self) -> Instant {
@@ -305,6 +312,7 @@ impl Connection {
             self.pipe.deadline(),
             self.overdue_at,
             throttled_until,
+            self.proof_ends_at(),
         ]
         .into_iter()
         .flatten()

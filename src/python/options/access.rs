@@ -5,10 +5,11 @@ use super::super::errors::Failure;
 use super::super::hooks::NativeLogins;
 use super::duration;
 use crate::broker::BrokerError;
-use crate::broker::auth::{Auth, AuthLimits, PasswordFile, Source, Users};
+use crate::broker::auth::{Auth, AuthLimits, PasswordFile, Source, TokenTerms, Tokens, Users};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `rmqtt.AuthLimits`.
 #[derive(FromPyObject)]
@@ -44,13 +45,41 @@ enum AuthArgument {
 enum SourceArgument {
     Users(Vec<(String, String)>),
     Logins(Py<NativeLogins>),
+    Tokens(TokensArgument),
     Passwords(PathBuf),
+}
+
+/// `rmqtt.JWT`.
+#[derive(FromPyObject)]
+struct TokensArgument {
+    keys: PathBuf,
+    algorithms: Vec<String>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    user_claim: String,
+    leeway: f64,
+}
+
+impl TokensArgument {
+    fn read(self) -> Result<Tokens, BrokerError> {
+        let leeway = Duration::try_from_secs_f64(self.leeway)
+            .map_err(|error| BrokerError::Options(format!("leeway: {error}")))?;
+        let terms = TokenTerms {
+            algorithms: self.algorithms,
+            issuer: self.issuer,
+            audience: self.audience,
+            user_claim: self.user_claim,
+            leeway,
+        };
+        Tokens::open(self.keys, terms)
+    }
 }
 
 impl SourceArgument {
     fn read(self) -> Result<Source, BrokerError> {
         Ok(match self {
             Self::Users(users) => Source::Users(Arc::new(Users::new(users)?)),
+            Self::Tokens(tokens) => Source::Tokens(Arc::new(tokens.read()?)),
             Self::Logins(logins) => Source::Hook(logins.get().hook()),
             Self::Passwords(path) => Source::Passwords(Arc::new(PasswordFile::open(path)?)),
         })
