@@ -416,9 +416,10 @@ impl Queue {
         state.closing
     }
 
-    /// Messages are written or settled: their room is free.
-    pub(super) fn release(&self, messages: usize, bytes: usize) {
+    /// Messages are written or settled: their room is free. Whoever is answered next finds the counters as they are now.
+    pub(super) fn release(&self, messages: usize, bytes: usize, stats: &ClientStats) {
         let mut state = self.state.lock();
+        state.stats.clone_from(stats);
         state.messages = state.messages.saturating_sub(messages);
         state.bytes = state.bytes.saturating_sub(bytes);
         // Waiters come back when a quarter is free: waking them for each place would cost more than the place is worth.

@@ -244,8 +244,7 @@ impl Driver {
 
     /// Lets the protocol make bytes of what the handles have put in. A request to close comes back once it can be met.
     fn take_work(&mut self, now: Instant) -> Option<Close> {
-        self.stats.in_flight = self.exchanges.len();
-        self.stats.queued_bytes = self.exchanges.bytes();
+        self.count_in_flight();
         let closing = self.queue.take(&mut self.work, &self.stats);
         self.take_processed();
         if matches!(closing, Some(Close::WithWill | Close::Abort)) {
@@ -253,7 +252,7 @@ impl Driver {
         }
         self.send_work();
         // Here it is highest: by the next look, the broker may have answered all of it.
-        self.stats.in_flight_high = self.stats.in_flight_high.max(self.exchanges.len());
+        self.count_in_flight();
         self.settle();
         self.check_drains();
         if let Some(Close::Drain(limit)) = closing {
@@ -263,6 +262,12 @@ impl Driver {
             }
         }
         None
+    }
+
+    fn count_in_flight(&mut self) {
+        self.stats.in_flight = self.exchanges.len();
+        self.stats.in_flight_high = self.stats.in_flight_high.max(self.stats.in_flight);
+        self.stats.queued_bytes = self.exchanges.bytes();
     }
 
     fn next_deadline(&self) -> Option<Instant> {

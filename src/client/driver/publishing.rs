@@ -351,8 +351,9 @@ impl Driver {
     /// Gives room back, then answers: so that who is answered finds the room.
     pub(super) fn settle(&mut self) {
         if self.settled.messages > 0 {
+            self.count_in_flight();
             self.queue
-                .release(self.settled.messages, self.settled.bytes);
+                .release(self.settled.messages, self.settled.bytes, &self.stats);
             self.settled.messages = 0;
             self.settled.bytes = 0;
         }
