@@ -43,8 +43,8 @@ pub(super) struct Pipe {
     relay: Option<Box<Relay>>,
     input: BytesMut,
     is_at_end: bool,
-    /// As much was read the last time as is read at a time.
-    is_batch_full: bool,
+    /// Bytes that were read the last time.
+    batch: usize,
     /// Bytes that were read since this was last asked.
     read: usize,
     /// Much was read the last time.
@@ -63,7 +63,7 @@ impl Pipe {
             relay: None,
             input: BytesMut::new(),
             is_at_end: false,
-            is_batch_full: false,
+            batch: 0,
             read: 0,
             is_flowing: false,
             is_mute: false,
@@ -94,7 +94,7 @@ impl Pipe {
 
     /// Whether there was as much to read as is read at a time.
     pub(super) fn is_batch_full(&self) -> bool {
-        self.is_batch_full
+        self.batch >= BATCH_BYTES
     }
 
     /// How many bytes were read since this was last asked.
@@ -287,7 +287,7 @@ impl Pipe {
                 Poll::Pending => break,
             }
         }
-        self.is_batch_full = batch >= BATCH_BYTES;
+        self.batch = batch;
         if batch > 0 {
             counters.bytes_received.add(batch);
             self.read += batch;
