@@ -21,7 +21,7 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
         listeners: vec![Address::Tcp {
             host: "127.0.0.1".to_owned(),
             port: 0,
-        }],
+        }.into()],
         limits: Limits {
             queue_messages_max,
             queue_bytes_max: 1 << 30,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
     from rmqtt._topics import TopicMatcher, TopicTemplate
+    from rmqtt._transport import TLS, Listener
     from rmqtt._types import (
         ClientInfo,
         Features,
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JWT",
+    "TLS",
     "Acl",
     "AclFile",
     "Auth",
@@ -135,6 +137,7 @@ __all__ = [
     "Features",
     "IncompletePacket",
     "Limits",
+    "Listener",
     "Login",
     "MalformedPacket",
     "ManyResult",
@@ -226,6 +229,7 @@ _HOMES = {
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),
     "_topics": ("TopicMatcher", "TopicTemplate"),
+    "_transport": ("TLS", "Listener"),
     "_types": (
         "ClientInfo",
         "Features",

@@ -11,6 +11,7 @@ from rmqtt._acl import native as native_acl
 from rmqtt._client import Client
 from rmqtt._limits import BrokerStats, Limits
 from rmqtt._rmqtt import NativeBroker
+from rmqtt._transport import Listener
 from rmqtt._types import ClientInfo, Features, SessionInfo
 from rmqtt._users import AuthLimits, UsersOf, sources
 from rmqtt.exceptions import BrokerError
@@ -40,8 +41,10 @@ class Broker:
     Parameters
     ----------
     listeners
-        Where to listen: ``mqtt://host:port``; port 0 takes any free one (`port` and `url` tell which); ``mem://name``
-        for clients in this process. Without any: ``mqtt://127.0.0.1:1883``.
+        Where to listen: ``mqtt://host:port``; port 0 takes any free one (`port` and `url` tell which);
+        ``unix:///path``, a socket in the file system, for processes of the same user; ``mem://name`` for clients in
+        this process. A `Listener` says more of such a place: ``mqtts://host:port`` needs one, for its certificate.
+        Without any: ``mqtt://127.0.0.1:1883``.
     limits
         The bounds.
     features
@@ -89,8 +92,11 @@ class Broker:
     Raises
     ------
     ValueError
-        A listener is no address, a limit or feature is out of its range, there is no such strategy, a name or password
-        cannot be a user's, or a password file cannot be read or has a line that is not understood.
+        A listener is no address or has no usable certificate, a limit or feature is out of its range, there is no such
+        strategy, a name or password cannot be a user's, or a password file cannot be read or has a line that is not
+        understood.
+    OSError
+        A certificate or key cannot be read.
 
     Examples
     --------
@@ -104,7 +110,7 @@ class Broker:
 
     def __init__(
         self,
-        *listeners: str,
+        *listeners: str | Listener,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         features: Features = Features(),  # noqa: B008 - frozen
         response_information: str | None = None,
@@ -135,6 +141,7 @@ class Broker:
             "ledger": ledger,
             "wire": WIRE_LINES if wire is True else int(wire),
         }
+        listening = [Listener(place) if isinstance(place, str) else place for place in self._listeners]
         self._wires = bool(wire)
         self._clock = clock
         self._options: dict[str, Any] = {
@@ -147,7 +154,7 @@ class Broker:
             "ledger": ledger,
             "wire": wire,
         }
-        self._native = NativeBroker(list(self._listeners), access, limits, terms, seams)
+        self._native = NativeBroker(listening, access, limits, terms, seams)
         if acl is not None:
             self._native.set_acl(native_acl(acl))
 
@@ -274,6 +281,25 @@ class Broker:
         self._native.crash(keep)
         self._ask_no_more()
 
+    def reload_certificates(self) -> None:
+        """Read certificates, keys and revocation lists of all listeners anew, those that are in files.
+
+        The next connections get what is there by now, and nobody can resume a session of TLS from before: what was
+        revoked is revoked. Connections that are there stay.
+
+        Raises
+        ------
+        OSError
+            A file cannot be read.
+        ValueError
+            What was read cannot be used. In either case all stays as it was.
+
+        Examples
+        --------
+        >>> broker.reload_certificates()
+        """
+        self._native.reload_certificates()
+
     @property
     def ledger(self) -> Ledger:
         """What became of each message for each subscriber that it matched.
@@ -341,7 +367,7 @@ class Broker:
         """
         self._native.restore(snapshot._native)  # noqa: SLF001 - of this package
 
-    def fork(self, *listeners: str, **options: Any) -> Broker:
+    def fork(self, *listeners: str | Listener, **options: Any) -> Broker:
         """Make another broker with a copy of the state, not running yet. Neither sees what becomes of the other.
 
         Parameters

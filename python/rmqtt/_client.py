@@ -44,9 +44,10 @@ class Client(Connection[NativeClient]):
     Parameters
     ----------
     url
-        ``mqtt://host[:port]``, ``mem://name`` for a broker in this process, or a bare host name. Port 1883 if not said.
-        Or several of these: each is tried in turn, the one that worked last first. The addresses of a name are raced,
-        IPv6 against IPv4.
+        ``mqtt://host[:port]``; ``mqtts://host[:port]``, encrypted; ``unix:///path`` for a socket of this machine;
+        ``mem://name`` for a broker in this process; or a bare host name. The port is 1883 if not said, and 8883 where
+        it is encrypted. Or several of these, all of them encrypted or none: each is tried in turn, the one that worked
+        last first. The addresses of a name are raced, IPv6 against IPv4.
     port
         Port, where no URL has one; 1 to 65 535.
     client_id
@@ -81,6 +82,9 @@ class Client(Connection[NativeClient]):
         Let the broker say more than a code where something fails: reason strings and user properties (MQTT 5).
     will
         Published by the broker when it loses us.
+    tls
+        How to encrypt: `TLS`. With ``mqtts://`` it may be left out: then the system's authorities are believed. `True`
+        is the same, also for a bare host name.
     reconnect
         When to connect again after a cut; `None`: never, the first cut ends the client.
     outbox
@@ -97,7 +101,11 @@ class Client(Connection[NativeClient]):
     Raises
     ------
     ValueError
-        The URL is none, or a value is out of its range.
+        The URL is none, a value is out of its range, or ``tls`` does not go with the URL or holds no certificates.
+    TypeError
+        ``tls`` is an ``ssl.SSLContext``: the message shows the `TLS` in its place.
+    OSError
+        A file that ``tls`` names cannot be read.
     ImportError
         ``trace_context`` without ``opentelemetry-api``.
 

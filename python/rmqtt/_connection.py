@@ -10,6 +10,7 @@ from rmqtt._auth import mechanism
 from rmqtt._events import Connected
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
 from rmqtt._stats import ClientStats, RoundTrip
+from rmqtt._transport import TLS, tls_argument
 from rmqtt._types import Negotiated, Outbox, Reconnect
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Connection(Generic[_Native]):
         request_response_information: bool = False,
         request_problem_information: bool = True,
         will: Will | None = None,
+        tls: TLS | bool | None = None,
         reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
         outbox: Outbox = Outbox(),  # noqa: B008 - frozen
         user_properties: UserProperties = (),
@@ -62,8 +64,11 @@ class Connection(Generic[_Native]):
         urls = (url,) if isinstance(url, str) else tuple(url)
         if not urls:
             raise ValueError("url: at least one address is needed")
+        encrypted = tls_argument(tls)
         if port is not None:
             urls = tuple(_with_port(each, port) for each in urls)
+        if encrypted is not None:
+            urls = tuple(each if "://" in each else f"mqtts://{each}" for each in urls)
         self._url = urls[0]
         self._native = self._begin(
             self._url,
@@ -72,6 +77,7 @@ class Connection(Generic[_Native]):
                 "nodelay": nodelay,
                 "client_id": client_id,
                 "version": version,
+                "tls": encrypted,
                 "username": username,
                 "password": password,
                 "auth": mechanism(auth),

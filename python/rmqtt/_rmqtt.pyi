@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, final, overl
 from typing_extensions import disjoint_base
 
 from rmqtt._limits import Limits
+from rmqtt._transport import Listener
 from rmqtt._types import Payload, Properties, QoS, ReasonCode, UnsubscribeResult
 from rmqtt.codec import Buffer, Packet, Version
 
@@ -261,7 +262,7 @@ class NativeEvents:
 class NativeBroker:
     def __new__(
         cls,
-        listeners: Sequence[str],
+        listeners: Sequence[Listener],
         access: Mapping[str, Any],
         limits: Limits,
         terms: Mapping[str, Any],
@@ -276,6 +277,7 @@ class NativeBroker:
     def balance(self) -> dict[str, Any]: ...
     def restore(self, snapshot: NativeSnapshot) -> None: ...
     def reload(self) -> None: ...
+    def reload_certificates(self) -> None: ...
     @property
     def is_running(self) -> bool: ...
     @property
@@ -358,6 +360,7 @@ class NativeWire:
     def wait(self, seen: int, timeout: float) -> None: ...
     def wait_in_loop(self, seen: int, timeout: float) -> Operation[None]: ...
 
+def make_certificates() -> dict[str, str | tuple[str, str]]: ...
 def summary(raw: bytes, version: str, topic: str | None) -> str: ...
 
 @final

@@ -15,8 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from rmqtt import Broker, Client, SyncClient
-    from rmqtt.testing import Capture, Clock, Faults, Wire
+    from rmqtt import Broker, Client, Listener, SyncClient
+    from rmqtt.testing import Capture, Certificates, Clock, Faults, Wire
 
 # What is shown of the wire where a test fails.
 _LINES = 50
@@ -128,7 +128,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 class BrokerFactory(Protocol):
     """The type of the fixture ``mqtt_broker_factory``."""
 
-    def __call__(self, *listeners: str, **options: Any) -> Broker:
+    def __call__(self, *listeners: str | Listener, **options: Any) -> Broker:
         """Start one more broker; without listeners on a free port."""
 
 
@@ -149,7 +149,9 @@ def _need_our_own(request: pytest.FixtureRequest) -> None:
 
 
 @contextmanager
-def _running(request: pytest.FixtureRequest, settings: _Settings, *listeners: str, **options: Any) -> Iterator[Broker]:
+def _running(
+    request: pytest.FixtureRequest, settings: _Settings, *listeners: str | Listener, **options: Any
+) -> Iterator[Broker]:
     """Run a broker for one test, and judge at its end how its clients behaved."""
     from rmqtt import Broker  # noqa: PLC0415 - when a test asks for it
 
@@ -189,7 +191,7 @@ def mqtt_broker_factory(request: pytest.FixtureRequest) -> Iterator[BrokerFactor
 
     with ExitStack() as running:
 
-        def start(*listeners: str, **options: Any) -> Broker:
+        def start(*listeners: str | Listener, **options: Any) -> Broker:
             made = settings.broker | broker_options(options)
             return running.enter_context(_running(request, settings, *listeners, **made))
 
@@ -204,6 +206,14 @@ def mqtt_broker_session(request: pytest.FixtureRequest) -> Iterator[Broker]:
 
     with Broker("mqtt://127.0.0.1:0") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def mqtt_tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Give throw-away certificates: an authority, and what goes right and wrong with it. No OpenSSL is needed."""
+    from rmqtt.testing import Certificates  # noqa: PLC0415 - when a test asks for it
+
+    return Certificates.make(tmp_path_factory.mktemp("mqtt-tls"))
 
 
 @pytest.fixture

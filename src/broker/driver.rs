@@ -25,17 +25,16 @@ use crate::broker::hub::{Batch, Hub};
 use crate::broker::places::Places;
 use crate::broker::rights::Policy;
 use crate::broker::seams::Seams;
-use crate::broker::{BrokerError, BrokerOptions, Keep, Snapshot};
+use crate::broker::{BrokerError, BrokerOptions, Keep, ListenerOptions, Snapshot};
 use crate::clock::{Clock, yield_now};
 use crate::message::Message;
-use crate::transport::{Address, Listener};
+use crate::transport::{Address, Gate, Listener, TlsError};
 use admission::Guard;
 use cores::Cores;
-use doors::Doors;
+use doors::{Doors, Entrance};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -125,6 +124,24 @@ impl Server {
         self.options.auth.clone()
     }
 
+    /// Reads the certificates of all listeners anew.
+    pub(super) fn reload_certificates(&self) -> Result<(), TlsError> {
+        // First all, then all together: half of them new would be worse than none.
+        let servers = || {
+            self.options
+                .listeners
+                .iter()
+                .filter_map(ListenerOptions::tls)
+        };
+        let read: Vec<_> = servers()
+            .map(|tls| tls.prepare())
+            .collect::<Result<_, _>>()?;
+        for (server, read) in servers().zip(read) {
+            server.replace(read);
+        }
+        Ok(())
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.status.borrow().is_running
     }
@@ -162,18 +179,22 @@ impl Server {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         let crashed_at = self.status.borrow().crashed_at.clone();
-        for address in crashed_at.as_ref().unwrap_or(&self.options.listeners) {
-            let (listener, bound) = bind(address, clock).await?;
-            listeners.push(listener);
+        for (index, options) in self.options.listeners.iter().enumerate() {
+            let address = crashed_at.as_ref().and_then(|them| them.get(index));
+            let address = address.unwrap_or(&options.address);
+            let (listener, bound) = bind(address, &options.gate, clock).await?;
+            listeners.push((listener, Entrance::of(options, index)));
             addresses.push(bound);
         }
-        listeners.push(bind(&self.memory_address, clock).await?.0);
+        let inside = Entrance::inside();
+        let (listener, _) = bind(&self.memory_address, &inside.gate, clock).await?;
+        listeners.push((listener, inside));
         let (cores, threads) = Cores::start(self.options.threads)
             .map_err(|error| BrokerError::Options(format!("no threads to be had: {error}")))?;
         let cores = Arc::new(cores);
         let (stop, stopped) = watch::channel(None);
         let mut tasks = JoinSet::new();
-        for listener in listeners {
+        for (listener, entrance) in listeners {
             let doors = Doors {
                 hub: Arc::clone(&self.hub),
                 terms: self.options.terms.clone(),
@@ -181,6 +202,8 @@ impl Server {
                 seams: Arc::clone(&self.seams),
                 cores: Arc::clone(&cores),
                 places: Arc::clone(&self.places),
+                entrance,
+                arrivals: JoinSet::new(),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
             };
@@ -255,18 +278,8 @@ impl Server {
 
 /// What cannot work, or would not be safe.
 fn check(options: &BrokerOptions, names_users: bool) -> Result<(), BrokerError> {
-    for address in &options.listeners {
-        if let Address::Tcp { host, .. } = address
-            && !options.allow_anonymous
-            && options.auth.is_none()
-            && !is_loopback(host)
-        {
-            return Err(BrokerError::Options(format!(
-                "listening at {address} lets anybody in the network in, since no client is asked who it is: \
-                 give it users (auth), set allow_anonymous (--allow-anonymous) if that is what you want, or listen at \
-                 127.0.0.1"
-            )));
-        }
+    for listener in &options.listeners {
+        listener.check(options.auth.is_some(), options.allow_anonymous)?;
     }
     if names_users && options.auth.is_none() {
         return Err(BrokerError::Options(
@@ -300,15 +313,12 @@ fn check(options: &BrokerOptions, names_users: bool) -> Result<(), BrokerError> 
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
-}
-
-async fn bind(address: &Address, clock: &Clock) -> Result<(Listener, Address), BrokerError> {
-    let bound = match Listener::bind_at(address, clock).await {
+async fn bind(
+    address: &Address,
+    gate: &Gate,
+    clock: &Clock,
+) -> Result<(Listener, Address), BrokerError> {
+    let bound = match Listener::bind_at(address, clock, gate).await {
         Ok(listener) => listener.address().map(|bound| (listener, bound)),
         Err(error) => Err(error),
     };

@@ -13,6 +13,7 @@ pub mod faults;
 pub mod group;
 pub mod hub;
 mod limits;
+mod listener;
 mod options;
 pub mod outbox;
 pub mod places;
@@ -31,6 +32,7 @@ pub mod wire;
 pub use error::BrokerError;
 pub use hub::{Balance, Caught, LedgerEntry, Tap};
 pub use limits::{Limit, Limits};
+pub use listener::ListenerOptions;
 pub use options::{BrokerOptions, Features, Keep, SharedStrategy, Terms};
 pub use protocol::Farewell;
 pub use seams::Seams;
@@ -38,11 +40,10 @@ pub use snapshot::Snapshot;
 
 use crate::message::Message;
 use crate::topic::{TopicFilter, TopicName};
-use crate::transport::Address;
+use crate::transport::{Address, PeerInfo, TlsError};
 use driver::{Running, Server};
 use rights::{Access, Acl, Policy};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -101,8 +102,8 @@ pub struct ClientInfo {
     pub client_id: String,
     /// What it speaks.
     pub version: crate::codec::ProtocolVersion,
-    /// Where it is, if by network.
-    pub peer_address: Option<SocketAddr>,
+    /// What was known of it before it said a word.
+    pub peer: PeerInfo,
     /// Who it says it is.
     pub username: Option<String>,
     /// Who it has proven to be, where the broker has users.
@@ -221,6 +222,15 @@ impl Broker {
         topic: &TopicName,
     ) -> Option<(bool, Option<String>)> {
         self.server.hub().explain_right(client_id, access, topic)
+    }
+
+    /// Reads certificates, keys and revocation lists of all listeners anew: the next connections get what is there by now.
+    /// Who is connected stays.
+    ///
+    /// # Errors
+    /// Something cannot be read, or is not what it should be; then all stays as it was.
+    pub fn reload_certificates(&self) -> Result<(), TlsError> {
+        self.server.reload_certificates()
     }
 
     /// Whether it takes connections.

@@ -1,8 +1,8 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
-use crate::broker::Limits;
 use crate::broker::auth::Auth;
 use crate::broker::rights::Acl;
+use crate::broker::{Limits, ListenerOptions};
 use crate::clock::Clock;
 use crate::message::QoS;
 use crate::transport::Address;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// How a broker listens and what it grants.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
-    /// Where to listen, beside the in-memory address.
-    pub listeners: Vec<Address>,
+    /// Where to listen, and what goes there, beside the in-memory address.
+    pub listeners: Vec<ListenerOptions>,
     /// Allow listeners that are not on loopback although nobody is asked who they are.
     pub allow_anonymous: bool,
     /// Who may connect; `None`: anybody.
@@ -67,10 +67,13 @@ pub enum Keep {
 impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
-            listeners: vec![Address::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port: 1883,
-            }],
+            listeners: vec![
+                Address::Tcp {
+                    host: "127.0.0.1".to_owned(),
+                    port: 1883,
+                }
+                .into(),
+            ],
             allow_anonymous: false,
             auth: None,
             acl: None,

@@ -3,7 +3,7 @@
 use super::auth::Authenticator;
 use crate::codec::{Hidden, ProtocolVersion, Will};
 use crate::message::UserProperty;
-use crate::transport::Address;
+use crate::transport::{Address, Route};
 use bytes::Bytes;
 use std::fmt;
 use std::num::NonZeroU16;
@@ -23,6 +23,8 @@ pub struct ClientOptions {
     pub others: Vec<Address>,
     /// Whether small packets are sent at once (TCP's `TCP_NODELAY`), and do not wait for those before them.
     pub nodelay: bool,
+    /// What lies on the way there.
+    pub route: Route,
     /// `None`: a random one (`rmqtt-` and 16 hex digits) for as long as this client lives.
     pub client_id: Option<String>,
     /// What to ask for.
@@ -75,6 +77,7 @@ impl ClientOptions {
             address,
             others: Vec::new(),
             nodelay: true,
+            route: Route::default(),
             client_id: None,
             version: ProtocolVersion::V5,
             fall_back: true,
@@ -107,6 +110,7 @@ impl fmt::Debug for ClientOptions {
             address,
             others,
             nodelay,
+            route,
             client_id,
             version,
             fall_back,
@@ -133,6 +137,7 @@ impl fmt::Debug for ClientOptions {
             .field("address", address)
             .field("others", others)
             .field("nodelay", nodelay)
+            .field("route", route)
             .field("client_id", client_id)
             .field("version", version)
             .field("fall_back", fall_back)

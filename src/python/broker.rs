@@ -2,13 +2,13 @@
 
 use super::bridge::{ForkSafe, Op, block_on, reply, running_port, runtime};
 use super::capture::NativeCapture;
-use super::errors::{Failure, qos as qos_member};
+use super::errors::{Failure, qos as qos_member, tls_error};
 use super::ledger;
 use super::message::PyMessage;
 use super::negotiated::version_text;
 use super::options::{
-    self, AccessArguments, AclArgument, Given, LimitsArguments, PropertyArguments, SeamsArguments,
-    TermsArguments,
+    self, AccessArguments, AclArgument, Given, LimitsArguments, ListenerArguments,
+    PropertyArguments, SeamsArguments, TermsArguments,
 };
 use super::outcome::Outcome;
 use super::payload;
@@ -47,14 +47,14 @@ impl NativeBroker {
         reason = "PyO3 extracts arguments by value"
     )]
     fn new(
-        listeners: Vec<String>,
+        listeners: Vec<Given<ListenerArguments>>,
         access: Given<AccessArguments>,
         limits: Given<LimitsArguments>,
         terms: Given<TermsArguments>,
         seams: Given<SeamsArguments>,
         py: Python<'_>,
     ) -> PyResult<Self> {
-        let options = options::broker(&listeners, access.0, &limits.0, terms.0, &seams.0, py)?;
+        let options = options::broker(listeners, access.0, &limits.0, terms.0, &seams.0, py)?;
         Ok(Self {
             broker: ForkSafe::new(Broker::new(options)),
         })
@@ -131,6 +131,12 @@ impl NativeBroker {
             .map_err(|error| Failure::from(error).to_py(py))
     }
 
+    fn reload_certificates(&self, py: Python<'_>) -> PyResult<()> {
+        let broker = self.broker.get()?;
+        py.detach(|| broker.reload_certificates())
+            .map_err(|error| tls_error(py, &error))
+    }
+
     #[getter]
     fn is_running(&self) -> PyResult<bool> {
         Ok(self.broker.get()?.is_running())
@@ -151,10 +157,7 @@ impl NativeBroker {
     #[getter]
     fn port(&self) -> PyResult<Option<u16>> {
         let addresses = self.broker.get()?.addresses();
-        Ok(addresses.iter().find_map(|address| match address {
-            Address::Tcp { port, .. } => Some(*port),
-            Address::Memory { .. } => None,
-        }))
+        Ok(addresses.iter().find_map(Address::port))
     }
 
     fn publish(
@@ -270,7 +273,7 @@ impl NativeBroker {
                 let fields = PyDict::new(py);
                 fields.set_item("client_id", client.client_id)?;
                 fields.set_item("version", version_text(client.version))?;
-                let peer = client.peer_address.map(|address| address.to_string());
+                let peer = client.peer.address.map(|address| address.to_string());
                 fields.set_item("peer_address", peer)?;
                 fields.set_item("username", client.username)?;
                 fields.set_item("user", client.user)?;

@@ -10,8 +10,8 @@ use crate::client::auth::AuthFailure;
 use crate::codec::{AckProperties, DecodeError, Disconnect, ReasonCode};
 use crate::message::{QoS, UserProperty};
 use crate::topic::TopicError;
-use crate::transport::AddressError;
-use pyo3::exceptions::PyValueError;
+use crate::transport::{AddressError, TlsError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -376,6 +376,26 @@ pub(crate) fn pairs<'py>(
         .map(|(name, value)| (name.as_ref(), value.as_ref()))
         .collect();
     PyTuple::new(py, pairs)
+}
+
+/// What cannot be used is the caller's mistake; a file that cannot be read is said as the system says it.
+pub(crate) fn tls_error(py: Python<'_>, error: &TlsError) -> PyErr {
+    match error {
+        TlsError::Read {
+            what,
+            path,
+            os_code: Some(code),
+            ..
+        } => {
+            let words = format!("tls.{what} could not be read");
+            // Whose class goes by the number.
+            match py.get_type::<PyOSError>().call1((*code, words, path)) {
+                Ok(error) => PyErr::from_value(error),
+                Err(error) => error,
+            }
+        }
+        other => PyValueError::new_err(format!("tls: {other}")),
+    }
 }
 
 /// An address that is none is the caller's mistake.

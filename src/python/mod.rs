@@ -96,6 +96,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hooks::NativeLogins>()?;
     module.add_class::<hooks::NativeVerdict>()?;
     module.add_class::<capture::NativeCapture>()?;
+    module.add_function(wrap_pyfunction!(testing::make_certificates, module)?)?;
     module.add_class::<testing::NativeClock>()?;
     module.add_class::<snapshot::NativeSnapshot>()?;
     module.add_class::<testing::NativeFaults>()?;

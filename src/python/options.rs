@@ -7,6 +7,7 @@ mod broker;
 mod given;
 mod limits;
 mod subscription;
+mod transport;
 
 pub(crate) use access::AccessArguments;
 pub(crate) use acl::AclArgument;
@@ -14,16 +15,17 @@ pub(crate) use broker::{SeamsArguments, TermsArguments, broker, farewell, keep, 
 pub(crate) use given::Given;
 pub(crate) use limits::LimitsArguments;
 pub(crate) use subscription::{SubscribeArguments, Wanted, subscription};
+pub(crate) use transport::{ListenerArguments, TlsArguments};
 
 use super::auth::AuthArgument;
 use super::bridge::Asker;
-use super::errors::{Failure, address_error};
+use super::errors::{Failure, address_error, tls_error};
 use super::payload;
 use crate::client::{ClientOptions, Farewell, Reconnect, Resubscribe};
 use crate::codec::{ProtocolVersion, ReasonCode, Will};
 use crate::message::{Message, MessageProperties, QoS, UserProperty};
 use crate::topic::TopicName;
-use crate::transport::Address;
+use crate::transport::{Address, Route, TlsClient, TlsOptions};
 use bytes::Bytes;
 use bytestring::ByteString;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -44,6 +46,7 @@ pub(crate) struct ClientArguments<'py> {
     nodelay: bool,
     client_id: Option<String>,
     version: Option<String>,
+    tls: Option<TlsArguments>,
     username: Option<String>,
     password: Option<Bound<'py, PyAny>>,
     auth: Option<AuthArgument>,
@@ -109,11 +112,9 @@ pub(crate) fn client(
     py: Python<'_>,
 ) -> PyResult<(ClientOptions, Option<Arc<Asker>>)> {
     let mut options = ClientOptions::new(endpoint(url)?);
-    let others = arguments.others.iter();
-    options.others = others
-        .map(|url| endpoint(url))
-        .collect::<PyResult<Vec<Address>>>()?;
+    options.others = endpoints(&arguments.others)?;
     options.nodelay = arguments.nodelay;
+    options.route = route(&options, arguments.tls, py)?;
     options.client_id = arguments.client_id;
     check_length("client_id", options.client_id.as_ref().map(String::len))?;
     (options.version, options.fall_back) = match arguments.version.as_deref() {
@@ -180,12 +181,35 @@ pub(crate) fn client(
     Ok((options, asker))
 }
 
+fn endpoints(urls: &[String]) -> PyResult<Vec<Address>> {
+    urls.iter().map(|url| endpoint(url)).collect()
+}
+
 /// Reads an address to connect to.
 fn endpoint(url: &str) -> PyResult<Address> {
     match address(url)? {
-        Address::Tcp { port: 0, .. } => Err(out_of_range("port", "1 to 65535")),
+        address if address.port() == Some(0) => Err(out_of_range("port", "1 to 65535")),
         address => Ok(address),
     }
+}
+
+/// What lies on the way to the broker: encryption by what the system believes, unless more is said.
+fn route(options: &ClientOptions, tls: Option<TlsArguments>, py: Python<'_>) -> PyResult<Route> {
+    let addresses = || std::iter::once(&options.address).chain(&options.others);
+    let tls = match tls {
+        Some(tls) => Some(tls.client(py)?),
+        None if addresses().any(Address::is_secure) => {
+            let usual = py.detach(|| TlsClient::new(&TlsOptions::default()));
+            Some(usual.map_err(|error| tls_error(py, &error))?)
+        }
+        None => None,
+    };
+    let route = Route { tls };
+    for address in addresses() {
+        // One that is not encrypted among others would be where somebody on the way could drive the client to.
+        route.check(address).map_err(PyValueError::new_err)?;
+    }
+    Ok(route)
 }
 
 /// Reads an address.

@@ -3,12 +3,16 @@
 
 use super::{Address, AddressError};
 use std::fmt;
+use std::path::PathBuf;
 
 /// The registered port of MQTT without TLS.
 const PORT: u16 = 1883;
+/// And with it.
+const PORT_TLS: u16 = 8883;
 
 impl Address {
-    /// Reads `mqtt://host[:port]`, `tcp://…` (the same), `mem://name`, or a bare `host[:port]`.
+    /// Reads `mqtt://host[:port]`, `mqtts://…`, `unix:///path`, `mem://name`, or a bare `host[:port]`. `tcp://` is the same
+    /// as `mqtt://`; `ssl://` and `tls://` are the same as `mqtts://`.
     ///
     /// IPv6 addresses stand in brackets where a port follows: `[::1]:1883`. Alone, `::1` is read as well.
     ///
@@ -17,29 +21,65 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once("://") else {
-            return tcp(text, text);
+            let (host, port) = authority(text, text, PORT)?;
+            return Ok(Self::Tcp { host, port });
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "mqtt" | "tcp" => tcp(text, rest),
+            "mqtt" | "tcp" => {
+                let (host, port) = authority(text, rest, PORT)?;
+                Ok(Self::Tcp { host, port })
+            }
+            "mqtts" | "ssl" | "tls" => {
+                let (host, port) = authority(text, rest, PORT_TLS)?;
+                Ok(Self::Tls { host, port })
+            }
+            "unix" => unix(text, rest),
             "mem" => memory(text, rest),
-            known @ ("mqtts" | "ssl" | "tls" | "ws" | "wss" | "unix") => refuse(
+            known @ ("ws" | "wss") => refuse(
                 text,
-                &format!("{known}:// is not built yet; use mqtt:// or mem://"),
+                &format!("{known}:// is not built yet; use mqtt:// or mqtts://"),
             ),
             _ => refuse(
                 text,
-                &format!("unknown scheme '{scheme}'; use mqtt:// or mem://"),
+                &format!("unknown scheme '{scheme}'; use mqtt://, mqtts://, unix:// or mem://"),
             ),
         }
+    }
+
+    /// The host, where there is one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } | Self::Tls { host, .. } => Some(host),
+            Self::Unix { .. } | Self::Memory { .. } => None,
+        }
+    }
+
+    /// The port, where there is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } | Self::Tls { port, .. } => Some(*port),
+            Self::Unix { .. } | Self::Memory { .. } => None,
+        }
+    }
+
+    /// Whether what is said there is encrypted.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls { .. })
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "mqtt://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "mqtt://{host}:{port}"),
-            Self::Memory { name } => write!(f, "mem://{name}"),
+        let (scheme, host, port) = match self {
+            Self::Tcp { host, port } => ("mqtt", host, port),
+            Self::Tls { host, port } => ("mqtts", host, port),
+            Self::Unix { path } => return write!(f, "unix://{}", path.display()),
+            Self::Memory { name } => return write!(f, "mem://{name}"),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }
@@ -48,7 +88,8 @@ fn refuse<T>(text: &str, why: &str) -> Result<T, AddressError> {
     Err(AddressError(format!("'{text}' is not an address: {why}")))
 }
 
-fn tcp(text: &str, authority: &str) -> Result<Address, AddressError> {
+/// Takes `host[:port]` apart.
+fn authority(text: &str, authority: &str, port_usual: u16) -> Result<(String, u16), AddressError> {
     // A single slash at the end is what copying from a browser or a library leaves behind; it says nothing.
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains('@') {
@@ -63,16 +104,13 @@ fn tcp(text: &str, authority: &str) -> Result<Address, AddressError> {
         return refuse(text, "the host is missing");
     }
     let port = match port {
-        None => PORT,
+        None => port_usual,
         Some(digits) => match digits.parse::<u16>() {
             Ok(port) if digits.bytes().all(|byte| byte.is_ascii_digit()) => port,
             _ => return refuse(text, "the port must be a number from 0 to 65535"),
         },
     };
-    Ok(Address::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    Ok((host.to_owned(), port))
 }
 
 /// Takes `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address apart.
@@ -117,6 +155,18 @@ fn check_host_text(text: &str, authority: &str) -> Result<(), AddressError> {
         return refuse(text, "there is a space or control character in it");
     }
     Ok(())
+}
+
+fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
+    if !path.starts_with('/') {
+        return refuse(text, "a socket's path is absolute: unix:///run/mqtt.sock");
+    }
+    if path.ends_with('/') || path.contains('\0') {
+        return refuse(text, "that is no path of a socket");
+    }
+    Ok(Address::Unix {
+        path: PathBuf::from(path),
+    })
 }
 
 fn memory(text: &str, name: &str) -> Result<Address, AddressError> {

@@ -23,7 +23,7 @@ impl Address {
                 None => Some(name),
             })
             .filter_map(|name| Self::parse(&format!("{scheme}://{name}")).ok())
-            .filter(|address| !matches!(address, Self::Tcp { port: 0, .. }))
+            .filter(|address| address.port() != Some(0))
             .collect()
     }
 }

@@ -1,25 +1,40 @@
-//! Byte pipes: TCP and in-memory; nothing of MQTT.
+//! Byte pipes: TCP, TLS, Unix sockets and in-memory; nothing of MQTT.
 //!
 //! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe. How an address
-//! is read is in `address`, how sockets are opened in `tcp`, which of a name's addresses gets the connection in `race`,
-//! and the names inside this process in `memory`.
+//! is read is in `address`, how sockets are opened in `tcp` and `unix`, which of a name's addresses gets the connection in
+//! `race`, and the names inside this process in `memory`. What lies on top of a socket is put there by a client's
+//! [`Route`] and a listener's [`Gate`]: encryption in `tls`. What is known of a peer by then is in `peer`.
+//! `certificates` makes some for tests.
 
 mod address;
+mod certificates;
 mod elsewhere;
+mod gate;
 mod memory;
+mod peer;
 mod race;
+mod route;
+mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(unix)]
+mod unix;
 
+pub use certificates::{Certificates, Issued};
+pub use gate::Gate;
 pub use memory::MemoryListener;
+pub use peer::{PeerCertificate, PeerInfo};
+pub use route::{Route, mistaken};
+pub use stream::Stream;
+pub use tls::{Encrypted, Source, TlsClient, TlsError, TlsOptions, TlsServer, TlsVersion};
+#[cfg(unix)]
+pub use unix::UnixListener;
 
 use crate::clock::Clock;
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::io;
+use std::path::PathBuf;
 
 /// Where to listen or to connect.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +45,18 @@ pub enum Address {
         host: String,
         /// 1883 where the URL has none.
         port: u16,
+    },
+    /// `mqtts://host:port`: the same, encrypted.
+    Tls {
+        /// As of `Tcp`.
+        host: String,
+        /// 8883 where the URL has none.
+        port: u16,
+    },
+    /// `unix:///path`: a socket in the file system.
+    Unix {
+        /// Absolute.
+        path: PathBuf,
     },
     /// `mem://name`: inside this process, by name.
     Memory {
@@ -43,147 +70,35 @@ pub enum Address {
 #[error("{0}")]
 pub struct AddressError(pub String);
 
-/// One byte pipe.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Stream {
-    /// TCP, with `TCP_NODELAY`.
-    // spec(4): MQTT-7.1.2-1
-    // spec(5): MQTT-4.2.0-1
-    Tcp(tokio::net::TcpStream),
-    /// In-memory.
-    Memory(tokio::io::DuplexStream),
-}
-
-impl Stream {
-    /// Opens a pipe to `address`. The IP addresses that a name resolves to are raced, IPv6 against IPv4.
-    ///
-    /// # Errors
-    /// Of the operating system; `NotFound` for an in-memory name that nobody has bound.
-    pub async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp { host, port } => tcp::connect(host, *port).await.map(Self::Tcp),
-            Address::Memory { name } => memory::connect(name).await.map(Self::Memory),
-        }
-    }
-
-    /// Moves it to the runtime of the caller, which sees from now on when it can be read or written.
-    ///
-    /// # Errors
-    /// Of the operating system.
-    pub fn adopt(self) -> io::Result<Self> {
-        match self {
-            Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream.into_std()?).map(Self::Tcp),
-            Self::Memory(stream) => Ok(Self::Memory(stream)),
-        }
-    }
-
-    /// Takes it, and leaves one whose other end is gone.
-    #[must_use]
-    pub fn take_over(&mut self) -> Self {
-        let (closed, _) = tokio::io::duplex(1);
-        std::mem::replace(self, Self::Memory(closed))
-    }
-
-    /// Closes it so that the peer hears of a reset, where there is such a thing: what is under way is lost.
-    pub fn reset(self) {
-        if let Self::Tcp(stream) = &self {
-            tcp::reset_on_close(stream);
-        }
-    }
-
-    /// Lets the operating system hold small packets back until those before them are acknowledged, where there is such a
-    /// thing: fewer packets, and steps of 40 ms and more in the latency.
-    pub fn gather(&self) {
-        if let Self::Tcp(stream) = self {
-            tcp::gather(stream);
-        }
-    }
-
-    /// The peer's network address, if it has one.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Memory(_) => None,
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Memory(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Memory(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
 /// The clock of whoever listens at this address, if it is in this process: both ends of a pipe in memory live in the same
 /// hour.
 pub fn clock(address: &Address) -> Option<Clock> {
     match address {
-        Address::Tcp { .. } => None,
         Address::Memory { name } => memory::clock(name),
+        _ => None,
     }
 }
 
-/// Takes incoming pipes at one address.
+/// Takes incoming pipes at one address, as they are: what they have to pass is a [`Gate`]'s to say.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Listener {
-    /// TCP.
-    Tcp(tokio::net::TcpListener),
+    /// TCP, and whether what comes is to be encrypted.
+    Tcp(tokio::net::TcpListener, Layers),
+    /// Unix sockets; the file is gone when this is dropped.
+    #[cfg(unix)]
+    Unix(UnixListener),
     /// In-memory; the name is free again when this is dropped.
     Memory(MemoryListener),
+}
+
+/// What lies on top of TCP, for the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers {
+    /// Nothing.
+    Plain,
+    /// TLS.
+    Tls,
 }
 
 impl Listener {
@@ -192,18 +107,29 @@ impl Listener {
     /// # Errors
     /// Of the operating system; `AddrInUse` for an in-memory name that is taken.
     pub async fn bind(address: &Address) -> io::Result<Self> {
-        Self::bind_at(address, &Clock::default()).await
+        Self::bind_at(address, &Clock::default(), &Gate::default()).await
     }
 
-    /// Binds `address` where it may be another hour: see [`clock`].
+    /// Binds `address` where it may be another hour (see [`clock`]), with a socket file as the gate says.
     ///
     /// # Errors
     /// As [`Listener::bind`].
-    pub async fn bind_at(address: &Address, clock: &Clock) -> io::Result<Self> {
-        match address {
-            Address::Tcp { host, port } => tcp::bind(host, *port).await.map(Self::Tcp),
-            Address::Memory { name } => MemoryListener::bind(name, clock).map(Self::Memory),
-        }
+    pub async fn bind_at(address: &Address, clock: &Clock, gate: &Gate) -> io::Result<Self> {
+        let (host, port, layers) = match address {
+            Address::Memory { name } => {
+                return MemoryListener::bind(name, clock).map(Self::Memory);
+            }
+            #[cfg(unix)]
+            Address::Unix { path } => {
+                return UnixListener::bind(path, gate.socket_mode).map(Self::Unix);
+            }
+            #[cfg(not(unix))]
+            Address::Unix { .. } => return Err(io::ErrorKind::Unsupported.into()),
+            Address::Tcp { host, port } => (host, port, Layers::Plain),
+            Address::Tls { host, port } => (host, port, Layers::Tls),
+        };
+        let listener = tcp::bind(host, *port).await?;
+        Ok(Self::Tcp(listener, layers))
     }
 
     /// Where it really listens: with the port that was chosen for port 0.
@@ -212,9 +138,17 @@ impl Listener {
     /// Of the operating system.
     pub fn address(&self) -> io::Result<Address> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(|address| Address::Tcp {
-                host: address.ip().to_string(),
-                port: address.port(),
+            Self::Tcp(listener, layers) => {
+                let bound = listener.local_addr()?;
+                let (host, port) = (bound.ip().to_string(), bound.port());
+                Ok(match layers {
+                    Layers::Plain => Address::Tcp { host, port },
+                    Layers::Tls => Address::Tls { host, port },
+                })
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Address::Unix {
+                path: listener.path().to_owned(),
             }),
             Self::Memory(listener) => Ok(Address::Memory {
                 name: listener.name().to_owned(),
@@ -228,11 +162,13 @@ impl Listener {
     /// Of the operating system.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 tcp::tune(&stream);
                 Ok(Stream::Tcp(stream))
             }
+            #[cfg(unix)]
+            Self::Unix(listener) => listener.accept().await.map(Stream::Unix),
             Self::Memory(listener) => listener.accept().await.map(Stream::Memory),
         }
     }

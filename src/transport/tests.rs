@@ -11,6 +11,17 @@ fn tcp(host: &str, port: u16) -> Address {
     }
 }
 
+fn tls(host: &str, port: u16) -> Address {
+    Address::Tls {
+        host: host.to_owned(),
+        port,
+    }
+}
+
+fn unix(path: &str) -> Address {
+    Address::Unix { path: path.into() }
+}
+
 fn memory(name: &str) -> Address {
     Address::Memory {
         name: name.to_owned(),
@@ -30,6 +41,10 @@ fn every_spelling_of_an_address_is_read() {
         ("mqtt://[fe80::1]", tcp("fe80::1", 1883)),
         ("::1", tcp("::1", 1883)),
         ("mem://plant-7", memory("plant-7")),
+        ("mqtts://host", tls("host", 8883)),
+        ("SSL://[::1]:1", tls("::1", 1)),
+        ("tls://host:8884/", tls("host", 8884)),
+        ("unix:///run/mqtt.sock", unix("/run/mqtt.sock")),
     ] {
         assert_eq!(Address::parse(text), Ok(address), "{text}");
     }
@@ -37,7 +52,13 @@ fn every_spelling_of_an_address_is_read() {
 
 #[test]
 fn an_address_as_text_is_read_as_the_same_address() {
-    for address in [tcp("127.0.0.1", 0), tcp("::1", 1884), memory("x")] {
+    for address in [
+        tcp("127.0.0.1", 0),
+        tcp("::1", 1884),
+        tls("::1", 1),
+        unix("/a b"),
+        memory("x"),
+    ] {
         assert_eq!(Address::parse(&address.to_string()), Ok(address));
     }
 }
@@ -59,10 +80,11 @@ fn what_is_no_address_is_refused_with_a_reason() {
         ("mqtt://[host]:1", "IPv6"),
         ("mqtt://[::1]1883", "behind the bracket"),
         ("mqtt://fe80:::1:1", "in brackets"),
-        ("mqtts://host", "not built yet"),
+        ("mqtts://", "host is missing"),
+        ("unix://run/mqtt", "absolute"),
+        ("unix:///run/", "no path of a socket"),
         ("ws://host", "not built yet"),
         ("wss://host", "not built yet"),
-        ("unix:///run/mqtt", "not built yet"),
         ("http://host", "unknown scheme 'http'"),
         ("mem://", "name is missing"),
         ("mem://a/b", "none of"),

@@ -22,10 +22,13 @@ const CONNACK_V4: &[u8] = b"\x20\x02\0\0";
 
 fn options(limits: Limits) -> BrokerOptions {
     BrokerOptions {
-        listeners: vec![Address::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-        }],
+        listeners: vec![
+            Address::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port: 0,
+            }
+            .into(),
+        ],
         limits,
         threads: 2,
         ..BrokerOptions::default()
@@ -124,7 +127,7 @@ fn a_port_in_use_is_an_error_that_names_it() {
         let broker = running(Limits::default()).await;
         let address = broker.addresses().remove(0);
         let other = Broker::new(BrokerOptions {
-            listeners: vec![address.clone()],
+            listeners: vec![address.clone().into()],
             ..BrokerOptions::default()
         });
         let Err(BrokerError::Bind {
@@ -148,10 +151,13 @@ fn a_port_in_use_is_an_error_that_names_it() {
 fn listening_to_the_network_has_to_be_asked_for() {
     run(async {
         let everywhere = |allow_anonymous| BrokerOptions {
-            listeners: vec![Address::Tcp {
-                host: "0.0.0.0".to_owned(),
-                port: 0,
-            }],
+            listeners: vec![
+                Address::Tcp {
+                    host: "0.0.0.0".to_owned(),
+                    port: 0,
+                }
+                .into(),
+            ],
             allow_anonymous,
             ..BrokerOptions::default()
         };

@@ -11,7 +11,7 @@ use rmqtt::clock::{Clock, Restless};
 use rmqtt::codec::{ProtocolVersion, Will};
 use rmqtt::message::{Message, MessageProperties, QoS};
 use rmqtt::topic::TopicName;
-use rmqtt::transport::{Address, Listener};
+use rmqtt::transport::{Address, Gate, Listener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn advance(clock: &Clock, by: Duration) {
 
 async fn broker(clock: &Clock) -> Broker {
     let broker = Broker::new(BrokerOptions {
-        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap()],
+        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap().into()],
         clock: clock.clone(),
         ..BrokerOptions::default()
     });
@@ -219,7 +219,9 @@ async fn a_client_in_memory_pings_by_the_clock_of_its_broker() {
 async fn a_client_whose_broker_is_dumb_gives_up_when_the_clock_says_so() {
     let clock = Clock::manual();
     let address = Address::parse("mem://dumb").unwrap();
-    let listener = Listener::bind_at(&address, &clock).await.unwrap();
+    let listener = Listener::bind_at(&address, &clock, &Gate::default())
+        .await
+        .unwrap();
     let client = Client::new(ClientOptions::new(address));
     let connecting = {
         let client = client.clone();

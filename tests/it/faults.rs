@@ -49,7 +49,7 @@ async fn advance(clock: &Clock, by: Duration) {
 async fn broker() -> (Broker, Arc<Seams>, Clock) {
     let clock = Clock::manual();
     let broker = Broker::new(BrokerOptions {
-        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap()],
+        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap().into()],
         clock: clock.clone(),
         wire_lines_max: 1000,
         ..BrokerOptions::default()

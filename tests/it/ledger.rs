@@ -28,7 +28,7 @@ fn subscribed() -> (Hub, Attached) {
         info: ClientInfo {
             client_id: "valve".to_owned(),
             version: ProtocolVersion::V5,
-            peer_address: None,
+            peer: rmqtt::transport::PeerInfo::default(),
             username: None,
             user: None,
             keep_alive: 0,

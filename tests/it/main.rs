@@ -49,4 +49,5 @@ mod tap;
 mod tcp;
 mod tidy;
 mod topic;
+mod transports;
 mod wire;

@@ -16,7 +16,7 @@ const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 async fn broker() -> Broker {
     let broker = Broker::new(BrokerOptions {
-        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap()],
+        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap().into()],
         ..BrokerOptions::default()
     });
     broker.start().await.unwrap();

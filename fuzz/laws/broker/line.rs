@@ -204,7 +204,7 @@ impl Line {
             info: ClientInfo {
                 client_id: client_id.to_string(),
                 version: connect.version,
-                peer_address: None,
+                peer: rmqtt::transport::PeerInfo::default(),
                 username: None,
                 user: None,
                 keep_alive: connect.keep_alive,

@@ -4,6 +4,7 @@ Everything here is free while it is not used, and reached through `rmqtt.Broker`
 """
 
 from rmqtt.testing._capture import Capture, Captured
+from rmqtt.testing._certificates import Certificate, Certificates
 from rmqtt.testing._clock import Clock
 from rmqtt.testing._delivery import DeliveryExplanation
 from rmqtt.testing._faults import Faults, Rule
@@ -14,6 +15,8 @@ from rmqtt.testing._wire import Wire, WireLine
 __all__ = [
     "Capture",
     "Captured",
+    "Certificate",
+    "Certificates",
     "Clock",
     "DeliveryExplanation",
     "Faults",

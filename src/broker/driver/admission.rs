@@ -293,7 +293,7 @@ impl Connection {
     /// One step of an exchange.
     // spec(5): MQTT-4.12.0-1, MQTT-4.12.0-2, MQTT-4.12.0-4, MQTT-4.12.1-2
     pub(super) fn on_authenticate(&mut self, step: &Authenticate, now: Instant) -> Result<(), End> {
-        let address = self.pipe.peer_address();
+        let address = self.peer_address();
         let Some(admission) = &mut self.admission else {
             return Err(self.turn_away(ReasonCode::BadAuthenticationMethod));
         };
@@ -323,7 +323,7 @@ impl Connection {
     // spec(4): MQTT-3.1.4-2
     // spec(5): MQTT-3.1.4-2
     pub(super) fn admit(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
-        let address = self.pipe.peer_address();
+        let address = self.peer_address();
         let Some(admission) = self
             .admission
             .as_mut()

@@ -6,8 +6,10 @@ use crate::broker::hub::{Arrival, Granted, Outcome};
 use crate::broker::protocol::Accept;
 use crate::broker::registry::ConnectRequest;
 use crate::codec::Connect;
+use crate::transport::PeerInfo;
 use bytestring::ByteString;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +25,7 @@ impl Connection {
             info: ClientInfo {
                 client_id: client_id.to_string(),
                 version: connect.version,
-                peer_address: self.pipe.peer_address(),
+                peer: self.known_peer(),
                 username: connect.username.map(|name| name.to_string()),
                 user: user.as_ref().map(ToString::to_string),
                 keep_alive: connect.keep_alive,
@@ -49,6 +51,21 @@ impl Connection {
                 Err(End::Refused)
             }
         }
+    }
+
+    /// Where the peer is, if by network.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer.as_ref()?.address
+    }
+
+    /// Who comes in. Where nobody has to prove anything, only the hub has to know from here on.
+    fn known_peer(&mut self) -> PeerInfo {
+        let peer = if self.admission.is_some() {
+            self.peer.clone()
+        } else {
+            self.peer.take()
+        };
+        peer.map(|peer| *peer).unwrap_or_default()
     }
 
     /// Takes the session that was waited for, if it is free now.

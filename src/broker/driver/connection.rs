@@ -17,6 +17,7 @@ use crate::broker::protocol::{Event, Farewell, Protocol, ProtocolError, SEND_BUF
 use crate::broker::registry::ConnectionId;
 use crate::clock::yield_now;
 use crate::codec::{PacketId, ReasonCode};
+use crate::transport::PeerInfo;
 use bytestring::ByteString;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub(super) struct Connection {
     pub(super) bell: Arc<Bell>,
     /// The bell was rung: there is more to look at than what the peer sent.
     is_rung: bool,
+    /// Until it is in: then the hub knows.
+    pub(super) peer: Option<Box<PeerInfo>>,
     /// Where the broker has users.
     pub(super) admission: Option<Box<Admission>>,
     pub(super) link: Link,
@@ -96,7 +99,7 @@ impl Connection {
         protocol: Protocol,
         hub: Arc<Hub>,
         guard: Option<Arc<Guard>>,
-        bell: Arc<Bell>,
+        (peer, bell): (PeerInfo, Arc<Bell>),
     ) -> Self {
         let clock = pipe.clock();
         let due = protocol.next_timeout();
@@ -109,6 +112,7 @@ impl Connection {
             hub,
             bell,
             is_rung: true,
+            peer: Some(Box::new(peer)),
             admission: guard.map(|guard| Box::new(Admission::new(guard))),
             link: Link::None,
             batch: Batch::default(),

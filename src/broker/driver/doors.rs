@@ -1,4 +1,7 @@
 //! One listener: who comes through it, who is turned away at once, and how they are seen out.
+//!
+//! Where a connection has to shake hands first, as with TLS, it does so in a task of its own, which is gone when the
+//! connection is served: others do not wait for it, and it costs nobody memory for longer than it takes.
 
 use super::admission::Guard;
 use super::connection::Connection;
@@ -6,23 +9,66 @@ use super::cores::Cores;
 use super::pipe::Pipe;
 use crate::broker::bell::Bell;
 use crate::broker::hub::Hub;
-use crate::broker::places::Places;
+use crate::broker::places::{Place, Places};
 use crate::broker::protocol::Protocol;
 use crate::broker::seams::Seams;
-use crate::broker::{Limit, Terms};
+use crate::broker::{Limit, ListenerOptions, Terms};
 use crate::clock::Clock;
 use crate::codec::ReasonCode;
-use crate::transport::{Listener, Stream};
+use crate::transport::{Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 
 /// After a failed accept (mostly: no file descriptors left) the next is tried this much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What goes for all who come through one listener.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    /// Which of the options it is; `None`: the broker's own name in memory.
+    index: Option<usize>,
+    pub(super) gate: Gate,
+    connections_max: usize,
+    /// Connections that came through it.
+    open: Arc<AtomicUsize>,
+}
+
+impl Entrance {
+    pub(super) fn of(options: &ListenerOptions, index: usize) -> Self {
+        Self {
+            index: Some(index),
+            gate: options.gate.clone(),
+            connections_max: options.connections_max.unwrap_or(usize::MAX),
+            open: Arc::default(),
+        }
+    }
+
+    pub(super) fn inside() -> Self {
+        Self {
+            index: None,
+            gate: Gate::default(),
+            connections_max: usize::MAX,
+            open: Arc::default(),
+        }
+    }
+}
+
+/// Somebody who has connected, and is not served yet.
+pub(super) struct Arrival {
+    stream: Stream,
+    peer: PeerInfo,
+    since: Instant,
+    place: Place,
+    seat: Seat,
+    /// The thread it stays on.
+    core: Option<Handle>,
+}
 
 /// One listener and the connections that came through it.
 pub(super) struct Doors {
@@ -33,6 +79,9 @@ pub(super) struct Doors {
     pub(super) cores: Arc<Cores>,
     /// Of all listeners.
     pub(super) places: Arc<Places>,
+    pub(super) entrance: Entrance,
+    /// Those that shake hands.
+    pub(super) arrivals: JoinSet<Option<Arrival>>,
     pub(super) connections: JoinSet<()>,
     pub(super) bells: HashMap<Id, Arc<Bell>>,
 }
@@ -51,13 +100,20 @@ impl Doors {
                 Some(ended) = self.connections.join_next_with_id(), if !self.connections.is_empty() => {
                     self.forget(ended);
                 }
+                Some(arrived) = self.arrivals.join_next(), if !self.arrivals.is_empty() => {
+                    match arrived {
+                        Ok(Some(arrival)) => self.welcome(arrival),
+                        _ => self.hub.counters().connects_refused.add_one(),
+                    }
+                }
                 accepted = accept(&listener, &self.places, &self.seams.clock) => match accepted {
-                    Ok(stream) => self.welcome(stream),
+                    Ok(stream) => self.take_in(stream),
                     Err(_) => self.seams.clock.sleep(ACCEPT_PAUSE).await,
                 },
             }
         }
         drop(listener);
+        self.arrivals.shutdown().await;
         if self.hub.is_cut_off() {
             // Sockets are closed by their ends, and sessions handed back by theirs.
             return self.connections.shutdown().await;
@@ -77,38 +133,97 @@ impl Doors {
         }
     }
 
-    fn welcome(&mut self, stream: Stream) {
-        let clock = &self.seams.clock;
-        let now = clock.now();
+    /// Somebody has connected.
+    fn take_in(&mut self, stream: Stream) {
+        let now = self.seams.clock.now();
         let counters = self.hub.counters();
-        let address = stream.peer_address().map(|address| address.ip());
-        let place = self.places.take(address, now);
+        let address = stream.peer_address();
+        let place = self.places.take(address.map(|address| address.ip()), now);
         if self.places.closed_until(now).is_some() {
             counters.reached(Limit::ConnectRateMax);
         }
-        let place = match place {
-            Ok(place) => place,
+        let seat = Seat::take(&self.entrance.open, self.entrance.connections_max);
+        let seat = seat.ok_or(Limit::ConnectionsMax);
+        let (place, seat) = match place.and_then(|place| Ok((place, seat?))) {
+            Ok(taken) => taken,
             Err(limit) => {
                 // Before CONNECT there is nothing that could be said.
                 counters.connects_refused.add_one();
                 return counters.reached(limit);
             }
         };
-        let core = self.cores.place(&stream);
+        let core = self.cores.place(&stream).cloned();
         // What is made here, timers too, belongs to the runtime that will use it.
-        let _entered = core.map(Handle::enter);
+        let entered = core.as_ref().map(Handle::enter);
         let stream = match core {
             Some(_) => stream.adopt(),
             None => Ok(stream),
         };
+        drop(entered);
         let Ok(stream) = stream else {
             // As if it had been lost just after it was taken.
             counters.connects_refused.add_one();
             return;
         };
+        let peer = PeerInfo {
+            address,
+            certificate: None,
+            listener: self.entrance.index,
+        };
+        let arrival = Arrival {
+            stream,
+            peer,
+            since: now,
+            place,
+            seat,
+            core,
+        };
+        if self.entrance.gate.is_open() {
+            self.welcome(arrival);
+        } else {
+            self.shake_hands(arrival);
+        }
+    }
+
+    /// Lets it pass the gate, for as long as CONNECT may take.
+    fn shake_hands(&mut self, arrival: Arrival) {
+        let gate = self.entrance.gate.clone();
+        let limit = self.hub.limits().connect_timeout;
+        let clock = self.seams.clock.clone();
+        let core = arrival.core.clone();
+        let _entered = core.as_ref().map(Handle::enter);
+        let outside = clock.outside();
+        let task = self.seams.clock.track(async move {
+            let _outside = outside;
+            let passed = gate.admit(arrival.stream, arrival.peer);
+            let (stream, peer) = clock.timeout(limit, passed).await?.ok()?;
+            Some(Arrival {
+                stream,
+                peer,
+                ..arrival
+            })
+        });
+        match &core {
+            Some(core) => self.arrivals.spawn_on(task, core),
+            None => self.arrivals.spawn(task),
+        };
+    }
+
+    /// Serves it.
+    fn welcome(&mut self, arrival: Arrival) {
+        let Arrival {
+            stream,
+            peer,
+            since,
+            place,
+            seat,
+            core,
+        } = arrival;
+        let _entered = core.as_ref().map(Handle::enter);
         let bell = Arc::new(Bell::default());
+        let clock = &self.seams.clock;
         let limits = Arc::clone(self.hub.limits());
-        let protocol = Protocol::new(limits, now).with_terms(self.terms.clone());
+        let protocol = Protocol::new(limits, since).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
         let guard = self.guard.clone();
         let outside = match &stream {
@@ -116,12 +231,13 @@ impl Doors {
             _ => Some(clock.outside()),
         };
         let pipe = Pipe::new(stream, Arc::clone(&self.seams));
-        let mut connection = Connection::new(pipe, place, protocol, hub, guard, Arc::clone(&bell));
+        let mut connection =
+            Connection::new(pipe, place, protocol, hub, guard, (peer, Arc::clone(&bell)));
         let task = clock.track(async move {
-            let _outside = outside;
+            let _held = (seat, outside);
             connection.run().await;
         });
-        let task = match core {
+        let task = match &core {
             Some(core) => self.connections.spawn_on(task, core),
             None => self.connections.spawn(task),
         };
@@ -146,4 +262,20 @@ async fn accept(listener: &Listener, places: &Places, clock: &Clock) -> io::Resu
         clock.sleep_until(at).await;
     }
     listener.accept().await
+}
+
+/// One of the places of one listener; free again when dropped.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let seat = Self(Arc::clone(open));
+        (open.fetch_add(1, Ordering::Relaxed) < max).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }

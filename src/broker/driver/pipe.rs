@@ -11,7 +11,6 @@ use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -73,10 +72,6 @@ impl Pipe {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.seams.clock
-    }
-
-    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
-        self.stream.peer_address()
     }
 
     /// What was read.
@@ -142,9 +137,8 @@ impl Pipe {
 
     /// Whether there is something to be written that the protocol knows nothing of.
     pub(super) fn has_leftovers(&mut self) -> bool {
-        self.relay
-            .as_mut()
-            .is_some_and(|it| !it.leaving().is_empty())
+        let relay = self.relay.as_mut();
+        relay.is_some_and(|it| !it.leaving().is_empty()) || self.stream.has_unsent()
     }
 
     /// Nothing is read or written any more, and the peer must not learn of it.
@@ -241,7 +235,23 @@ impl Pipe {
                 }
             }
         }
-        false
+        self.stream.has_unsent() && self.poll_flush(cx)
+    }
+
+    /// Writes what the stream has taken and kept, as with encryption. Says what [`Pipe::poll_write`] says.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> bool {
+        let was_stalled = self.stalled_since.is_some();
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.stalled_since = None,
+            Poll::Ready(Err(_)) if self.is_mute => return false,
+            result => {
+                // Its end has to come as soon as that of a peer that takes nothing.
+                self.is_mute |= result.is_ready();
+                self.stalled_since
+                    .get_or_insert_with(|| self.seams.clock.now());
+            }
+        }
+        was_stalled != self.stalled_since.is_some()
     }
 
     /// Most batches lie in one piece, and a system call for several costs more than one for one.

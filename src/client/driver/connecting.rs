@@ -161,13 +161,12 @@ impl Driver {
             // Who was not there yet when the first try began.
             self.clock = clock;
         }
-        let mut stream =
-            Stream::connect(&address)
-                .await
-                .map_err(|error| ClientError::ConnectFailed {
-                    address: address.to_string(),
-                    cause: error.to_string(),
-                })?;
+        let failed = |cause: String| ClientError::ConnectFailed {
+            address: address.to_string(),
+            cause,
+        };
+        let opened = self.options.route.open(&address).await;
+        let mut stream = opened.map_err(|error| failed(error.to_string()))?;
         if !self.options.nodelay {
             stream.gather();
         }
@@ -184,6 +183,9 @@ impl Driver {
             if matches!(came, Ok(came) if came.read == 0) {
                 continue;
             }
+            if let Some(why) = transport::mistaken(&self.input) {
+                return Err(failed(why.to_owned()));
+            }
             match self.hear_answer(&mut handshake).await {
                 Ok(Some(Heard::Connected { connack, lost })) => {
                     self.accepted_at = Some(address);
@@ -191,7 +193,15 @@ impl Driver {
                     return Ok((stream, negotiated));
                 }
                 // A broker may refuse a large CONNECT and close before all of it is written.
-                Ok(_) => drop(came?),
+                Ok(_) => match came {
+                    // With TLS 1.3, certificates of ours are looked at when we are done shaking hands.
+                    Err(ClientError::ConnectionLost { cause })
+                        if address.is_secure() && !self.is_closed_by_broker =>
+                    {
+                        return Err(failed(cause));
+                    }
+                    came => drop(came?),
+                },
                 Err(error) => {
                     pipe::finish(&mut stream, self.protocol.outgoing(), &self.clock).await;
                     return Err(error);

@@ -3,7 +3,7 @@
 use super::super::errors::Failure;
 use super::super::testing::NativeClock;
 use super::limits::LimitsArguments;
-use super::{AccessArguments, address, out_of_range};
+use super::{AccessArguments, Given, ListenerArguments, out_of_range};
 use crate::broker::{BrokerOptions, Farewell, Features, Keep, SharedStrategy, Terms};
 use crate::clock::Clock;
 use crate::codec::{PacketType, ReasonCode};
@@ -101,7 +101,7 @@ impl SeamsArguments {
 /// # Errors
 /// `ValueError` naming the argument and its range.
 pub(crate) fn broker(
-    listeners: &[String],
+    listeners: Vec<Given<ListenerArguments>>,
     access: AccessArguments,
     limits: &LimitsArguments,
     terms: TermsArguments,
@@ -110,8 +110,8 @@ pub(crate) fn broker(
 ) -> PyResult<BrokerOptions> {
     Ok(BrokerOptions {
         listeners: listeners
-            .iter()
-            .map(|url| address(url))
+            .into_iter()
+            .map(|listener| listener.0.read(py))
             .collect::<PyResult<_>>()?,
         allow_anonymous: access.allow_anonymous,
         auth: access.auth(py)?,

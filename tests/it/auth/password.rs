@@ -154,10 +154,13 @@ async fn a_client_that_leaves_while_its_password_is_checked_leaves_nothing() {
 #[tokio::test]
 async fn with_users_a_broker_may_listen_everywhere() {
     let everywhere = |auth| BrokerOptions {
-        listeners: vec![Address::Tcp {
-            host: "0.0.0.0".to_owned(),
-            port: 0,
-        }],
+        listeners: vec![
+            Address::Tcp {
+                host: "0.0.0.0".to_owned(),
+                port: 0,
+            }
+            .into(),
+        ],
         auth,
         ..BrokerOptions::default()
     };

@@ -91,10 +91,13 @@ impl Server {
     /// With other options than the defaults.
     pub(crate) async fn with_options(change: impl FnOnce(&mut BrokerOptions)) -> Self {
         let mut options = BrokerOptions {
-            listeners: vec![Address::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port: 0,
-            }],
+            listeners: vec![
+                Address::Tcp {
+                    host: "127.0.0.1".to_owned(),
+                    port: 0,
+                }
+                .into(),
+            ],
             ..BrokerOptions::default()
         };
         change(&mut options);

@@ -296,7 +296,7 @@ impl Line {
         let info = ClientInfo {
             client_id: connect.client_id.to_string(),
             version: connect.version,
-            peer_address: None,
+            peer: rmqtt::transport::PeerInfo::default(),
             username: None,
             user: None,
             keep_alive: connect.keep_alive,

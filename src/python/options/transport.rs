@@ -1,0 +1,130 @@
+//! What Python asks for of the way to a broker, and of the places where one listens.
+
+use super::super::errors::tls_error;
+use super::{address, out_of_range};
+use crate::broker::ListenerOptions;
+use crate::transport::{Gate, Source, TlsClient, TlsOptions, TlsServer, TlsVersion};
+use bytes::Bytes;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `rmqtt.TLS`.
+#[derive(FromPyObject)]
+pub(crate) struct TlsArguments {
+    ca: Option<SourceArgument>,
+    cert: Option<SourceArgument>,
+    key: Option<SourceArgument>,
+    key_password: Option<String>,
+    crl: Option<SourceArgument>,
+    server_name: Option<String>,
+    alpn: Vec<String>,
+    verify: bool,
+    client_cert: String,
+    min_version: String,
+}
+
+/// A path, PEM text, or bytes of either form.
+struct SourceArgument(Source);
+
+impl<'py> FromPyObject<'_, 'py> for SourceArgument {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = given.extract::<Vec<u8>>() {
+            return Ok(Self(Source::Here(Bytes::from(bytes))));
+        }
+        if let Ok(text) = given.extract::<String>()
+            && text.contains("-----BEGIN ")
+        {
+            return Ok(Self(Source::Here(Bytes::from(text))));
+        }
+        let path: PathBuf = given
+            .extract()
+            .map_err(|_| PyTypeError::new_err("must be a path, PEM text, or bytes"))?;
+        Ok(Self(Source::File(path)))
+    }
+}
+
+impl TlsArguments {
+    fn read(self) -> PyResult<TlsOptions> {
+        let source = |given: Option<SourceArgument>| given.map(|given| given.0);
+        if self
+            .alpn
+            .iter()
+            .any(|name| !(1..=255).contains(&name.len()))
+        {
+            return Err(out_of_range("tls.alpn", "names of 1 to 255 bytes"));
+        }
+        Ok(TlsOptions {
+            ca: source(self.ca),
+            cert: source(self.cert),
+            key: source(self.key),
+            key_password: self.key_password,
+            crl: source(self.crl),
+            server_name: self.server_name,
+            alpn: self.alpn,
+            verify: self.verify,
+            needs_client_cert: match &*self.client_cert {
+                "required" => true,
+                "optional" => false,
+                _ => return Err(out_of_range("tls.client_cert", "'required' or 'optional'")),
+            },
+            min_version: match &*self.min_version {
+                "1.2" => TlsVersion::V1_2,
+                "1.3" => TlsVersion::V1_3,
+                _ => return Err(out_of_range("tls.min_version", "'1.2' or '1.3'")),
+            },
+        })
+    }
+
+    /// For a client.
+    pub(super) fn client(self, py: Python<'_>) -> PyResult<TlsClient> {
+        let options = self.read()?;
+        py.detach(|| TlsClient::new(&options))
+            .map_err(|error| tls_error(py, &error))
+    }
+
+    fn server(self, py: Python<'_>) -> PyResult<TlsServer> {
+        let options = self.read()?;
+        py.detach(|| TlsServer::new(options))
+            .map_err(|error| tls_error(py, &error))
+    }
+}
+
+/// `rmqtt.Listener`.
+#[derive(FromPyObject)]
+pub(crate) struct ListenerArguments {
+    url: String,
+    tls: Option<TlsArguments>,
+    socket_mode: u32,
+    max_connections: Option<usize>,
+    allow_anonymous: Option<bool>,
+}
+
+impl ListenerArguments {
+    pub(super) fn read(self, py: Python<'_>) -> PyResult<ListenerOptions> {
+        if self.socket_mode > 0o777 {
+            return Err(out_of_range("socket_mode", "0 to 0o777"));
+        }
+        if self.max_connections == Some(0) {
+            return Err(out_of_range("max_connections", "1 or more, or None"));
+        }
+        let address = address(&self.url)?;
+        let gate = Gate {
+            tls: self
+                .tls
+                .map(|tls| tls.server(py).map(Arc::new))
+                .transpose()?,
+            socket_mode: self.socket_mode,
+        };
+        gate.check(&address).map_err(PyValueError::new_err)?;
+        Ok(ListenerOptions {
+            address,
+            gate,
+            connections_max: self.max_connections,
+            allow_anonymous: self.allow_anonymous,
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! The way of a client to an address: what lies between it and the pipe.
+
+use super::tls::TlsClient;
+use super::{Address, Stream};
+use std::io;
+
+/// What a client needs on its way.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// For `mqtts://` and `wss://`.
+    pub tls: Option<TlsClient>,
+}
+
+impl Route {
+    /// What does not fit together.
+    ///
+    /// # Errors
+    /// In words for users.
+    pub fn check(&self, address: &Address) -> Result<(), String> {
+        match (address.is_secure(), &self.tls) {
+            (true, None) => Err(format!("{address} needs tls")),
+            (false, Some(_)) => Err(format!(
+                "{address} is not encrypted, and tls was asked for: write mqtts:// or wss://"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a pipe to `address`. The IP addresses that a name resolves to are raced, IPv6 against IPv4.
+    ///
+    /// # Errors
+    /// Of the operating system, or whatever the way is made of, in words for users; `NotFound` for an in-memory name that
+    /// nobody has bound.
+    pub async fn open(&self, address: &Address) -> io::Result<Stream> {
+        self.check(address)
+            .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        let stream = Stream::plain(address).await?;
+        match (address, &self.tls) {
+            (Address::Tls { host, .. }, Some(tls)) => tls.connect(stream, host).await,
+            _ => Ok(stream),
+        }
+    }
+}
+
+/// What has answered, if it is plainly something else than was asked for: told by its first bytes.
+pub fn mistaken(first: &[u8]) -> Option<&'static str> {
+    match first {
+        // A TLS alert: version 3, whatever the minor one.
+        [0x15, 0x03, ..] => {
+            Some("the server speaks TLS at this port: use mqtts:// instead of mqtt://")
+        }
+        [b'H', b'T', b'T', b'P', b'/', ..] => {
+            Some("an HTTP server answers at this port: use ws:// or wss:// if it has WebSockets")
+        }
+        _ => None,
+    }
+}
