@@ -8,10 +8,11 @@
 //! | [`message`] | the application message, QoS | topic |
 //! | [`codec`] | bytes ⇄ packets | message, topic |
 //! | [`session`] | the QoS engine, for both roles and both versions | codec, message, topic |
+//! | [`storage`] | what of a session outlives the process | codec, message, topic |
 //! | [`scram`] | SCRAM-SHA-256: the messages of both ends, verifiers of passwords | nothing |
 //! | [`clock`] | time: the system's, or one that is moved by hand | nothing |
 //! | [`transport`] | byte pipes; nothing of MQTT | clock |
-//! | [`client`] | one connection, client side | session, codec, message, topic, scram, transport, clock |
+//! | [`client`] | one connection, client side | session, storage, codec, message, topic, scram, transport, clock |
 //! | [`broker`] | many connections, server side | session, codec, message, topic, scram, transport, clock |
 //! | `python` | everything PyO3 (feature `python`) | client, broker, codec, message, topic, clock |
 //!
@@ -24,6 +25,7 @@ pub mod codec;
 pub mod message;
 pub mod scram;
 pub mod session;
+pub mod storage;
 pub mod topic;
 pub mod transport;
 

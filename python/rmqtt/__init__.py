@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rmqtt._explain import Explanation, explain
     from rmqtt._hooks import Login
     from rmqtt._limits import BrokerStats, Limits
+    from rmqtt._outbox import Outbox
     from rmqtt._receipt import Receipt
     from rmqtt._responder import Responder, SyncResponder
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         Features,
         ManyResult,
         Negotiated,
-        Outbox,
         Outgoing,
         Properties,
         QoS,
@@ -220,8 +220,9 @@ _HOMES = {
         "SessionForgotten",
     ),
     "_explain": ("Explanation", "explain"),
-    "_limits": ("BrokerStats", "Limits"),
     "_hooks": ("Login",),
+    "_limits": ("BrokerStats", "Limits"),
+    "_outbox": ("Outbox",),
     "_receipt": ("Receipt",),
     "_responder": ("Responder", "SyncResponder"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
@@ -235,7 +236,6 @@ _HOMES = {
         "Features",
         "ManyResult",
         "Negotiated",
-        "Outbox",
         "Outgoing",
         "Properties",
         "QoS",

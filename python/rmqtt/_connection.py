@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from rmqtt import _events
 from rmqtt._auth import mechanism
 from rmqtt._events import Connected
+from rmqtt._outbox import Outbox
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
 from rmqtt._stats import ClientStats, RoundTrip
 from rmqtt._transport import TLS, tls_argument
-from rmqtt._types import Negotiated, Outbox, Reconnect
+from rmqtt._types import Negotiated, Reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -67,6 +67,9 @@ class ClientStats:
     outbox_bytes_max: int
     #: The most there ever were.
     outbox_bytes_high: int
+    #: Messages that an earlier process left in ``Outbox(path=...)`` and that are not delivered yet, now. They are among
+    #: those that wait and those in flight too.
+    restored: int
     #: How long the broker takes to answer.
     round_trip: RoundTrip
 

@@ -259,24 +259,6 @@ class Reconnect:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outbox:
-    """The bounds of what waits to be sent or acknowledged, also while there is no connection.
-
-    Examples
-    --------
-    >>> Outbox(max_messages=100).keep_qos0
-    False
-    """
-
-    #: Messages; 1 or more.
-    max_messages: int = 10_000
-    #: Their bytes: topic, payload and properties.
-    max_bytes: int = 64 << 20
-    #: Keep messages of QoS 0 that are published while there is no connection.
-    keep_qos0: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
     """What a broker has of MQTT. Clients of MQTT 5 are told what is missing; who asks for it all the same is refused.
 

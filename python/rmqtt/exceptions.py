@@ -21,9 +21,9 @@
     ├── ProtocolError                           the peer broke a rule of the standard
     │   └── MalformedPacket(ValueError)         the bytes are no packet
     │       └── IncompletePacket                the end of the packet is missing
+    ├── StorageError(OSError)                   a store has no room, is damaged, or cannot be written
     ├── BrokerError                             the embedded broker
-    │   ├── BindError(OSError)                  an address could not be listened at
-    │   └── StorageError(OSError)               the store has no room, or cannot be written
+    │   └── BindError(OSError)                  an address could not be listened at
     └── Closed                                  used after close
         └── NotConnected                        used before connect
 
@@ -308,8 +308,12 @@ class BindError(BrokerError, OSError):
         return self.args[0] if self.args else ""
 
 
-class StorageError(BrokerError, OSError):
-    """The broker's store has no room, or cannot be written."""
+class StorageError(MqttError, OSError):
+    """A store has no room, is damaged, in use, or cannot be written.
+
+    Of a client it is the file of ``Outbox(path=...)``; the client ends with it. What the file holds is sent when a
+    client opens it again. One that cannot be read was renamed, and the message says to what.
+    """
 
 
 class Closed(MqttError):

@@ -8,6 +8,7 @@ mod publishes;
 mod putting;
 mod work;
 
+pub(super) use publishes::size_of;
 pub(super) use work::{Command, Outgoing, Reply, Work};
 
 use super::dispatch::Key;
@@ -18,6 +19,7 @@ use super::{
     Unsubscribed,
 };
 use crate::codec::ReasonCode;
+use crate::storage::Store;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +65,7 @@ struct State {
     granted: Option<Granted>,
     negotiated: Option<Negotiated>,
     stats: ClientStats,
+    store: Option<Store>,
     /// Who listens hears of the connection; gone with the end, which they hear too.
     events: Option<broadcast::Sender<Event>>,
     /// The end is there, and everybody who waited has been told.
@@ -103,6 +106,7 @@ impl Queue {
                 granted: None,
                 negotiated: None,
                 stats: ClientStats::default(),
+                store: None,
                 events: Some(broadcast::Sender::new(EVENTS_MAX)),
                 is_over: false,
             }),
@@ -329,6 +333,7 @@ impl Queue {
         let mut state = self.state.lock();
         if state.phase == Phase::Connecting {
             state.phase = Phase::New;
+            state.forget();
         }
         drop(state);
         self.changed.notify_waiters();
@@ -453,6 +458,12 @@ impl State {
         self.put_in
     }
 
+    fn forget(&mut self) {
+        self.messages = 0;
+        self.bytes = 0;
+        self.store = None;
+    }
+
     fn has_task(&self) -> bool {
         matches!(self.phase, Phase::Online | Phase::Offline)
     }
@@ -461,8 +472,7 @@ impl State {
         if !matches!(self.phase, Phase::Ended(_)) {
             self.phase = Phase::Ended(error);
         }
-        self.messages = 0;
-        self.bytes = 0;
+        self.forget();
         std::mem::take(&mut self.work)
     }
 }

@@ -3,6 +3,7 @@
 use super::auth::AuthFailure;
 use crate::codec::{AckProperties, Disconnect, ReasonCode};
 use crate::message::UserProperty;
+use crate::storage::StorageError;
 use bytestring::ByteString;
 
 /// Why an operation of a client failed.
@@ -126,6 +127,9 @@ pub enum ClientError {
     /// The caller asked for what cannot be: a bad filter, a field too long, a property under 3.1.1.
     #[error("{0}")]
     Misuse(String),
+    /// The outbox's file cannot be used, or not any more.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// Used before [`super::Client::connect`].
     #[error("the client is not connected")]
     NotConnected,
@@ -172,7 +176,7 @@ impl ClientError {
             Self::NoneConnected { failures } => {
                 failures.iter().all(|(_, failure)| failure.is_terminal())
             }
-            Self::Misuse(_) | Self::Closed => true,
+            Self::Misuse(_) | Self::Storage(_) | Self::Closed => true,
             _ => false,
         }
     }

@@ -7,6 +7,7 @@ use crate::transport::{Address, Route};
 use bytes::Bytes;
 use std::fmt;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,9 @@ pub struct ClientOptions {
     pub queue_bytes_max: usize,
     /// Keep QoS 0 messages that are published while offline.
     pub keep_qos0: bool,
+    /// The file in which messages of QoS 1 and 2 outlive the process; see [`crate::storage`]. It needs a session that is
+    /// kept: a client id, no `clean_start`, and a `session_expiry` (MQTT 5).
+    pub outbox_path: Option<PathBuf>,
 }
 
 impl ClientOptions {
@@ -99,6 +103,7 @@ impl ClientOptions {
             queue_messages_max: 10_000,
             queue_bytes_max: 64 << 20,
             keep_qos0: false,
+            outbox_path: None,
         }
     }
 }
@@ -132,6 +137,7 @@ impl fmt::Debug for ClientOptions {
             queue_messages_max,
             queue_bytes_max,
             keep_qos0,
+            outbox_path,
         } = self;
         f.debug_struct("ClientOptions")
             .field("address", address)
@@ -159,6 +165,7 @@ impl fmt::Debug for ClientOptions {
             .field("queue_messages_max", queue_messages_max)
             .field("queue_bytes_max", queue_bytes_max)
             .field("keep_qos0", keep_qos0)
+            .field("outbox_path", outbox_path)
             .finish()
     }
 }

@@ -37,6 +37,8 @@ pub struct ClientStats {
     pub outbox_messages_high: usize,
     pub outbox_bytes_max: usize,
     pub outbox_bytes_high: usize,
+    /// Messages that an earlier process left in the outbox, and that are not delivered yet.
+    pub restored: usize,
 }
 
 /// A snapshot of one subscription's queue.

@@ -199,10 +199,10 @@ fn client_error<'py>(
         ClientError::QueueFull => "QueueFull",
         ClientError::PacketTooLarge { .. } => "PacketTooLarge",
         ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
+        ClientError::Storage(_) => "StorageError",
         ClientError::Misuse(text) => return Ok(misuse(py, text)),
         ClientError::NotConnected => {
-            message =
-                format!("{error}: use `async with client`, or `await client.connect()` first");
+            message.push_str(": use `async with client`, or `await client.connect()` first");
             "NotConnected"
         }
         ClientError::Closed => "Closed",

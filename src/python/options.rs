@@ -31,6 +31,7 @@ use bytestring::ByteString;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -100,6 +101,7 @@ struct OutboxArguments {
     max_messages: usize,
     max_bytes: usize,
     keep_qos0: bool,
+    path: Option<PathBuf>,
 }
 
 /// Reads the arguments of a client.
@@ -169,15 +171,7 @@ pub(crate) fn client(
     options.will = arguments.will.map(will).transpose()?;
     options.user_properties = user_properties(arguments.user_properties);
     options.reconnect = arguments.reconnect.as_ref().map(reconnect).transpose()?;
-    if arguments.outbox.max_messages == 0 {
-        return Err(out_of_range("outbox.max_messages", "1 or more"));
-    }
-    if arguments.outbox.max_bytes == 0 {
-        return Err(out_of_range("outbox.max_bytes", "1 or more"));
-    }
-    options.queue_messages_max = arguments.outbox.max_messages;
-    options.queue_bytes_max = arguments.outbox.max_bytes;
-    options.keep_qos0 = arguments.outbox.keep_qos0;
+    outbox(arguments.outbox, &mut options, py)?;
     Ok((options, asker))
 }
 
@@ -210,6 +204,22 @@ fn route(options: &ClientOptions, tls: Option<TlsArguments>, py: Python<'_>) -> 
         route.check(address).map_err(PyValueError::new_err)?;
     }
     Ok(route)
+}
+
+fn outbox(given: OutboxArguments, options: &mut ClientOptions, py: Python<'_>) -> PyResult<()> {
+    if given.max_messages == 0 {
+        return Err(out_of_range("outbox.max_messages", "1 or more"));
+    }
+    if given.max_bytes == 0 {
+        return Err(out_of_range("outbox.max_bytes", "1 or more"));
+    }
+    options.queue_messages_max = given.max_messages;
+    options.queue_bytes_max = given.max_bytes;
+    options.keep_qos0 = given.keep_qos0;
+    options.outbox_path = given.path;
+    options
+        .check_store()
+        .map_err(|error| Failure::from(error).to_py(py))
 }
 
 /// Reads an address.

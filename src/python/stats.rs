@@ -38,6 +38,7 @@ pub(super) fn stats_fields<'py>(
         ("outbox_messages_high", stats.outbox_messages_high),
         ("outbox_bytes_max", stats.outbox_bytes_max),
         ("outbox_bytes_high", stats.outbox_bytes_high),
+        ("restored", stats.restored),
     ] {
         fields.set_item(name, size)?;
     }

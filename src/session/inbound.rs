@@ -293,6 +293,25 @@ impl Inbound {
         }
     }
 
+    /// A QoS 2 message that an earlier process took over, and that the peer had not released.
+    pub fn restore(&mut self, packet_id: PacketId) {
+        let exchange = Exchange {
+            delivery: 0,
+            state: State::Taken,
+            place: None,
+            is_counted: false,
+            is_abandoned: false,
+        };
+        self.exchanges.insert(packet_id, exchange);
+    }
+
+    /// Whether a QoS 2 message with this id was taken over and is not released.
+    pub fn has_taken(&self, packet_id: PacketId) -> bool {
+        self.exchanges
+            .get(packet_id)
+            .is_some_and(|exchange| exchange.state == State::Taken)
+    }
+
     fn answer_at(&mut self, place: u64) -> Option<&mut Answer> {
         let index = usize::try_from(place.checked_sub(self.first_place)?).ok()?;
         self.answers.get_mut(index)

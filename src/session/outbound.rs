@@ -352,6 +352,32 @@ impl Outbound {
         self.settle(packet_id, reason)
     }
 
+    /// An exchange of an earlier process, put back in the order of sending and before any other. Without its message PUBREC
+    /// had come, with this reason. It is sent again as any exchange of an earlier connection.
+    pub fn restore(
+        &mut self,
+        packet_id: PacketId,
+        token: Token,
+        left: Result<Message, ReasonCode>,
+    ) {
+        let state = match left {
+            Ok(message) => State::Sent(Box::new(Sent {
+                message,
+                subscription_ids: Vec::new(),
+            })),
+            Err(reason) => State::Released(reason),
+        };
+        self.ids.put_back(
+            packet_id,
+            Exchange::Message {
+                token,
+                state,
+                is_due: false,
+            },
+        );
+        self.messages += 1;
+    }
+
     /// Whose exchange has this id.
     pub fn token(&self, packet_id: PacketId) -> Option<Token> {
         match self.ids.get(packet_id) {

@@ -100,6 +100,26 @@ impl<T> PacketIds<T> {
         self.in_use += 1;
     }
 
+    /// Puts an id to use again that was ours before, behind those put back so far: in the order of taking.
+    pub(super) fn put_back(&mut self, id: PacketId, value: T) {
+        self.free(id);
+        if self.ring.is_empty() {
+            self.first = place_of(id, 0);
+        }
+        while self.ring.len() < place_of(id, self.first) {
+            self.ring.push_back(None);
+        }
+        if place_of(id, self.first) == self.ring.len() {
+            self.ring.push_back(Some(value));
+        } else {
+            // No order of taking looks like this. The id is in use all the same.
+            self.strays.insert(id, (self.next_rank, value));
+            self.next_rank += 1;
+        }
+        self.in_use += 1;
+        self.tidy();
+    }
+
     /// Frees the ids for which `keeps` is false.
     pub(super) fn retain(&mut self, mut keeps: impl FnMut(&mut T) -> bool) {
         let freed: Vec<PacketId> = self

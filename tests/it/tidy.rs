@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may name. Client and broker are siblings: neither knows the other.
-const DOORS: [(&str, &[&str]); 10] = [
+const DOORS: [(&str, &[&str]); 11] = [
     ("topic", &[]),
     ("message", &["topic"]),
     ("codec", &["message", "topic"]),
     ("session", &["codec", "message", "topic"]),
+    ("storage", &["codec", "message", "topic"]),
     ("clock", &[]),
     ("transport", &["clock"]),
     ("scram", &[]),
@@ -19,6 +20,7 @@ const DOORS: [(&str, &[&str]); 10] = [
         "client",
         &[
             "session",
+            "storage",
             "codec",
             "message",
             "topic",

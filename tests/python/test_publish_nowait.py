@@ -61,10 +61,14 @@ async def test_a_message_on_its_way_stays_sent_when_the_wait_for_it_is_cancelled
         async with rmqtt.Client(broker.url) as client:
             receipt = client.publish_nowait("a", b"x", qos=1)
 
+            waits = asyncio.Event()
+
             async def wait() -> None:
+                waits.set()
                 await receipt
 
             waiting = asyncio.ensure_future(wait())
+            await waits.wait()
             await until(lambda: receipt.state == "sent")
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):

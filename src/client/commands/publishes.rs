@@ -121,6 +121,6 @@ impl Briefs {
 }
 
 /// What a message takes of the bound on bytes.
-pub(super) fn size_of(message: &Message) -> usize {
+pub(in crate::client) fn size_of(message: &Message) -> usize {
     message.size() + super::MESSAGE_OVERHEAD
 }

@@ -4,6 +4,7 @@ use super::work::{Outgoing, Reply};
 use super::{MESSAGE_OVERHEAD, Phase, Queue, State, offline, publishes};
 use crate::client::{ClientError, Done, Published, Rouse, TryPublish};
 use crate::message::{Message, QoS};
+use crate::storage::{Change, Store};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,9 @@ impl Queue {
         let size = publishes::size_of(&message);
         let mut state = self.state.lock();
         state.check_open()?;
+        if let Some(error) = state.store.as_ref().and_then(Store::failure) {
+            return Err(error.clone().into());
+        }
         if let Some(granted) = &state.granted {
             granted.check_publish(&message)?;
         }
@@ -36,6 +40,15 @@ impl Queue {
             return Ok(TryPublish::Full(message, done));
         }
         let number = state.count(size);
+        if let Some(store) = &state.store
+            && message.qos != QoS::AtMostOnce
+        {
+            store.write(Change::Put {
+                number,
+                message: message.clone(),
+                expires_at: None,
+            });
+        }
         state.work.publishes.push(Outgoing {
             message,
             size,
@@ -71,6 +84,21 @@ impl Queue {
             self.wake_for_message(state, rouse);
         }
         is_plain
+    }
+
+    /// From now on messages of QoS 1 and 2 go into this store. So many, and so many bytes, are in it from before; the
+    /// last has this number.
+    pub(in crate::client) fn restore(
+        &self,
+        store: Store,
+        (messages, bytes): (usize, usize),
+        last: u64,
+    ) {
+        let mut state = self.state.lock();
+        state.store = Some(store);
+        state.messages = messages;
+        state.bytes = bytes;
+        state.put_in = last;
     }
 
     fn has_room(&self, state: &State, size: usize) -> bool {

@@ -1,7 +1,7 @@
 //! From nothing to a connection that the broker has accepted: the first one, and every one after a cut.
 
 use super::authenticating::Handshake;
-use super::{Driver, EARLY, pipe, random_share};
+use super::{Driver, EARLY, random_share};
 use crate::client::commands::Queue;
 use crate::client::protocol::Event as Heard;
 use crate::client::{ClientError, Event, Negotiated};
@@ -17,6 +17,15 @@ use std::time::{Duration, Instant};
 impl Driver {
     /// Makes the first connection. Dropping the future gives up, and leaves the client as it was.
     pub(in crate::client) async fn first(&mut self) -> Result<(Stream, Negotiated), ClientError> {
+        self.open_store().await?;
+        let connected = self.first_connection().await;
+        if connected.is_err() {
+            self.close_store().await;
+        }
+        connected
+    }
+
+    async fn first_connection(&mut self) -> Result<(Stream, Negotiated), ClientError> {
         loop {
             let queue = Arc::clone(&self.queue);
             let attempt = tokio::select! {
@@ -203,7 +212,7 @@ impl Driver {
                     came => drop(came?),
                 },
                 Err(error) => {
-                    pipe::finish(&mut stream, self.protocol.outgoing(), &self.clock).await;
+                    self.say_last(&mut stream).await;
                     return Err(error);
                 }
             }
@@ -252,6 +261,9 @@ impl Driver {
             self.early_until = Some(self.now() + EARLY);
         }
         self.dispatch.begin(session_present);
+        if !session_present {
+            self.forget_taken();
+        }
         self.send_as_new(lost);
         self.restore_subscriptions(session_present);
         self.note_offline_drops();

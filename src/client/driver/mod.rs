@@ -17,6 +17,7 @@ mod leaving;
 mod pipe;
 mod publishing;
 mod restoring;
+mod storing;
 mod subscribing;
 
 use super::commands::{Outgoing, Queue, Work};
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use storing::Storing;
 use subscribing::Subscribed;
 
 /// With so much unread by the broker, nothing more is read from it: answers are bounded too.
@@ -82,6 +84,7 @@ pub(super) struct Driver {
     accepted_at: Option<Address>,
     /// The broker sends us away, and there is somewhere to go.
     goes_elsewhere: bool,
+    storing: Option<Storing>,
     input: BytesMut,
     /// Scratch for routing.
     keys: Vec<Key>,
@@ -123,6 +126,7 @@ impl Driver {
             address: options.address.clone(),
             accepted_at: None,
             goes_elsewhere: false,
+            storing: None,
             input: BytesMut::new(),
             keys: Vec::new(),
             read_at: SystemTime::now(),
@@ -151,6 +155,7 @@ impl Driver {
             let error = match self.serve(&mut stream).await {
                 Ending::Asked(how) => {
                     self.take_leave(&mut stream, how).await;
+                    self.close_store().await;
                     self.finish(ClientError::Closed);
                     return;
                 }
@@ -167,6 +172,7 @@ impl Driver {
             match self.come_back(error).await {
                 Ok(next) => stream = next,
                 Err(error) => {
+                    self.close_store().await;
                     self.finish(error);
                     return;
                 }
@@ -180,7 +186,7 @@ impl Driver {
             let now = self.now();
             let heard = self.hear(now);
             if let Err(error) = heard.and_then(|()| self.go_on_authenticating()) {
-                pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
+                self.say_last(stream).await;
                 return Ending::Lost(error);
             }
             if let Some(how) = self.take_work(now) {
@@ -190,7 +196,7 @@ impl Driver {
             match self.exchange_bytes(stream, deadline).await {
                 Ok(came) if came.deadline => {
                     if let Err(error) = self.on_deadline() {
-                        pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
+                        self.say_last(stream).await;
                         return Ending::Lost(error);
                     }
                 }
@@ -245,6 +251,7 @@ impl Driver {
     /// Lets the protocol make bytes of what the handles have put in. A request to close comes back once it can be met.
     fn take_work(&mut self, now: Instant) -> Option<Close> {
         self.count_in_flight();
+        self.stats.restored = self.left_over();
         let closing = self.queue.take(&mut self.work, &self.stats);
         self.take_processed();
         if matches!(closing, Some(Close::WithWill | Close::Abort)) {
@@ -300,6 +307,7 @@ impl Driver {
         stream: &mut Stream,
         deadline: Option<Instant>,
     ) -> Result<pipe::Came, ClientError> {
+        self.sync_store().await?;
         let out = self.protocol.outgoing();
         let may_read = out.remaining() < UNREAD_BYTES_MAX;
         let came = pipe::wait(
@@ -344,7 +352,14 @@ impl Driver {
             Close::WithWill => self.say_farewell(ReasonCode::DisconnectWithWill),
             Close::Abort => return,
         }
-        pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
+        self.say_last(stream).await;
+    }
+
+    /// What may still leave does, and the pipe is closed.
+    async fn say_last(&mut self, stream: &mut Stream) {
+        if self.sync_store().await.is_ok() {
+            pipe::finish(stream, self.protocol.outgoing(), &self.clock).await;
+        }
     }
 
     fn say_farewell(&mut self, usual: ReasonCode) {

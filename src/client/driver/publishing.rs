@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// A message that was sent and waits for its acknowledgement.
-struct Exchange {
-    reply: Reply<Published>,
-    size: usize,
+pub(super) struct Exchange {
+    pub(super) reply: Reply<Published>,
+    pub(super) size: usize,
     /// As in [`Outgoing`].
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// Somebody waits until all messages up to a certain one are sent and settled.
@@ -43,7 +43,7 @@ impl Drain {
 }
 
 impl Exchanges {
-    fn insert(&mut self, exchange: Exchange) -> Token {
+    pub(super) fn insert(&mut self, exchange: Exchange) -> Token {
         self.bytes += exchange.size;
         let place = self.free.pop().unwrap_or(self.places.len());
         if place == self.places.len() {
@@ -60,6 +60,12 @@ impl Exchanges {
         self.bytes -= exchange.size;
         self.free.push(place);
         Some(exchange)
+    }
+
+    /// The number of a message, as in [`Outgoing`].
+    pub(super) fn number(&self, token: Token) -> Option<u64> {
+        let place = usize::try_from(token).ok()?;
+        Some(self.places.get(place)?.as_ref()?.number)
     }
 
     fn has_any_up_to(&self, number: u64) -> bool {
@@ -222,7 +228,14 @@ impl Driver {
     }
 
     /// Whoever published it has given up before it was on its way.
-    fn take_back(&mut self, Outgoing { size, reply, .. }: Outgoing) {
+    fn take_back(&mut self, outgoing: Outgoing) {
+        let Outgoing {
+            size,
+            reply,
+            number,
+            ..
+        } = outgoing;
+        self.keep_no_more(number);
         self.settled.add(size, reply, Err(ClientError::Closed));
     }
 
@@ -261,6 +274,10 @@ impl Driver {
     }
 
     fn answer(&mut self, token: Token, outcome: Result<Published, ClientError>) {
+        // Before its token means another message.
+        if let Some(number) = self.exchanges.number(token) {
+            self.keep_no_more(number);
+        }
         if let Some(Exchange { reply, size, .. }) = self.exchanges.remove(token) {
             self.settled.add(size, reply, outcome);
         }
@@ -274,6 +291,7 @@ impl Driver {
             match message {
                 Some(message) => {
                     if let Some(exchange) = self.exchanges.remove(token) {
+                        self.keep_waiting(exchange.number);
                         again.push_back(Outgoing {
                             message,
                             size: exchange.size,

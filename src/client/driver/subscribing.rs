@@ -213,7 +213,13 @@ impl Driver {
     pub(super) fn drop_early(&mut self) {
         self.early_until = None;
         for (publish, delivery) in self.dispatch.unclaimed() {
-            self.drop_unwanted(&publish, delivery);
+            match publish.packet_id {
+                // It comes again with the next connection, and holds back no others until then.
+                Some(packet_id) if self.options.outbox_path.is_some() => {
+                    self.protocol.abandon(packet_id, delivery);
+                }
+                _ => self.drop_unwanted(&publish, delivery),
+            }
         }
     }
 

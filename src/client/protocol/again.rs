@@ -3,7 +3,7 @@
 //! A connection may take less than the one before. What it does not take any more is given up here: the broker would only
 //! end the connection over it, each time anew.
 
-use super::{Protocol, State};
+use super::{Progress, Protocol, State};
 use crate::client::ClientError;
 use crate::codec::{Packet, Publish, ReasonCode};
 use crate::message::Message;
@@ -51,6 +51,7 @@ impl Protocol {
             (Step::Settled { token, .. }, _) => self.refused.push_back((token, error)),
             (Step::Send(pubrel), Some(token)) => {
                 self.given_up.insert(token, error);
+                self.note(Progress::Released(token, packet_id, reason));
                 // It always encodes, as an acknowledgement does.
                 let _ = self.put(&Packet::Ack(pubrel));
             }

@@ -1,6 +1,6 @@
 //! What the broker sends once it has accepted the connection, packet by packet.
 
-use super::{Event, Protocol, State};
+use super::{Event, Progress, Protocol, State};
 use crate::client::ClientError;
 use crate::codec::{
     self, Ack, AckKind, Packet, ProtocolVersion, Publish, ReasonCode, SubAck, UnsubAck,
@@ -140,12 +140,18 @@ impl Protocol {
     fn on_ack(&mut self, ack: Ack) -> Result<Option<Event>, ClientError> {
         if ack.kind == AckKind::PubRel {
             self.session.inbound.on_pubrel(&ack);
+            self.note(Progress::Forgotten(ack.packet_id));
             return Ok(None);
         }
         match self.session.outbound.on_ack(&ack) {
             // spec(4): MQTT-4.6.0-4
             // spec(5): MQTT-4.6.0-4
-            Ok(Step::Send(next)) => self.put(&Packet::Ack(next)).map(|()| None),
+            Ok(Step::Send(next)) => {
+                if let Some(token) = self.session.outbound.token(ack.packet_id) {
+                    self.note(Progress::Released(token, ack.packet_id, ack.reason));
+                }
+                self.put(&Packet::Ack(next)).map(|()| None)
+            }
             Ok(Step::Settled { token, reason }) => Ok(Some(match self.given_up.remove(&token) {
                 Some(error) => Event::Refused { token, error },
                 None => Event::Published {

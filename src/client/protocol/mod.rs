@@ -18,12 +18,14 @@ mod connect;
 mod doubt;
 mod granted;
 mod incoming;
+mod progress;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
 pub use authenticate::{AUTH_ROUNDS_MAX, Said};
 pub use granted::Granted;
+pub use progress::Progress;
 
 use super::{ClientError, ClientOptions};
 use crate::codec::{
@@ -139,6 +141,8 @@ pub struct Protocol {
     refused: VecDeque<(Token, ClientError)>,
     /// Those of QoS 2, which are over when the broker has released the id.
     given_up: BTreeMap<Token, ClientError>,
+    /// Steps to be kept, where somebody keeps them.
+    progress: Option<Vec<Progress>>,
 }
 
 impl Protocol {
@@ -173,6 +177,7 @@ impl Protocol {
             exchange: None,
             refused: VecDeque::new(),
             given_up: BTreeMap::new(),
+            progress: None,
             options,
         }
     }
@@ -308,6 +313,10 @@ impl Protocol {
         {
             self.given.take_back(publish);
             self.settle_unsent(publish);
+        } else if let Packet::Publish(publish) = &packet
+            && let Some(packet_id) = publish.packet_id
+        {
+            self.note(Progress::Sent(token, packet_id));
         }
         written
     }
@@ -340,6 +349,9 @@ impl Protocol {
         self.session
             .inbound
             .accepted_late(packet_id, delivery, reason);
+        if self.progress.is_some() && self.session.inbound.has_taken(packet_id) {
+            self.note(Progress::Taken(packet_id));
+        }
     }
 
     /// Nobody will process the message of an [`Event::Message`]: it is not acknowledged on this connection, and holds back

@@ -1,0 +1,52 @@
+"""The outbox: what waits to be sent or acknowledged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outbox:
+    """What waits to be sent or acknowledged: its bounds, also while there is no connection, and where it is kept.
+
+    With `path`, messages of QoS 1 and 2 outlive the process. They go into one file, which is synced before anything
+    leaves that depends on it; a client with the same `client_id` that opens the file again sends what was not
+    acknowledged, in order, and a message of QoS 2 arrives exactly once although the process was killed. What is
+    promised, what it costs and what becomes of a damaged file is in ``docs/outbox.md``.
+
+    Raises
+    ------
+    ValueError
+        By `Client`, not here: a bound is below 1, or there is a `path` without `client_id`, ``clean_start=False`` and
+        ``session_expiry`` above 0 (MQTT 5): without a session that is kept, a restarted process could not tell a new
+        message from a repetition.
+    StorageError
+        By ``connect()``: the file is in use, belongs to another client id, cannot be written, or is damaged. A damaged
+        file is renamed to ``PATH.damaged-N``, and the next ``connect()`` begins an empty one.
+
+    Examples
+    --------
+    >>> Outbox(max_messages=100).keep_qos0
+    False
+    >>> import asyncio, pathlib, tempfile, rmqtt
+    >>> kept = {"client_id": "meter", "clean_start": False, "session_expiry": 86_400}
+    >>> async def main(broker, path):
+    ...     async with rmqtt.Client(broker.url, outbox=Outbox(path=path), **kept) as client:
+    ...         await client.drain()  # what an earlier process left, too
+    ...         await client.publish("plant/power", b"21.5", qos=2)
+    >>> with rmqtt.Broker("mqtt://127.0.0.1:0") as broker, tempfile.TemporaryDirectory() as directory:
+    ...     asyncio.run(main(broker, pathlib.Path(directory) / "outbox"))
+    """
+
+    #: Messages; 1 or more.
+    max_messages: int = 10_000
+    #: Their bytes: topic, payload and properties.
+    max_bytes: int = 64 << 20
+    #: Keep messages of QoS 0 that are published while there is no connection; in memory, also with `path`.
+    keep_qos0: bool = False
+    #: The file in which messages of QoS 1 and 2 outlive the process. One for each client id.
+    path: str | os.PathLike[str] | None = None

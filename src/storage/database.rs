@@ -1,0 +1,355 @@
+//! The file: its tables, and one transaction for each batch of changes.
+//!
+//! | table | from | to |
+//! |---|---|---|
+//! | `about` | a name | `format` (a number, little-endian) and `client_id` |
+//! | `messages` | number in the order of publishing | hour at which it expires, and the message as a PUBLISH of MQTT 5 |
+//! | `exchanges` | the same number | packet id, and 1 (sent) or 2 and the reason of PUBREC (released); none: not sent yet |
+//! | `taken` | packet id of a QoS 2 message that was taken and not released | nothing |
+//!
+//! A message never changes, so what is written again for each step of its exchange is three or four bytes.
+
+use super::{Change, Stage, StorageError, Stored, StoredMessage};
+use crate::codec::{
+    self, Limits, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, SendBuffer,
+};
+use crate::message::Message;
+use bytes::{Buf, BufMut, BytesMut};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+/// What this file's tables look like. Another number is another version of them.
+const FORMAT: u32 = 1;
+
+/// Pages that are kept in memory: an outbox is written far more than it is read.
+const CACHE_BYTES: usize = 4 << 20;
+
+const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("about");
+const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+const EXCHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exchanges");
+const TAKEN: TableDefinition<'_, u16, ()> = TableDefinition::new("taken");
+
+const SENT: u8 = 1;
+const RELEASED: u8 = 2;
+
+/// An open file. No other process can open it.
+pub(super) struct Outbox {
+    path: PathBuf,
+    database: Database,
+}
+
+/// Why an existing file cannot be read.
+enum Fault {
+    Error(StorageError),
+    /// It is of no use to anybody: set it aside.
+    Unreadable(String),
+}
+
+impl Outbox {
+    /// Opens the file, or makes one, and reads all that is in it.
+    pub(super) fn open(path: &Path, client_id: &str) -> Result<(Self, Stored), StorageError> {
+        let io = |error: std::io::Error| fault(path, "cannot be opened", &error);
+        match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+        {
+            Ok(file) => {
+                let outbox = Self::begin(path, file, client_id)?;
+                Ok((outbox, Stored::default()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let length = std::fs::metadata(path).map_err(io)?.len();
+                let read = if length == 0 {
+                    // Nobody leaves a file empty: it is made whole before anything else is done with it.
+                    Err(Fault::Unreadable("is empty".to_owned()))
+                } else {
+                    Self::read(path, client_id)
+                };
+                read.map_err(|fault| match fault {
+                    Fault::Error(error) => error,
+                    Fault::Unreadable(cause) => set_aside(path, cause),
+                })
+            }
+            Err(error) => Err(io(error)),
+        }
+    }
+
+    fn begin(path: &Path, file: File, client_id: &str) -> Result<Self, StorageError> {
+        let made = (|| -> Result<Database, redb::Error> {
+            let backend = redb::backends::FileBackend::new(file)?;
+            let database = builder().create_with_backend(backend)?;
+            let transaction = database.begin_write()?;
+            {
+                let mut about = transaction.open_table(ABOUT)?;
+                about.insert("format", FORMAT.to_le_bytes().as_slice())?;
+                about.insert("client_id", client_id.as_bytes())?;
+                transaction.open_table(MESSAGES)?;
+                transaction.open_table(EXCHANGES)?;
+                transaction.open_table(TAKEN)?;
+            }
+            transaction.commit()?;
+            Ok(database)
+        })();
+        let database = made.map_err(|error| {
+            // What was made by us in this moment, and is not whole.
+            let _ = std::fs::remove_file(path);
+            fault(path, "cannot be made", &error)
+        })?;
+        sync_directory(path);
+        Ok(Self {
+            path: path.to_owned(),
+            database,
+        })
+    }
+
+    fn read(path: &Path, client_id: &str) -> Result<(Self, Stored), Fault> {
+        let database = builder().open(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                Fault::Error(StorageError::InUse { path: text(path) })
+            }
+            DatabaseError::Storage(redb::StorageError::Io(error))
+                if !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Fault::Error(fault(path, "cannot be opened", &error))
+            }
+            other => Fault::Unreadable(format!("is damaged ({other})")),
+        })?;
+        let outbox = Self {
+            path: path.to_owned(),
+            database,
+        };
+        let stored = outbox.load(client_id)?;
+        Ok((outbox, stored))
+    }
+
+    fn load(&self, client_id: &str) -> Result<Stored, Fault> {
+        let damaged = |error: redb::Error| Fault::Unreadable(format!("is damaged ({error})"));
+        let bad = |what: &str| Fault::Unreadable(format!("is damaged ({what})"));
+        self.check_owner(client_id)?;
+        let read = || -> Result<_, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            Ok((
+                transaction.open_table(MESSAGES)?,
+                transaction.open_table(EXCHANGES)?,
+                transaction.open_table(TAKEN)?,
+            ))
+        };
+        let (messages, exchanges, taken) = read().map_err(damaged)?;
+        let mut stored = Stored::default();
+        for entry in messages.iter().map_err(|error| damaged(error.into()))? {
+            let (number, value) = entry.map_err(|error| damaged(error.into()))?;
+            let number = number.value();
+            let (expires_at, message) =
+                parse(value.value()).ok_or_else(|| bad("a message is none"))?;
+            let exchange = exchanges
+                .get(number)
+                .map_err(|error| damaged(error.into()))?;
+            let stage = match exchange {
+                Some(exchange) => {
+                    stage(exchange.value()).ok_or_else(|| bad("an exchange is none"))?
+                }
+                None => Stage::Waiting,
+            };
+            stored.messages.push(StoredMessage {
+                number,
+                message,
+                expires_at,
+                stage,
+            });
+        }
+        for entry in taken.iter().map_err(|error| damaged(error.into()))? {
+            let (id, ()) = entry
+                .map(|(id, _)| (id.value(), ()))
+                .map_err(|error| damaged(error.into()))?;
+            let id = PacketId::new(id).ok_or_else(|| bad("a packet id is 0"))?;
+            stored.taken.push(id);
+        }
+        Ok(stored)
+    }
+
+    fn check_owner(&self, client_id: &str) -> Result<(), Fault> {
+        let read = || -> Result<_, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let about = match transaction.open_table(ABOUT) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok((None, None)),
+                other => other?,
+            };
+            let format = about.get("format")?.map(|value| value.value().to_vec());
+            let owner = about.get("client_id")?.map(|value| value.value().to_vec());
+            Ok((format, owner))
+        };
+        let (format, owner) =
+            read().map_err(|error| Fault::Unreadable(format!("is damaged ({error})")))?;
+        let format = format
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u32::from_le_bytes);
+        match (format, owner) {
+            (Some(FORMAT), Some(owner)) if owner == client_id.as_bytes() => Ok(()),
+            (Some(FORMAT), Some(owner)) => Err(Fault::Error(StorageError::OtherClient {
+                path: text(&self.path),
+                owner: String::from_utf8_lossy(&owner).into_owned(),
+                asked: client_id.to_owned(),
+            })),
+            (Some(FORMAT) | None, _) => Err(Fault::Unreadable("is no outbox".to_owned())),
+            (Some(other), _) => Err(Fault::Unreadable(format!(
+                "has the format {other}, and this version reads {FORMAT}"
+            ))),
+        }
+    }
+
+    /// Writes these changes, all or none. When it returns they are on the disk.
+    pub(super) fn write(&self, changes: &[Change]) -> Result<(), StorageError> {
+        self.try_write(changes)
+            .map_err(|error| fault(&self.path, "cannot be written", &error))
+    }
+
+    fn try_write(&self, changes: &[Change]) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut messages = transaction.open_table(MESSAGES)?;
+            let mut exchanges = transaction.open_table(EXCHANGES)?;
+            let mut taken = transaction.open_table(TAKEN)?;
+            for change in changes {
+                match change {
+                    Change::Put {
+                        number,
+                        message,
+                        expires_at,
+                    } => {
+                        if let Some(bytes) = format(message, *expires_at) {
+                            messages.insert(number, bytes.as_ref())?;
+                        }
+                    }
+                    Change::Sent(number, id) => {
+                        let [high, low] = id.get().to_be_bytes();
+                        exchanges.insert(number, [high, low, SENT].as_slice())?;
+                    }
+                    Change::Released(number, id, reason) => {
+                        let [high, low] = id.get().to_be_bytes();
+                        let value = [high, low, RELEASED, reason.number()];
+                        exchanges.insert(number, value.as_slice())?;
+                    }
+                    Change::Waiting(number) => drop(exchanges.remove(number)?),
+                    Change::Done(number) => {
+                        exchanges.remove(number)?;
+                        messages.remove(number)?;
+                    }
+                    Change::Taken(id) => drop(taken.insert(id.get(), ())?),
+                    Change::Forgotten(id) => drop(taken.remove(id.get())?),
+                    Change::AllForgotten => taken.retain(|_, ()| false)?,
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder
+        .set_cache_size(CACHE_BYTES)
+        // The file is small, and was nobody's but ours: whatever else has written into it has damaged it.
+        .set_check_integrity_on_open(true);
+    builder
+}
+
+/// The bytes of a message: `None` if it cannot be a packet, and then it cannot be sent either.
+fn format(message: &Message, expires_at: Option<u64>) -> Option<BytesMut> {
+    let mut publish = Publish::new(message.clone());
+    publish.packet_id = PacketId::new(1);
+    let mut packet = SendBuffer::new();
+    codec::encode(&Packet::Publish(publish), ProtocolVersion::V5, &mut packet).ok()?;
+    let mut bytes = BytesMut::with_capacity(8 + packet.remaining());
+    bytes.put_u64(expires_at.unwrap_or(0));
+    bytes.put(&mut packet);
+    Some(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<(Option<u64>, Message)> {
+    let (expires_at, packet) = bytes.split_first_chunk()?;
+    let expires_at = Some(u64::from_be_bytes(*expires_at)).filter(|hour| *hour > 0);
+    let mut packet = BytesMut::from(packet);
+    match codec::decode(&mut packet, ProtocolVersion::V5, &Limits::default()) {
+        Ok(Some(Packet::Publish(publish))) if packet.is_empty() => {
+            Some((expires_at, publish.message))
+        }
+        _ => None,
+    }
+}
+
+fn stage(bytes: &[u8]) -> Option<Stage> {
+    match *bytes {
+        [high, low, SENT] => Some(Stage::Sent(id(high, low)?)),
+        [high, low, RELEASED, reason] => Some(Stage::Released(
+            id(high, low)?,
+            ReasonCode::from_number(reason)?,
+        )),
+        _ => None,
+    }
+}
+
+fn id(high: u8, low: u8) -> Option<PacketId> {
+    PacketId::new(u16::from_be_bytes([high, low]))
+}
+
+/// Renames what cannot be read, so that nobody loses it for good.
+fn set_aside(path: &Path, cause: String) -> StorageError {
+    let aside = (1..=u16::MAX)
+        .map(|n| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".damaged-{n}"));
+            PathBuf::from(name)
+        })
+        .find(|aside| !aside.exists());
+    let renamed = match &aside {
+        Some(aside) => std::fs::rename(path, aside),
+        None => return fault(path, "cannot be set aside", &cause),
+    };
+    match (renamed, aside) {
+        (Ok(()), Some(aside)) => {
+            sync_directory(path);
+            StorageError::SetAside {
+                path: text(path),
+                aside: text(&aside),
+                cause,
+            }
+        }
+        (Err(error), _) => fault(
+            path,
+            "is damaged, and cannot be set aside",
+            &format!("{cause}; {error}"),
+        ),
+        (Ok(()), None) => fault(path, "cannot be set aside", &cause),
+    }
+}
+
+/// Makes the name as lasting as the file, where directories can be synced.
+fn sync_directory(path: &Path) {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Windows has no such thing, and does it by itself.
+    let _ = File::open(parent).and_then(|directory| directory.sync_all());
+}
+
+fn fault(path: &Path, action: &'static str, error: &impl ToString) -> StorageError {
+    StorageError::Io {
+        path: text(path),
+        action,
+        cause: error.to_string(),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
