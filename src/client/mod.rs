@@ -185,7 +185,8 @@ impl Client {
         queue.begin()?;
         let clock = transport::clock(&options.address).unwrap_or_default();
         let mut driver = Driver::new(Arc::clone(queue), options.clone(), client_id, clock.clone());
-        let (stream, negotiated) = clock.track(driver.first()).await?;
+        // Boxed, since every future of the application that connects would have room for all handshakes in it.
+        let (stream, negotiated) = clock.track(Box::pin(driver.first())).await?;
         let clock = driver.clock().clone();
         tokio::spawn(clock.track(driver.run(stream)));
         Ok(negotiated)
