@@ -164,12 +164,11 @@ impl Horde {
         let Some(number) = self.line.pop_front() else {
             return;
         };
-        match self.open(number) {
-            Ok(()) => self.counts.opened += 1,
-            Err(_) => {
-                self.counts.failed += 1;
-                self.line.push_back(number);
-            }
+        if self.open(number).is_ok() {
+            self.counts.opened += 1;
+        } else {
+            self.counts.failed += 1;
+            self.line.push_back(number);
         }
     }
 
@@ -189,7 +188,9 @@ impl Horde {
         }
         let mut stream = TcpStream::from_std(socket.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(number), interest)?;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(number), interest)?;
         enemy.stream = Some(stream);
         enemy.sent = 0;
         enemy.next_at = Instant::now();
@@ -258,19 +259,27 @@ impl Horde {
             (Kind::Silent, _) => return,
             (Kind::Slow, sent) => {
                 let connect = connect(&"x".repeat(60_000));
-                connect.get(sent..=sent).map_or_else(Vec::new, <[u8]>::to_vec)
+                connect
+                    .get(sent..=sent)
+                    .map_or_else(Vec::new, <[u8]>::to_vec)
             }
             (Kind::Flood, 0) => [connect(&format!("flood-{number}")), self.flood.clone()].concat(),
             (Kind::Flood, _) => self.flood.clone(),
             (_, sent) if sent > 0 => return,
-            (Kind::HalfOpen, _) => {
-                [connect(&format!("half-{number}")), subscribe(&format!("quiet/{number}"))].concat()
-            }
+            (Kind::HalfOpen, _) => [
+                connect(&format!("half-{number}")),
+                subscribe(&format!("quiet/{number}")),
+            ]
+            .concat(),
             (Kind::Deaf, _) => [connect(&format!("deaf-{number}")), subscribe("flood/#")].concat(),
             (Kind::Storm, _) => connect(&format!("storm-{}", number % STORM_IDS)),
             (Kind::Broken, _) => {
                 let garbage: [&[u8]; 3] = [&[0xF0, 0], &[0x30, 0xFF, 0xFF, 0xFF, 0xFF], &[0x36, 2]];
-                [&connect(&format!("broken-{number}"))[..], garbage[number % 3]].concat()
+                [
+                    &connect(&format!("broken-{number}"))[..],
+                    garbage[number % 3],
+                ]
+                .concat()
             }
         };
         let Some(stream) = &mut enemy.stream else {
@@ -297,7 +306,11 @@ impl Horde {
             failed,
             bytes_sent,
         } = self.counts;
-        let open = self.enemies.iter().filter(|enemy| enemy.stream.is_some()).count();
+        let open = self
+            .enemies
+            .iter()
+            .filter(|enemy| enemy.stream.is_some())
+            .count();
         format!(
             r#"{{"open":{open},"opened":{opened},"ended":{ended},"failed":{failed},"bytes_sent":{bytes_sent}}}"#
         )

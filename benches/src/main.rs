@@ -2,7 +2,7 @@
 //!
 //! `load` puts one scenario on one broker and prints one line of JSON: what was sent, what came, what came twice or out of
 //! order, how long it took, and what it cost the broker's process by the operating system's books. `spread` asks what
-//! worker threads are worth, `churn` lets clients come and go. `serve` is our broker alone in a process, `relay` the floor
+//! worker threads are worth, `churn` lets clients come and go, `hostile` sends those who mean harm. `serve` is our broker alone in a process, `relay` the floor
 //! under brokers; `sink` and `roundtrip` are the other side and the floor of clients. The Python files beside this package
 //! start them in turn and make the tables.
 
@@ -10,6 +10,7 @@ mod actor;
 mod books;
 mod churn;
 mod handshake;
+mod hostile;
 mod load;
 mod peer;
 mod process;
@@ -44,8 +45,9 @@ fn main() -> Outcome<()> {
             println!("{}", churn::run(&mut arguments)?);
             Ok(())
         }
+        Some(Value(mode)) if mode == "hostile" => hostile::run(&mut arguments),
         Some(Value(mode)) if mode == "sink" => sink::run(&mut arguments),
         Some(Value(mode)) if mode == "roundtrip" => roundtrip::run(&mut arguments),
-        _ => Err("say load, spread, churn, serve, relay, sink or roundtrip".into()),
+        _ => Err("say load, spread, churn, hostile, serve, relay, sink or roundtrip".into()),
     }
 }

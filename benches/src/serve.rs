@@ -5,28 +5,35 @@ use lexopt::prelude::*;
 use rmqtt::broker::{Broker, BrokerOptions, BrokerStats, Limits};
 use rmqtt::transport::Address;
 use std::io::BufRead;
+use std::time::Duration;
 
 /// Serves until standard input ends; a line there asks for the counters.
 pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
-    let (mut threads, mut own_threads, mut queue_messages_max) = (2, 0, 200_000);
+    let (mut threads, mut own_threads) = (2, 0);
+    let mut limits = Limits {
+        queue_messages_max: 200_000,
+        queue_bytes_max: 1 << 30,
+        ..Limits::default()
+    };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("threads") => threads = arguments.value()?.parse()?,
             Long("own-threads") => own_threads = arguments.value()?.parse()?,
-            Long("queue-messages") => queue_messages_max = arguments.value()?.parse()?,
+            Long("queue-messages") => limits.queue_messages_max = arguments.value()?.parse()?,
+            // As for a port that strangers reach: see docs/limits.md.
+            Long("guarded") => limits = guarded(),
             other => return Err(other.unexpected().into()),
         }
     }
     let broker = Broker::new(BrokerOptions {
-        listeners: vec![Address::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-        }.into()],
-        limits: Limits {
-            queue_messages_max,
-            queue_bytes_max: 1 << 30,
-            ..Limits::default()
-        },
+        listeners: vec![
+            Address::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port: 0,
+            }
+            .into(),
+        ],
+        limits,
         threads: own_threads,
         ..BrokerOptions::default()
     });
@@ -45,6 +52,20 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
         println!("{}", json(&broker.stats()));
     }
     Ok(())
+}
+
+fn guarded() -> Limits {
+    Limits {
+        connect_timeout: Duration::from_secs(5),
+        connect_rate_max: 5000,
+        connect_rate_per_client_id_max: 1,
+        keep_alive_max: 60,
+        message_rate_max: 100,
+        byte_rate_max: 100_000,
+        queue_messages_max: 1000,
+        queue_bytes_max: 1 << 20,
+        ..Limits::default()
+    }
 }
 
 fn json(stats: &BrokerStats) -> String {
@@ -66,6 +87,12 @@ fn json(stats: &BrokerStats) -> String {
         ("messages_expired", stats.messages_expired),
         ("wills_published", stats.wills_published),
     ];
-    let fields = counters.map(|(name, count)| format!("\"{name}\":{count}"));
-    format!("{{{}}}", fields.join(","))
+    let field = |(name, count): (&str, u64)| format!("\"{name}\":{count}");
+    let reached = stats
+        .limits_reached
+        .iter()
+        .map(|(name, count)| (*name, *count));
+    let reached: Vec<_> = reached.map(field).collect();
+    let fields = counters.map(field).join(",");
+    format!("{{{fields},\"limits_reached\":{{{}}}}}", reached.join(","))
 }

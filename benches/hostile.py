@@ -1,0 +1,109 @@
+"""A hundred honest clients, alone and beside many that mean harm: what the honest ones notice.
+
+    make bench-hostile                  # 19,500 hostile connections
+    make bench-hostile ARGS='--count 5000'
+
+`src/hostile.rs` says who does what. Broker, hostile and honest clients share this machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import report
+
+#: What the honest ones' p99 may be at most, by what it is when they are alone.
+RATIO_MAX = 2.0
+
+MIX = (
+    "Of a hundred hostile connections 35 say nothing, 25 send a CONNECT of 60 kB a byte a second, 20 subscribe and are "
+    "never heard of again, 8 fight for twenty client ids, 5 subscribe to the floods and never read, 5 send what is no "
+    "packet, 2 publish as fast as their socket takes it. They come from 250 addresses; whoever is sent away comes back."
+)
+LIMITS = (
+    "The broker's limits are those of `serve --guarded` in `benches/src/serve.rs`. Broker, honest and hostile clients "
+    "share the cores of one machine, so what the hostile ones cost to make is in the figures too."
+)
+
+
+def honest(broker: report.Program, rate: int, seconds: int) -> dict[str, Any]:
+    """Fifty publishers and fifty subscribers in pairs, QoS 1, at a fixed rate."""
+    command = [str(report.LOAD), "load", f"--port={broker.port}", f"--pid={broker.pid}", "--topology=pairs"]
+    command += ["--publishers=50", "--subscribers=50", "--qos=1", f"--rate={rate}", f"--messages={rate * seconds}"]
+    result = report.run_json(command, seconds=seconds * 5 + 60)
+    result["wrong"] = result["lost"] + result["duplicates"] + result["out_of_order"]
+    return result
+
+
+def page(result: dict[str, Any], where: dict[str, str], command: str) -> str:
+    """Write the page."""
+    alone, beside, horde = result["alone"], result["beside"], result["horde"]
+    rows = [
+        ["p50", f"{alone['p50_us']:,}", f"{beside['p50_us']:,}"],
+        ["p99", f"{alone['p99_us']:,}", f"{beside['p99_us']:,}"],
+        ["lost, doubled or out of order", f"{alone['wrong']}", f"{beside['wrong']}"],
+    ]
+    reached = {name: count for name, count in result["stats"]["limits_reached"].items() if count}
+    parts = [
+        "# A hundred honest clients among thousands that mean harm",
+        report.about(where, command),
+        f"The honest clients' p99 latency is {result['ratio']:.2f} times what it is when they are alone.",
+        report.table(["latency, µs", "alone", f"beside {horde['open']:,} hostile connections"], rows),
+        "Limits that were reached meanwhile:",
+        report.table(["limit", "times"], [[f"`{name}`", f"{count:,}"] for name, count in reached.items()]),
+        report.table(
+            ["what the hostile ones did", "count"],
+            [
+                ["connections opened", f"{horde['opened']:,}"],
+                ["of these ended by the broker", f"{horde['ended']:,}"],
+                ["bytes sent", f"{horde['bytes_sent']:,}"],
+                ["broker's memory before, at most", f"{result['rss_before']:.1f}, {result['rss_peak']:.1f} MiB"],
+            ],
+        ),
+        MIX,
+        LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Run it; the exit code says whether the honest ones have noticed too much."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=19_500, help="hostile connections (%(default)s)")
+    parser.add_argument("--rate", type=int, default=1000, help="honest messages each second (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=20, help="of each honest run (%(default)s)")
+    parser.add_argument("--out", type=Path, help="where page and raw figures go; else the page is printed")
+    options = parser.parse_args()
+    where = report.machine()
+    with report.program("serve", "--guarded") as broker:
+        report.say("the honest alone")
+        alone = honest(broker, options.rate, options.seconds)
+        before = memory(broker.pid)
+        report.say(f"{options.count} hostile connections")
+        with report.program("hostile", f"--port={broker.port}", f"--count={options.count}") as horde:
+            report.say("the honest beside them")
+            beside = honest(broker, options.rate, options.seconds)
+            result: dict[str, Any] = {"alone": alone, "beside": beside, "horde": horde.ask(), "stats": broker.ask()}
+        peak = memory(broker.pid, peak=True)
+    ratio = beside["p99_us"] / alone["p99_us"]
+    result |= {"ratio": ratio, "rss_before": before, "rss_peak": peak, "machine": where}
+    command = f"make bench-hostile ARGS='--count {options.count}'"
+    report.publish(options.out, "hostile", page(result, where, command), result, {})
+    if ratio > RATIO_MAX or beside["wrong"]:
+        sys.exit(f"the honest ones' p99 is {ratio:.2f} times as high, {beside['wrong']} of their messages went wrong")
+
+
+def memory(pid: int, *, peak: bool = False) -> float:
+    """MiB that a process has, or has had at most."""
+    name = "VmHWM:" if peak else "VmRSS:"
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+if __name__ == "__main__":
+    main()
