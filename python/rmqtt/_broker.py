@@ -300,6 +300,20 @@ class Broker:
         """
         self._native.reload_certificates()
 
+    def check(self) -> None:
+        """Look whether `start` would refuse what was asked for, without listening anywhere.
+
+        Raises
+        ------
+        ValueError
+            It cannot work together, or would not be safe.
+
+        Examples
+        --------
+        >>> rmqtt.Broker("mqtt://127.0.0.1:0").check()
+        """
+        self._native.check()
+
     @property
     def ledger(self) -> Ledger:
         """What became of each message for each subscriber that it matched.

@@ -6,13 +6,16 @@ import argparse
 import signal
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rmqtt._broker import Broker
+from rmqtt._config import load
 from rmqtt._limits import Limits
+from rmqtt._transport import TLS, Listener
 from rmqtt._types import Features
+from rmqtt._users import AuthLimits
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -77,10 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     passwd.add_argument("file", metavar="FILE", type=Path, help="made if it is not there")
     passwd.add_argument("user", metavar="USER", help="the password is asked for, or is the first line of the input")
     passwd.add_argument("--delete", action="store_true", help="delete the user")
-    broker = commands.add_parser("broker", help="run a broker until Ctrl-C or SIGTERM")
+    _add_broker(commands)
+    return parser
+
+
+def _add_broker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    # What is not given is not there: then the file has the word, and behind it the defaults of `Broker`.
+    broker = commands.add_parser(
+        "broker", help="run a broker until Ctrl-C or SIGTERM", argument_default=argparse.SUPPRESS
+    )
     broker.set_defaults(run=_broker)
-    broker.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
-    broker.add_argument("--port", type=_port, default=1883, help="0 to 65535; 0: any free one (default: %(default)s)")
+    broker.add_argument("--config", metavar="FILE", type=Path, help="a file of TOML; what is said here goes before it")
+    broker.add_argument("--check", action="store_true", help="look whether all of it can be used, and do not run")
+    _add_listeners(broker)
     broker.add_argument(
         "--allow-anonymous",
         action="store_true",
@@ -89,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     users = broker.add_mutually_exclusive_group()
     users.add_argument(
         "--password-file",
+        dest="auth",
         metavar="FILE",
         type=Path,
         help="let in nobody but its users; rmqtt passwd writes it, Mosquitto's is read too, SIGHUP reads it again",
@@ -100,25 +113,23 @@ def _parser() -> argparse.ArgumentParser:
         help="let in nobody but these: a line NAME:PASSWORD for each. On a command line everybody could read them",
     )
     broker.add_argument(
+        "--acl",
+        metavar="FILE",
+        type=Path,
+        help="who may do what, as Mosquitto writes it; SIGHUP reads it again",
+    )
+    broker.add_argument(
         "--threads",
         type=int,
-        default=0,
         metavar="N",
-        help="threads on which connections stay, 0 to 64: for many clients that say little (default: %(default)s)",
+        help="threads on which connections stay, 0 to 64: for many clients that say little (default: 0)",
     )
     limits = broker.add_argument_group("limits", "Reaching one costs the one who reached it.")
-    defaults = Limits()
-    for field in fields(Limits):
-        default = getattr(defaults, field.name)
-        limits.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=int if isinstance(default, int) else float,
-            default=default,
-            metavar="N",
-            help=f"(default: {'none' if default is None else default})",
-        )
+    _add_numbers(limits, Limits())
+    logins = broker.add_argument_group("logins", "What they may cost, and how often they may fail.")
+    _add_numbers(logins, AuthLimits())
     missing = broker.add_argument_group("features", "What is switched off is announced to MQTT 5 clients and refused.")
-    missing.add_argument("--maximum-qos", type=int, choices=(0, 1, 2), default=2, help="(default: %(default)s)")
+    missing.add_argument("--maximum-qos", type=int, choices=(0, 1, 2), help="(default: 2)")
     for name in _SWITCHES:
         flag = f"--no-{name.replace('_', '-')}"
         missing.add_argument(flag, dest=name, action="store_false", help=f"no {name.replace('_', ' ')}")
@@ -129,7 +140,33 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="take what is said to be UTF-8 without looking",
     )
-    return parser
+
+
+def _add_listeners(broker: argparse.ArgumentParser) -> None:
+    where = broker.add_argument_group("listeners", "They take the place of those of the file.")
+    where.add_argument("--host", help="address to listen at (default: 127.0.0.1)")
+    where.add_argument("--port", type=_port, help="0 to 65535; 0: any free one (default: 1883)")
+    where.add_argument(
+        "--listen",
+        metavar="URL",
+        action="append",
+        help="instead of host and port; may be given several times: mqtt, mqtts, unix",
+    )
+    where.add_argument("--cert", metavar="FILE", help="certificate for mqtts, PEM; SIGHUP reads it again")
+    where.add_argument("--key", metavar="FILE", help="its key (default: in the same file)")
+    where.add_argument("--ca", metavar="FILE", help="let in only clients with a certificate of these authorities")
+    where.add_argument("--crl", metavar="FILE", help="and none that these revoke")
+
+
+def _add_numbers(group: argparse._ArgumentGroup, defaults: Limits | AuthLimits) -> None:
+    for field in fields(defaults):
+        default = getattr(defaults, field.name)
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=int if isinstance(default, int) else float,
+            metavar="N",
+            help=f"(default: {'none' if default is None else default})",
+        )
 
 
 def _users(file: Path) -> dict[str, str]:
@@ -157,26 +194,56 @@ def _passwd(options: argparse.Namespace) -> int:
 def _reload(broker: Broker) -> None:
     try:
         broker.reload()
-    except ValueError as error:
-        print(f"rmqtt: {error}; the users are as they were", file=sys.stderr, flush=True)
+        broker.reload_certificates()
+    except (OSError, ValueError) as error:
+        print(f"rmqtt: {error}; what was there stays in force", file=sys.stderr, flush=True)
     else:
         print("rmqtt broker has read its files again", flush=True)
 
 
+def _listeners(given: dict[str, Any]) -> list[Listener] | None:
+    urls = given.get("listen")
+    if urls is not None and ("host" in given or "port" in given):
+        raise ValueError("--listen says it all: --host and --port do not go with it")
+    if urls is None and ("host" in given or "port" in given):
+        host = given.get("host", "127.0.0.1")
+        urls = [f"mqtt://{f'[{host}]' if ':' in host else host}:{given.get('port', 1883)}"]
+    material = {name: given[name] for name in ("ca", "cert", "key", "crl") if name in given}
+    if urls is None:
+        if material:
+            raise ValueError(f"--{next(iter(material))} is for --listen mqtts://…")
+        return None
+    encrypted = [url.startswith("mqtts:") for url in urls]
+    if material and not any(encrypted):
+        raise ValueError(f"--{next(iter(material))} is for --listen mqtts://…")
+    tls = TLS(**material) if material else None
+    return [Listener(url, tls=tls if is_encrypted else None) for url, is_encrypted in zip(urls, encrypted, strict=True)]
+
+
+def _configured(options: argparse.Namespace) -> dict[str, Any]:
+    """Put what the command line says over what the file says."""
+    given = vars(options)
+    configured = load(given["config"]) if "config" in given else {}
+    plain = ("allow_anonymous", "auth", "acl", "threads", "response_information", "validate_payloads")
+    configured.update({name: given[name] for name in plain if name in given})
+    if "users" in given:
+        configured["auth"] = _users(given["users"])
+    for name, kind in (("limits", Limits), ("auth_limits", AuthLimits), ("features", Features)):
+        said = {field.name: given[field.name] for field in fields(kind) if field.name in given}
+        if said:
+            configured[name] = replace(configured.get(name, kind()), **said)
+    if (listeners := _listeners(given)) is not None:
+        configured["listeners"] = listeners
+    return configured
+
+
 def _broker(options: argparse.Namespace) -> int:
-    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
-    features = Features(maximum_qos=options.maximum_qos, **{name: getattr(options, name) for name in _SWITCHES})
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    broker = Broker(
-        f"mqtt://{host}:{options.port}",
-        limits=limits,
-        features=features,
-        response_information=options.response_information,
-        validate_payloads=options.validate_payloads,
-        allow_anonymous=options.allow_anonymous,
-        auth=options.password_file if options.users is None else _users(options.users),
-        threads=options.threads,
-    )
+    configured = _configured(options)
+    broker = Broker(*configured.pop("listeners", ()), **configured)
+    if getattr(options, "check", False):
+        broker.check()
+        print("rmqtt broker could run with this")
+        return 0
     asked_to_stop = threading.Event()
     handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), lambda *_: asked_to_stop.set())
     if hasattr(signal, "SIGHUP"):
@@ -184,7 +251,7 @@ def _broker(options: argparse.Namespace) -> int:
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with broker:
-            print(f"rmqtt broker listening at {broker.url}", flush=True)
+            print(f"rmqtt broker listening at {', '.join(broker.urls)}", flush=True)
             # In slices, since not every system lets a signal end a wait.
             while not asked_to_stop.wait(0.2):
                 pass

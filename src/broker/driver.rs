@@ -173,8 +173,12 @@ impl Server {
         self.hub.retained(self.options.clock.now())
     }
 
+    pub(super) fn check(&self) -> Result<(), BrokerError> {
+        check(&self.options, self.hub.names_users())
+    }
+
     pub(super) async fn start(&self) -> Result<Running, BrokerError> {
-        check(&self.options, self.hub.names_users())?;
+        self.check()?;
         let clock = &self.options.clock;
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();

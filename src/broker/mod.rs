@@ -233,6 +233,14 @@ impl Broker {
         self.server.reload_certificates()
     }
 
+    /// Whether a start would be refused because of the options, whatever the system then says.
+    ///
+    /// # Errors
+    /// They cannot work together, or would not be safe.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        self.server.check()
+    }
+
     /// Whether it takes connections.
     pub fn is_running(&self) -> bool {
         self.server.is_running()

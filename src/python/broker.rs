@@ -137,6 +137,11 @@ impl NativeBroker {
             .map_err(|error| tls_error(py, &error))
     }
 
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let outcome = self.broker.get()?.check();
+        outcome.map_err(|error| Failure::from(error).to_py(py))
+    }
+
     #[getter]
     fn is_running(&self) -> PyResult<bool> {
         Ok(self.broker.get()?.is_running())

@@ -1,0 +1,186 @@
+"""`rmqtt broker --config`: what is read, and above all what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import rmqtt
+from rmqtt._config import ConfigError, load
+from rmqtt.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "broker.toml"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "broker.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def test_everything_that_is_said_arrives(config: Callable[[str], Path], tmp_path: Path) -> None:
+    options = load(
+        config(
+            """
+            allow_anonymous = true
+            threads = 2
+            shared_strategy = "sticky"
+
+            [[listener]]
+            url = "mqtt://127.0.0.1:0"
+            max_connections = 10
+
+            [[listener]]
+            url = "mqtts://0.0.0.0:8883"
+            tls = { cert = "server.pem", key = "/etc/server.key", min_version = "1.3" }
+
+            [auth]
+            password_file = "users.txt"
+
+            [auth_limits]
+            forget_failure_after = 5
+
+            [limits]
+            connections_max = 50
+            session_expiry_max = 3600
+
+            [features]
+            maximum_qos = 1
+            """
+        )
+    )
+    tls = rmqtt.TLS(cert=str(tmp_path / "server.pem"), key="/etc/server.key", min_version="1.3")
+    assert options == {
+        "allow_anonymous": True,
+        "threads": 2,
+        "shared_strategy": "sticky",
+        "listeners": [
+            rmqtt.Listener("mqtt://127.0.0.1:0", max_connections=10),
+            rmqtt.Listener("mqtts://0.0.0.0:8883", tls=tls),
+        ],
+        "auth": [rmqtt.PasswordFile(str(tmp_path / "users.txt"))],
+        "auth_limits": rmqtt.AuthLimits(forget_failure_after=5),
+        "limits": rmqtt.Limits(connections_max=50, session_expiry_max=3600),
+        "features": rmqtt.Features(maximum_qos=1),
+    }
+
+
+def test_rights_are_written_in_the_file_or_in_one_of_their_own(config: Callable[[str], Path], tmp_path: Path) -> None:
+    inline = """
+        [acl]
+        publish = ["devices/%u/#"]
+        read = ["news/#"]
+        [acl.users.operator]
+        publish = ["#"]
+    """
+    acl = rmqtt.Acl(publish=["devices/%u/#"], read=["news/#"], users={"operator": rmqtt.Acl(publish=["#"])})
+    assert load(config(inline)) == {"acl": acl}
+    assert load(config('[acl]\nfile = "acl.conf"')) == {"acl": rmqtt.AclFile(str(tmp_path / "acl.conf"))}
+
+
+REFUSED = [
+    ("conections_max = 5", "conections_max is not known"),
+    ("[limits]\nconections_max = 5", r"limits\.conections_max is not known; did you mean connections_max\?"),
+    ("[limits]\nconnections_max = '5'", r"limits\.connections_max must be a whole number, not text"),
+    ("[limits]\nconnections_max = true", r"limits\.connections_max must be a whole number, not true or false"),
+    ("[limits]\nconnections_max = 1.5", r"limits\.connections_max must be a whole number, not a number"),
+    ("allow_anonymous = 1", "allow_anonymous must be true or false, not a number"),
+    ("limits = 5", "limits must be a table, not a number"),
+    ("[listener]\nurl = 'mqtt://127.0.0.1'", r"listener must be written as \[\[listener\]\], not a table"),
+    ("[[listener]]\nmax_connections = 5", r"listener\[0\] has no url"),
+    ("[[listener]]\nurl = 'mqtt://127.0.0.1'\ntsl = {}", r"listener\[0\]\.tsl is not known; did you mean tls\?"),
+    ("[[listener]]\nurl = 'x'\ntls = {cret = 'a'}", r"listener\[0\]\.tls\.cret is not known; did you mean cert\?"),
+    ("[[listener]]\nurl = 'x'\ntls = {min_version = '1.1'}", r"tls\.min_version must be '1\.2', '1\.3', not text"),
+    ("[auth]", "auth needs one of password_file and password_files"),
+    ("[auth]\npassword_files = []", "auth.password_files names no file"),
+    ("[auth]\npassword_file = 5", r"auth\.password_file must be a list of texts, not a list"),
+    ("[auth]\npassword_fiel = 'a'", r"auth\.password_fiel is not known; did you mean password_file\?"),
+    ("[acl]\nfile = 'a'\nread = ['#']", r"acl\.read is not known"),
+    ("[acl]\nraed = ['#']", r"acl\.raed is not known; did you mean read\?"),
+    ("[acl]\nread = '#'", r"acl\.read must be a list of texts"),
+    ("[acl.users.bob]\nusers = {}", r"acl\.users\.bob\.users is not known"),
+    ("shared_strategy = 'fair'", "shared_strategy must be 'round_robin'"),
+    ("this is no TOML", "line 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "complaint"), REFUSED, ids=[text.replace("\n", " ") for text, _ in REFUSED])
+def test_what_is_not_understood_is_an_error_that_names_the_key(
+    config: Callable[[str], Path], text: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(text)
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert main(["broker", "--check", "--config", str(path)]) == 1
+    assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_a_wrong_value_is_not_repeated_since_it_may_be_a_secret(config: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(config('[[listener]]\nurl = "mqtts://127.0.0.1"\ntls = { verify = "hunter2" }'))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[limits]\nreceive_maximum = 0", "receive_maximum"),
+        ("[auth]\npassword_file = 'missing.txt'", "missing.txt"),
+        ("[acl]\nfile = 'missing.conf'", "missing.conf"),
+        ("[[listener]]\nurl = 'mqtts://127.0.0.1'\ntls = {cert = 'missing.pem'}", "missing.pem"),
+        ("[[listener]]\nurl = 'mqtt://0.0.0.0'", "allow_anonymous"),
+        ("[[listener]]\nurl = 'gopher://127.0.0.1'", "gopher"),
+    ],
+)
+def test_check_looks_at_all_that_the_file_names(
+    config: Callable[[str], Path], text: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["broker", "--check", "--config", str(config(text))]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("users.txt", "alice:\n"), ("users.txt", ":hash\n"), ("acl.conf", "topc a\n")]
+)
+def test_check_refuses_security_files_with_a_bad_line(
+    config: Callable[[str], Path], tmp_path: Path, name: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    text = "[auth]\npassword_file = 'users.txt'" if name == "users.txt" else "[acl]\nfile = 'acl.conf'"
+    assert main(["broker", "--check", "--config", str(config(text))]) == 1
+    assert re.search(r"line 1\b", capsys.readouterr().err)
+
+
+def test_the_command_line_goes_before_the_file(
+    config: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(config("[[listener]]\nurl = 'mqtt://0.0.0.0'"))
+    assert main(["broker", "--check", "--config", path, "--listen", "mqtt://127.0.0.1:0"]) == 0
+    assert main(["broker", "--check", "--config", path, "--allow-anonymous"]) == 0
+    assert capsys.readouterr().out == "rmqtt broker could run with this\n" * 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--listen", "mqtt://127.0.0.1:0", "--port", "0"],
+        ["--cert", "server.pem"],
+        ["--listen", "mqtt://127.0.0.1:0", "--cert", "server.pem"],
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> None:
+    assert main(["broker", "--check", *arguments]) == 1
+
+
+def test_the_example_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["broker", "--check", "--config", str(EXAMPLE)]) == 0, capsys.readouterr().err
