@@ -138,10 +138,12 @@ lint-python: .venv/.package
 	$(DEV)/stubtest rmqtt._rmqtt --mypy-config-file pyproject.toml $(addprefix --allowlist ,$(wildcard tests/python/stubtest_allowlist.txt))
 
 # Licences, sources and doubled versions need no network once the tool is there; known weaknesses need their data base,
-# which not every machine reaches: `make advisories`.
+# which not every machine reaches: `make advisories`. pip-audit is told to trust whom pip trusts.
 lint-dependencies: .venv/.stamp $(DENY)
 	$(DENY) --locked check bans licenses sources
-	$(DEV)/python -m pip_audit --local --skip-editable --progress-spinner off
+	trusted=$$($(DEV)/python -m pip config list | sed -n "s/^global\.cert='\(.*\)'/\1/p"); \
+		REQUESTS_CA_BUNDLE="$${REQUESTS_CA_BUNDLE:-$$trusted}" \
+		$(DEV)/python -m pip_audit --local --skip-editable --progress-spinner off
 
 # Its own speed does not matter here, so it is built without optimisation, in a minute.
 $(DENY):
