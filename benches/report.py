@@ -74,17 +74,22 @@ def program(*arguments: str, cores: Iterable[int] | None = None) -> Iterator[Pro
         started.stop()
 
 
+def _words(command: Sequence[str]) -> str:
+    """Give a command as pages show it: without where it lies on this machine."""
+    return " ".join([Path(command[1]).name, *command[2:]])
+
+
 def run_json(command: Sequence[str], *, seconds: float) -> dict[str, Any]:
     """Run a program that prints one JSON object, for so long at most."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise RunError(f"not done after {seconds:.0f} s: {' '.join(command[1:])}") from None
+        raise RunError(f"not done after {seconds:.0f} s: {_words(command)}") from None
     except FileNotFoundError as error:
         raise RunError(f"{error.filename} is not there: use the make targets") from error
     if done.returncode or not done.stdout.strip():
         last = (done.stderr.strip() or "no word").splitlines()[-1]
-        raise RunError(f"{' '.join(command[1:])}: {last}")
+        raise RunError(f"{_words(command)}: {last}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
