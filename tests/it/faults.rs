@@ -4,7 +4,7 @@
 
 use crate::client_script::{message, read, soon, subscribe};
 use crate::raw::bytes::{Connect, PINGREQ, PINGRESP, Publish, ack, subscribe as subscribe_packet};
-use crate::raw::{BOTH, Server, V4, V5};
+use crate::raw::{BOTH, Server, V4, V5, until};
 use rmqtt::broker::faults::{Action, Cut, Direction, Match, Plan, Seen};
 use rmqtt::broker::{Broker, BrokerOptions, Seams};
 use rmqtt::client::{Client, ClientOptions, Close, Event};
@@ -12,9 +12,10 @@ use rmqtt::clock::Clock;
 use rmqtt::codec::{PacketType, ReasonCode, summary};
 use rmqtt::message::QoS;
 use rmqtt::topic::{TopicFilter, TopicName};
-use rmqtt::transport::Address;
+use rmqtt::transport::{Address, Stream};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -454,4 +455,23 @@ async fn the_wire_log_shows_what_was_said_and_hides_passwords() {
     );
     let text = summary(&connect.bytes(), rmqtt::codec::ProtocolVersion::V5, None);
     assert_eq!(text, "CONNECT \"c\" v5 clean keep-alive 0 s user");
+}
+
+#[tokio::test]
+async fn what_came_just_before_the_end_of_a_watched_connection_counts() {
+    let (broker, _, _) = broker().await;
+    let mut pipe = Stream::connect(&broker.memory_address()).await.unwrap();
+    pipe.write_all(&Connect::new(V5, "hasty").bytes())
+        .await
+        .unwrap();
+    let mut connack = [0; 256];
+    assert!(pipe.read(&mut connack).await.unwrap() > 0);
+    // More than is read at once, less than the pipe takes: the end is there when the rest is read.
+    let publish = Publish::new("a", "x".repeat(30_000)).bytes(V5);
+    pipe.write_all(&publish).await.unwrap();
+    drop(pipe);
+    until("counted", &broker, |broker| {
+        broker.clients().is_empty() && broker.stats().messages_received == 1
+    })
+    .await;
 }

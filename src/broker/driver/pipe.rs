@@ -277,6 +277,7 @@ impl Pipe {
         counters: &Counters,
         cx: &mut Context<'_>,
     ) -> bool {
+        let was_at_end = self.is_at_end;
         let mut batch = 0;
         let may_read = self.relay.as_ref().is_none_or(|it| it.may_read());
         let enough = if may_read { room.min(BATCH_BYTES) } else { 0 };
@@ -284,7 +285,6 @@ impl Pipe {
             match self.read_once(room - batch, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.is_at_end = true;
-                    return true;
                 }
                 Poll::Ready(Ok(count)) => {
                     batch += count;
@@ -309,7 +309,7 @@ impl Pipe {
             // Nothing half-read: while nothing comes, no memory is held for it.
             self.input = BytesMut::new();
         }
-        batch > 0
+        batch > 0 || self.is_at_end != was_at_end
     }
 
     /// Reads what there is, once: into a buffer of its own while much comes, else by way of the thread's, so that a small
