@@ -142,6 +142,7 @@ class MqttJs(Peer):
             "clientId": setup.client_id,
             "clean": not setup.persistent,
             "resubscribe": False,
+            **setup.way.javascript(),
         }
         if is_v5:
             options["properties"] = {"sessionExpiryInterval": SESSION_EXPIRY if setup.persistent else 0}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rmqtt
 
+from interop.ways import PLAIN, Way
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
@@ -22,6 +24,7 @@ QoS = Literal[0, 1, 2]
 T = TypeVar("T")
 DEADLINE = 10.0
 SESSION_EXPIRY = 300
+LINE_BYTES_MAX = 4 << 20
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
@@ -48,6 +51,7 @@ class Setup:
     client_id: str
     persistent: bool = False
     will: tuple[str, bytes] | None = None
+    way: Way = PLAIN
 
 
 class Peer:
@@ -94,7 +98,8 @@ class Ours(Peer):
     async def connect(self) -> None:
         will = self.setup.will
         self.client = rmqtt.Client(
-            f"mqtt://127.0.0.1:{self.setup.port}",
+            self.setup.way.url(self.setup.port),
+            tls=self.setup.way.ours(),
             client_id=self.setup.client_id,
             version=self.setup.version,
             clean_start=not self.setup.persistent,
@@ -152,7 +157,7 @@ class MosquittoTools(Peer):
 
     def _common(self) -> list[str]:
         version = {"5.0": "mqttv5", "3.1.1": "mqttv311"}[self.setup.version]
-        return ["-h", "127.0.0.1", "-p", str(self.setup.port), "-V", version]
+        return [*self.setup.way.mosquitto(self.setup.port), "-V", version]
 
     async def connect(self) -> None:
         if self.filters:
@@ -174,7 +179,9 @@ class MosquittoTools(Peer):
             command += ["-C", "1"]
             command += ["--will-topic", topic, "--will-payload", payload.decode(), "--will-qos", "1"]
         self.subscribed.clear()
-        self.process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        self.process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, limit=LINE_BYTES_MAX
+        )
         self.reader = asyncio.create_task(self._read(self.process))
         await soon(self.subscribed.wait())
 
@@ -236,7 +243,10 @@ class Paho(Peer):
             protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
             clean_session=None if is_v5 else not setup.persistent,
             reconnect_on_failure=False,
+            transport="unix" if setup.way.path else "tcp",
         )
+        if context := setup.way.context():
+            self.client.tls_set_context(context)
         self.connect_options: dict[str, Any] = {}
         if is_v5:
             properties = Properties(PacketTypes.CONNECT)
@@ -263,7 +273,8 @@ class Paho(Peer):
             pass
 
     async def connect(self) -> None:
-        self.client.connect("127.0.0.1", self.setup.port, **self.connect_options)
+        host = str(self.setup.way.path or "127.0.0.1")
+        self.client.connect(host, self.setup.port, **self.connect_options)
         self.client.loop_start()
         await self._until("connected")
 

@@ -7,19 +7,23 @@ import secrets
 from typing import TYPE_CHECKING, Self
 
 from interop.peers import Peer, QoS, Setup, Version
+from interop.ways import PLAIN, Way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COUNT = 20
+#: Bytes; a broker of ours takes packets of a million.
+LARGE = 900_000
 
 
 class Stage:
     """Makes peers for one test, and ends them with it."""
 
-    def __init__(self, port: int, version: Version) -> None:
+    def __init__(self, port: int, version: Version = "5.0", way: Way = PLAIN) -> None:
         self.port = port
         self.version: Version = version
+        self.way = way
         self.root = f"interop-{secrets.token_hex(4)}"
         self.peers: list[Peer] = []
 
@@ -33,7 +37,7 @@ class Stage:
         self, kind: type[Peer], name: str, *, persistent: bool = False, will: tuple[str, bytes] | None = None
     ) -> Peer:
         """Make a peer and connect it."""
-        peer = kind(Setup(self.port, self.version, f"{self.root}-{name}", persistent, will))
+        peer = kind(Setup(self.port, self.version, f"{self.root}-{name}", persistent, will, self.way))
         self.peers.append(peer)
         await peer.connect()
         return peer
@@ -58,6 +62,20 @@ async def messages_arrive_in_order(stage: Stage, sender: type[Peer], receiver: t
     got = [await listening.receive() for _ in numbered()]
     assert [message.payload for message in got] == numbered()
     assert {(message.topic, message.qos, message.retain) for message in got} == {(f"{stage.root}/7/value", qos, False)}
+
+
+async def messages_of_every_kind_arrive(stage: Stage, sender: type[Peer], receiver: type[Peer]) -> None:
+    """Whatever their QoS is, short ones and one that is longer than any buffer on its way."""
+    listening = await stage.add(receiver, "receiver")
+    await listening.subscribe(f"{stage.root}/#", 2)
+    sending = await stage.add(sender, "sender")
+    large = secrets.token_bytes(LARGE)
+    for qos in (0, 1, 2):
+        for payload in (b"short", large, b"last"):
+            await sending.publish(f"{stage.root}/{qos}", payload, qos)
+            message = await listening.receive()
+            assert (message.topic, message.qos) == (f"{stage.root}/{qos}", qos)
+            assert message.payload == payload
 
 
 async def retained_messages_are_kept_and_cleared(stage: Stage, sender: type[Peer], receiver: type[Peer]) -> None:
