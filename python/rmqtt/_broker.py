@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from rmqtt._acl import native as native_acl
 from rmqtt._client import Client
+from rmqtt._journal import journal, keep
 from rmqtt._limits import BrokerStats, Limits
 from rmqtt._rmqtt import NativeBroker
 from rmqtt._transport import Listener
@@ -140,6 +141,7 @@ class Broker:
             "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
             "ledger": ledger,
             "wire": WIRE_LINES if wire is True else int(wire),
+            "journal": journal(),
         }
         listening = [Listener(place) if isinstance(place, str) else place for place in self._listeners]
         self._wires = bool(wire)
@@ -175,6 +177,7 @@ class Broker:
             await asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
+        keep()
         start = self._native.start()
         try:
             await start
@@ -231,6 +234,7 @@ class Broker:
         >>> broker = rmqtt.Broker("mqtt://127.0.0.1:0").start()
         >>> broker.stop()
         """
+        keep()
         self._native.start_blocking()
         self._ask(None)
         return self

@@ -8,6 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question
+from rmqtt._journal import keep
 from rmqtt._receipt import Receipt
 from rmqtt._rmqtt import Finished, NativeClient, NativeMany
 from rmqtt._subscription import Subscription
@@ -134,6 +135,7 @@ class Client(Connection[NativeClient]):
         self.__class__ = TracingClient
 
     async def __aenter__(self) -> Self:
+        keep()
         try:
             await self._native.connect()
         except Exception:
@@ -175,6 +177,7 @@ class Client(Connection[NativeClient]):
         >>> await client.connect()
         >>> await client.close()
         """
+        keep()
         connecting = self._native.connect()
         # Nobody else may hold this client until it is known how connecting ended.
         connecting.add_done_callback(lambda _: self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from rmqtt import _events
 from rmqtt._auth import mechanism
 from rmqtt._events import Connected
+from rmqtt._journal import journal
 from rmqtt._outbox import Outbox
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
 from rmqtt._stats import ClientStats, RoundTrip
@@ -95,6 +96,7 @@ class Connection(Generic[_Native]):
                 "reconnect": reconnect,
                 "outbox": outbox,
                 "user_properties": list(user_properties),
+                "journal": journal(),
             },
         )
         if trace_context:

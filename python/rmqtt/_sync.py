@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._auth import Runner
 from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question
+from rmqtt._journal import keep
 from rmqtt._receipt import shown
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._subscription import Subscribed
@@ -108,6 +109,7 @@ class SyncClient(Connection[NativeSyncClient]):
         >>> client.connect()
         >>> client.close()
         """
+        keep()
         if self._handler:
             self._handler = False
             _ask_on_a_thread(self._native, self)

@@ -11,6 +11,7 @@ mod cores;
 mod delivering;
 mod doors;
 mod leaving;
+mod noting;
 mod pipe;
 mod publishing;
 mod relay;
@@ -22,6 +23,7 @@ mod watched;
 use crate::broker::auth::Auth;
 use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
+use crate::broker::journal::Entry;
 use crate::broker::places::Places;
 use crate::broker::rights::Policy;
 use crate::broker::seams::Seams;
@@ -32,6 +34,7 @@ use crate::transport::{Address, Gate, Listener, TlsError};
 use admission::Guard;
 use cores::Cores;
 use doors::{Doors, Entrance};
+use noting::Told;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
@@ -86,7 +89,7 @@ impl Server {
         };
         let limits = Arc::new(options.limits.clone());
         let places = Places::new(Arc::clone(&limits), options.clock.now());
-        let hub = Hub::with_sharing(limits, sharing);
+        let hub = Hub::with_sharing(limits, sharing).with_journal(options.journal.clone());
         if let Some(acl) = &options.acl {
             hub.set_policy(Some(Policy::Rules(Arc::clone(acl))));
         }
@@ -215,6 +218,9 @@ impl Server {
         }
         let keep_time = keep_time(Arc::clone(&self.hub), clock.clone(), stopped);
         tasks.spawn(clock.track(keep_time));
+        for address in &addresses {
+            self.hub.note(&Entry::Listening(address));
+        }
         self.status.send_replace(Status {
             is_running: true,
             addresses,
@@ -243,6 +249,7 @@ impl Server {
         }
         while threads.join_next().await.is_some() {}
         self.seams.faults.let_go();
+        self.hub.note(&Entry::Stopped);
     }
 
     pub(super) async fn snapshot(&self) -> Snapshot {
@@ -277,6 +284,7 @@ impl Server {
         }
         while threads.join_next().await.is_some() {}
         self.hub.cut_off(false);
+        self.hub.note(&Entry::Stopped);
     }
 }
 
@@ -334,21 +342,23 @@ async fn bind(
     })
 }
 
-/// Calls the hub when something is due.
+/// Calls the hub when something is due, and tells of the limits that were reached.
 async fn keep_time(hub: Arc<Hub>, clock: Clock, mut stopped: watch::Receiver<Option<Duration>>) {
+    let mut told = Told::so_far(&hub);
     loop {
+        let news_at = told.tell_news(&hub, clock.now());
         let next = hub.next_timeout();
         if next.is_some_and(|at| at <= clock.now()) {
             hub.handle_timeout(clock.now());
             // A slice at a time: others want to run too.
             yield_now().await;
             if stopped.has_changed().unwrap_or(true) {
-                return;
+                return told.tell_all(&hub);
             }
             continue;
         }
         let due = async {
-            match next {
+            match [next, news_at].into_iter().flatten().min() {
                 Some(at) => clock.sleep_until(at).await,
                 None => std::future::pending().await,
             }
@@ -361,7 +371,7 @@ async fn keep_time(hub: Arc<Hub>, clock: Clock, mut stopped: watch::Receiver<Opt
             }
         });
         tokio::select! {
-            _ = stopped.changed() => return,
+            _ = stopped.changed() => return told.tell_all(&hub),
             () = earlier => {}
             () = due => {}
         }

@@ -6,6 +6,7 @@
 
 mod core;
 mod inspect;
+mod journal;
 mod leave;
 mod ledger;
 mod posting;
@@ -23,6 +24,7 @@ pub use tap::{Caught, Tap};
 use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
+use crate::broker::journal::Journal;
 use crate::broker::outbox::{Next, Outbox, Pressure};
 use crate::broker::protocol::{Farewell, Outgoing, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
@@ -138,9 +140,10 @@ pub struct Hub {
     taps: Taps,
     standstill: Standstill,
     ledger: Option<Box<Ledger>>,
+    journal: Option<Journal>,
     /// Whether the broker is being cut off from the world: whoever goes now has no last words.
     is_cut_off: AtomicBool,
-    /// Rung when something becomes due earlier than was known.
+    /// Rung when something becomes due earlier than was known, or a limit is reached.
     timer: Arc<Bell>,
 }
 
@@ -152,17 +155,19 @@ impl Hub {
 
     /// The same, where groups of shared subscriptions deal in this way.
     pub fn with_sharing(limits: Arc<Limits>, sharing: Sharing) -> Self {
+        let counters = Counters::default();
         Self {
             core: RwLock::new(Core::new(Arc::clone(&limits), sharing)),
             limits,
-            counters: Counters::default(),
+            timer: Arc::clone(counters.bell()),
+            counters,
             batches: AtomicU64::new(0),
             rights_edition: AtomicU64::new(0),
             taps: Taps::default(),
             standstill: Standstill::default(),
             ledger: None,
+            journal: None,
             is_cut_off: AtomicBool::new(false),
-            timer: Arc::new(Bell::default()),
         }
     }
 

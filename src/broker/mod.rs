@@ -12,6 +12,7 @@ mod error;
 pub mod faults;
 pub mod group;
 pub mod hub;
+pub mod journal;
 mod limits;
 mod listener;
 mod options;

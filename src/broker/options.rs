@@ -1,6 +1,7 @@
 //! What can be asked of a broker. Every default is safe on loopback; each limit says why it is what it is.
 
 use crate::broker::auth::Auth;
+use crate::broker::journal::Journal;
 use crate::broker::rights::Acl;
 use crate::broker::{Limits, ListenerOptions};
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub struct BrokerOptions {
     pub clock: Clock,
     /// Packets of all connections that the wire log keeps; 0: there is none.
     pub wire_lines_max: usize,
+    /// Who keeps a log of listeners and connections.
+    pub journal: Option<Journal>,
 }
 
 /// Which member of a group of shared subscriptions gets a message, among those that are connected and have room.
@@ -84,6 +87,7 @@ impl Default for BrokerOptions {
             keeps_ledger: false,
             clock: Clock::default(),
             wire_lines_max: 0,
+            journal: None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Counters, counted where the thing happens. Relaxed atomics: they order nothing and nobody waits for them.
 
+use crate::broker::bell::Bell;
 use crate::broker::{BrokerStats, Limit};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// One counter.
 #[derive(Debug, Default)]
@@ -49,12 +51,37 @@ pub struct Counters {
     pub passwords_hashed: Counter,
     pub hooks_failed: Counter,
     limits: [Counter; Limit::ALL.len()],
+    has_news: AtomicBool,
+    bell: Arc<Bell>,
 }
 
 impl Counters {
     /// Somebody has reached this limit.
     pub fn reached(&self, limit: Limit) {
         self.limits[limit as usize].add_one();
+        if !self.has_news.swap(true, Ordering::AcqRel) {
+            self.bell.ring();
+        }
+    }
+
+    /// How often that was.
+    pub fn times_reached(&self, limit: Limit) -> u64 {
+        self.limits[limit as usize].get()
+    }
+
+    /// Rung when a limit was reached and there had been no news.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Whether a limit was reached since [`Counters::take_news`].
+    pub fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Acquire)
+    }
+
+    /// The counts are about to be read.
+    pub fn take_news(&self) {
+        self.has_news.swap(false, Ordering::AcqRel);
     }
 
     /// What has been counted so far. What is true only now is left at zero: the hub knows that.

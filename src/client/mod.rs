@@ -10,6 +10,7 @@ mod driver;
 mod error;
 mod events;
 mod inbox;
+mod journal;
 mod options;
 #[doc(hidden)]
 pub mod protocol;
@@ -22,6 +23,7 @@ mod waiter;
 pub use error::{ClientError, Redirect};
 pub use events::Event;
 pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
+pub use journal::{Entry, Journal};
 pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
 pub use stats::{ClientStats, InboxStats, RoundTrips};
 

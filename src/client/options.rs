@@ -1,5 +1,6 @@
 //! What can be asked of a client. Every field has a default that is safe.
 
+use super::Journal;
 use super::auth::Authenticator;
 use crate::codec::{Hidden, ProtocolVersion, Will};
 use crate::message::UserProperty;
@@ -72,6 +73,8 @@ pub struct ClientOptions {
     /// The file in which messages of QoS 1 and 2 outlive the process; see [`crate::storage`]. It needs a session that is
     /// kept: a client id, no `clean_start`, and a `session_expiry` (MQTT 5).
     pub outbox_path: Option<PathBuf>,
+    /// Who keeps a log of what happens to the connection.
+    pub journal: Option<Journal>,
 }
 
 impl ClientOptions {
@@ -104,6 +107,7 @@ impl ClientOptions {
             queue_bytes_max: 64 << 20,
             keep_qos0: false,
             outbox_path: None,
+            journal: None,
         }
     }
 }
@@ -138,6 +142,7 @@ impl fmt::Debug for ClientOptions {
             queue_bytes_max,
             keep_qos0,
             outbox_path,
+            journal,
         } = self;
         f.debug_struct("ClientOptions")
             .field("address", address)
@@ -166,6 +171,7 @@ impl fmt::Debug for ClientOptions {
             .field("queue_bytes_max", queue_bytes_max)
             .field("keep_qos0", keep_qos0)
             .field("outbox_path", outbox_path)
+            .field("journal", journal)
             .finish()
     }
 }

@@ -15,6 +15,7 @@ mod codec;
 mod errors;
 mod events;
 mod hooks;
+mod journal;
 mod ledger;
 mod many;
 mod message;
@@ -93,6 +94,7 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<template::NativeTemplate>()?;
     module.add_class::<events::NativeEvents>()?;
     module.add_class::<broker::NativeBroker>()?;
+    module.add_class::<journal::NativeJournal>()?;
     module.add_class::<hooks::NativeLogins>()?;
     module.add_class::<hooks::NativeVerdict>()?;
     module.add_class::<capture::NativeCapture>()?;

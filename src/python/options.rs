@@ -20,6 +20,7 @@ pub(crate) use transport::{ListenerArguments, TlsArguments};
 use super::auth::AuthArgument;
 use super::bridge::Asker;
 use super::errors::{Failure, address_error, tls_error};
+use super::journal::NativeJournal;
 use super::payload;
 use crate::client::{ClientOptions, Farewell, Reconnect, Resubscribe};
 use crate::codec::{ProtocolVersion, ReasonCode, Will};
@@ -64,6 +65,7 @@ pub(crate) struct ClientArguments<'py> {
     reconnect: Option<ReconnectArguments>,
     outbox: OutboxArguments,
     user_properties: Vec<(String, String)>,
+    journal: Py<NativeJournal>,
 }
 
 /// `rmqtt.Will`.
@@ -171,6 +173,7 @@ pub(crate) fn client(
     options.will = arguments.will.map(will).transpose()?;
     options.user_properties = user_properties(arguments.user_properties);
     options.reconnect = arguments.reconnect.as_ref().map(reconnect).transpose()?;
+    options.journal = Some(arguments.journal.get().of_client());
     outbox(arguments.outbox, &mut options, py)?;
     Ok((options, asker))
 }

@@ -295,7 +295,7 @@ impl Connection {
     pub(super) fn on_authenticate(&mut self, step: &Authenticate, now: Instant) -> Result<(), End> {
         let address = self.peer_address();
         let Some(admission) = &mut self.admission else {
-            return Err(self.turn_away(ReasonCode::BadAuthenticationMethod));
+            return Err(self.turn_away("", ReasonCode::BadAuthenticationMethod));
         };
         match admission.step(step, address) {
             Ok(Answer::Continue(data)) => self.protocol.challenge(Some(data))?,
@@ -307,14 +307,14 @@ impl Connection {
                 let before = admission.identity.as_ref();
                 // Who authenticates again has to stay who it is: its session, and what it may do, are that user's.
                 if before.is_some_and(|before| *before != identity) {
-                    return Err(self.turn_away(ReasonCode::NotAuthorized));
+                    return Err(self.turn_away("", ReasonCode::NotAuthorized));
                 }
                 admission.exchange = None;
                 admission.identity = Some(identity);
                 self.protocol.authenticated(Some(data), now)?;
             }
-            Ok(Answer::Refuse) => return Err(self.turn_away(ReasonCode::NotAuthorized)),
-            Err(reason) => return Err(self.turn_away(reason)),
+            Ok(Answer::Refuse) => return Err(self.turn_away("", ReasonCode::NotAuthorized)),
+            Err(reason) => return Err(self.turn_away("", reason)),
         }
         Ok(())
     }
@@ -333,10 +333,10 @@ impl Connection {
         };
         if admission.guard.auth.wants_password() {
             if connect.username.is_none() {
-                return Err(self.turn_away(ReasonCode::NotAuthorized));
+                return Err(self.turn_away(&connect.client_id, ReasonCode::NotAuthorized));
             }
             if connect.password.is_none() {
-                return Err(self.turn_away(ReasonCode::BadUserNameOrPassword));
+                return Err(self.turn_away(&connect.client_id, ReasonCode::BadUserNameOrPassword));
             }
         }
         let login = Login {
@@ -361,14 +361,16 @@ impl Connection {
                 admission.admitted(identity, now);
                 self.on_connect(connect, now)
             }
-            Some((_, Err(reason))) => Err(self.turn_away(reason)),
+            Some((connect, Err(reason))) => Err(self.turn_away(&connect.client_id, reason)),
         }
     }
 
-    fn turn_away(&mut self, reason: ReasonCode) -> End {
+    /// `client_id`: who it says it is, or nothing.
+    fn turn_away(&mut self, client_id: &str, reason: ReasonCode) -> End {
         if self.protocol.is_connected() {
             return End::ToldToGo(reason.into());
         }
+        self.note_refused(Some(client_id), self.peer_address(), reason);
         self.protocol.refuse(reason);
         End::Refused
     }

@@ -17,10 +17,12 @@ impl Connection {
     pub(super) fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
         let assigned = connect.client_id.is_empty().then(new_client_id);
         let client_id = assigned.clone().unwrap_or(connect.client_id);
+        let address = self.peer_address();
         let user = self
             .admission
             .as_ref()
             .and_then(|known| known.user().cloned());
+        let asked = client_id.clone();
         let arrival = Arrival {
             info: ClientInfo {
                 client_id: client_id.to_string(),
@@ -47,6 +49,7 @@ impl Connection {
                 Ok(())
             }
             Outcome::Refused(farewell) => {
+                self.note_refused(Some(&asked), address, farewell.reason);
                 self.protocol.refuse(farewell);
                 Err(End::Refused)
             }
@@ -89,6 +92,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), End> {
         self.protocol.set_rights(granted.rights);
+        let connection = granted.attached.connection;
         self.link = Link::Attached(granted.attached);
         let accept = Accept {
             session: granted.session,
@@ -98,6 +102,7 @@ impl Connection {
         self.protocol.accept(accept, now)?;
         self.place.release();
         self.hub.counters().connects_accepted.add_one();
+        self.note_entered(connection, granted.session_present);
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ impl Connection {
             _ => {}
         }
         self.count_reached();
+        self.note_end(end);
         self.answer_withheld();
         if let End::ToldToGo(farewell) = end {
             // spec(5): MQTT-3.1.4-3

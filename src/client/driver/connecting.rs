@@ -100,6 +100,7 @@ impl Driver {
         let mut round = self.endpoints.round();
         while let Some(address) = round.next() {
             self.address = address;
+            self.note(None);
             let error = match self.establish().await {
                 Ok(connected) => {
                     self.endpoints.prefer(&self.address);

@@ -24,7 +24,7 @@ use super::commands::{Outgoing, Queue, Work};
 use super::dispatch::{Dispatch, Key};
 use super::inbox::Aftermath;
 use super::protocol::{Event as Heard, Protocol};
-use super::{ClientError, ClientOptions, ClientStats, Close, Event};
+use super::{ClientError, ClientOptions, ClientStats, Close, Entry, Event};
 use crate::clock::Clock;
 use crate::codec::{Disconnect, ReasonCode};
 use crate::session::Token;
@@ -412,7 +412,19 @@ impl Driver {
     }
 
     fn tell(&self, event: Event) {
+        self.note(Some(&event));
         self.queue.tell(event);
+    }
+
+    /// For the log.
+    fn note(&self, event: Option<&Event>) {
+        if let Some(journal) = &self.options.journal {
+            journal.tell(&Entry {
+                client_id: self.protocol.client_id(),
+                address: &self.address,
+                event,
+            });
+        }
     }
 }
 

@@ -9,12 +9,13 @@
 //! [`runtime`] owns the tokio threads and what a fork does to them; [`wake`] the descriptor; [`port`] the meeting place;
 //! [`op`] the awaitable, [`finished`] its twin for what needs no wait; [`stream`] the side of a subscription
 //! that waits; [`rouser`] when the network hears of what was put in; [`asker`] questions the other way, [`questions`] those that may
-//! take their time. [`blocking`] waits
+//! take their time; [`journal`] what is told to a log. [`blocking`] waits
 //! without any loop. Nothing here knows MQTT.
 
 mod asker;
 mod blocking;
 mod finished;
+mod journal;
 mod loops;
 mod op;
 mod port;
@@ -27,6 +28,7 @@ mod wake;
 pub(crate) use asker::{Answer, Answered, Asker, Raised};
 pub(crate) use blocking::{Bell, Deadline, block_on};
 pub(crate) use finished::{Finished, thrown};
+pub(crate) use journal::Journal;
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
 pub(crate) use questions::Questions;

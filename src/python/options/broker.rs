@@ -1,6 +1,7 @@
 //! What `rmqtt.Broker` asks for.
 
 use super::super::errors::Failure;
+use super::super::journal::NativeJournal;
 use super::super::testing::NativeClock;
 use super::limits::LimitsArguments;
 use super::{AccessArguments, Given, ListenerArguments, out_of_range};
@@ -28,7 +29,7 @@ struct FeaturesArguments {
     shared_subscriptions: bool,
 }
 
-/// How it runs, by name: its threads, and what tests ask for.
+/// How it runs, by name: its threads, its log, and what tests ask for.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct SeamsArguments {
@@ -36,6 +37,7 @@ pub(crate) struct SeamsArguments {
     clock: Option<Py<NativeClock>>,
     ledger: bool,
     wire: usize,
+    journal: Py<NativeJournal>,
 }
 
 /// What is offered within the limits, by name.
@@ -121,6 +123,7 @@ pub(crate) fn broker(
         threads: seams.threads()?,
         keeps_ledger: seams.ledger,
         wire_lines_max: seams.wire,
+        journal: Some(seams.journal.get().of_broker()),
         clock: match &seams.clock {
             Some(clock) => clock.get().clock()?,
             None => Clock::default(),

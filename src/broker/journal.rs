@@ -1,0 +1,68 @@
+//! What a broker tells whoever keeps a log of it: about connections, never about messages.
+
+use super::{ClientInfo, Limit};
+use crate::transport::Address;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Entry<'a> {
+    /// A listener is open.
+    Listening(&'a Address),
+    /// A client was let in.
+    Connected {
+        /// Who.
+        client: &'a ClientInfo,
+        /// Whether it found its session.
+        session_present: bool,
+    },
+    /// A client's connection has ended.
+    Disconnected {
+        /// Whose.
+        client: &'a ClientInfo,
+        /// Why.
+        why: &'a str,
+    },
+    /// Somebody was not let in.
+    Refused {
+        /// Who it said it is, if it came so far.
+        client_id: Option<&'a str>,
+        /// Where it is; `None`: in memory.
+        address: Option<SocketAddr>,
+        /// Why.
+        why: &'a str,
+    },
+    /// A limit was reached. What comes together is told together, at most once a second.
+    LimitReached {
+        /// Which.
+        limit: Limit,
+        /// How often since the last time.
+        count: u64,
+    },
+    /// It runs no more.
+    Stopped,
+}
+
+/// A function that is told what happens. The network's threads call it, so it must not wait for anything.
+#[derive(Clone)]
+pub struct Journal(Arc<dyn Fn(&Entry<'_>) + Send + Sync>);
+
+impl Journal {
+    /// Tells this function.
+    pub fn new(tell: impl Fn(&Entry<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, entry: &Entry<'_>) {
+        (self.0)(entry);
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Journal")
+    }
+}
