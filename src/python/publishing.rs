@@ -193,9 +193,14 @@ impl NativeClient {
         let publisher = Box::new(self.backlog.publisher(remote));
         match client.try_publish_and(waiter.rouse, message, Some(publisher)) {
             Ok(TryPublish::Queued) => Ok(op.into_any()),
-            // The operation goes unseen; another one waits.
-            Ok(TryPublish::Full(message, _)) => self.wait_for_room(py, client, waiter, message),
-            Err(error) => Err(fail(error)),
+            Ok(TryPublish::Full(message, _)) => {
+                op.get().disregard();
+                self.wait_for_room(py, client, waiter, message)
+            }
+            Err(error) => {
+                op.get().disregard();
+                Err(fail(error))
+            }
         }
     }
 
@@ -210,7 +215,10 @@ impl NativeClient {
             return Err(Failure::OutboxFull.to_py(py));
         }
         let (op, remote) = waiter.op(py)?;
-        self.backlog.push(py, client, message, remote)?;
-        Ok(op.into_any())
+        let pushed = self.backlog.push(py, client, message, remote);
+        if pushed.is_err() {
+            op.get().disregard();
+        }
+        pushed.map(|()| op.into_any())
     }
 }

@@ -140,6 +140,14 @@ impl Op {
         Ok(op)
     }
 
+    /// Nobody was given this operation: that its time limit has run out meanwhile is not to be reported.
+    pub(crate) fn disregard(&self) {
+        self.seen.store(true, Ordering::Relaxed);
+        if let Some(abort) = self.abort.get() {
+            abort.abort();
+        }
+    }
+
     fn state(&self) -> u8 {
         self.state.load(Ordering::Acquire) & STATE
     }
