@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from chaos.__main__ import ranges
 from chaos.books import Book, Journal, read
 from chaos.link import CUTS, OFFLINE, forecast
 from chaos.roamer import number_of, payload_of
+from chaos.tape import Passed, Tape, at_least_once, exactly_once
+from chaos.tape import read as read_tape
+from rmqtt import codec
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Numbers: TypeAlias = tuple[int, ...]
 
 
 def book(qos: int, *got: int) -> Book:
@@ -102,3 +108,99 @@ def test_the_weather_repeats_from_its_seed_and_has_everything() -> None:
 
 def test_numbers_are_told_as_ranges() -> None:
     assert ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+
+
+def sent(*packets: tuple[int, str | int, int]) -> list[Passed]:
+    """Have a broker send these: the connection, the number of a message or "PubRel", the packet id."""
+    return [
+        Passed(0.0, connection, "down", "PubRel", packet_id)
+        if what == "PubRel"
+        else Passed(0.0, connection, "down", "Publish", packet_id, topic="t", number=int(what))
+        for connection, what, packet_id in packets
+    ]
+
+
+ORDERLY = sent((1, 0, 10), (1, 1, 11), (1, 2, 12), (2, 1, 11), (2, 2, 12), (2, 3, 13))
+DISORDERLY = sent((1, 0, 10), (1, 2, 12), (1, 1, 11), (2, 2, 12), (2, 1, 11), (2, 3, 13))
+#: It goes on with a message whose PUBREC it has had.
+RESENT = sent((1, 0, 10), (1, 1, 11), (1, "PubRel", 10), (2, 0, 10), (2, 1, 11), (2, 2, 12))
+
+
+@pytest.mark.parametrize(
+    ("passed", "got"),
+    [
+        (ORDERLY, (0, 1, 2, 1, 2, 3)),
+        (ORDERLY, (0, 1, 1, 2, 3)),
+        (ORDERLY, (0, 1, 2, 3)),
+        (ORDERLY, (1, 2, 3)),
+        (ORDERLY, (0,)),
+        (DISORDERLY, (0, 2, 1, 2, 1, 3)),
+        (DISORDERLY, (0, 2, 2, 1, 3)),
+    ],
+)
+def test_what_a_receiver_of_qos_1_gives_out_as_it_came_is_seen_to_be_so(passed: list[Passed], got: Numbers) -> None:
+    assert at_least_once(passed, [("t", number) for number in got]) == len(got)
+
+
+@pytest.mark.parametrize(
+    ("passed", "got", "right"),
+    [
+        (ORDERLY, (0, 2, 1, 2, 3), 1),
+        (ORDERLY, (0, 1, 2, 1, 3), 4),
+        (DISORDERLY, (0, 1, 2, 3), 1),
+        (DISORDERLY, (0, 2, 1, 2, 3), 4),
+    ],
+)
+def test_what_a_receiver_of_qos_1_gives_out_otherwise_is_seen(passed: list[Passed], got: Numbers, right: int) -> None:
+    assert at_least_once(passed, [("t", number) for number in got]) == right
+
+
+@pytest.mark.parametrize(
+    ("passed", "got"),
+    [
+        (ORDERLY, (0, 1, 2, 3)),
+        # What came on the first connection was lost with it.
+        (ORDERLY, (1, 2, 3)),
+        (DISORDERLY, (0, 2, 1, 3)),
+        (RESENT, (0, 1, 0, 2)),
+        # The release was lost with the first connection, and what came again is known.
+        (RESENT, (0, 1, 2)),
+    ],
+)
+def test_what_a_receiver_of_qos_2_gives_out_as_it_came_is_seen_to_be_so(passed: list[Passed], got: Numbers) -> None:
+    assert exactly_once(passed, [("t", number) for number in got]) == len(got)
+
+
+@pytest.mark.parametrize(
+    ("passed", "got", "right"),
+    [
+        (ORDERLY, (0, 1, 2, 1, 2, 3), 3),
+        (ORDERLY, (0, 2, 1, 3), 1),
+        (ORDERLY, (0, 1, 2, 4), 3),
+        (DISORDERLY, (0, 1, 2, 3), 1),
+        (DISORDERLY, (0, 2, 1, 1, 3), 3),
+        (RESENT, (0, 1, 1, 2), 2),
+        (RESENT, (0, 1, 0, 0, 2), 3),
+    ],
+)
+def test_what_a_receiver_of_qos_2_gives_out_otherwise_is_seen(passed: list[Passed], got: Numbers, right: int) -> None:
+    assert exactly_once(passed, [("t", number) for number in got]) == right
+
+
+def test_a_tape_has_every_packet_that_passed_whole(tmp_path: Path) -> None:
+    publish = codec.Publish(topic="t", payload=payload_of(7), qos=2, packet_id=5, dup=True)
+    with contextlib.closing(Tape(tmp_path / "tape", began=0)) as tape:
+        heads = tape.heads(3)
+        for packet in (codec.Connect(client_id="c", version="3.1.1"), codec.PubRec(packet_id=5)):
+            heads["up"](codec.encode(packet, version="3.1.1"))
+        down = b"".join(
+            codec.encode(packet, version="3.1.1") for packet in (codec.ConnAck(), publish, codec.PubRel(packet_id=5))
+        )
+        for at in range(len(down) - 1):
+            heads["down"](down[at : at + 1])
+    assert [packet[1:] for packet in read_tape(tmp_path / "tape")] == [
+        (3, "up", "Connect", 0, 0, False, "", 0),
+        (3, "up", "PubRec", 5, 0, False, "", 0),
+        (3, "down", "ConnAck", 0, 0, False, "", 0),
+        (3, "down", "Publish", 5, 2, True, "t", 7),
+    ]

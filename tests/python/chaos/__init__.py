@@ -3,6 +3,6 @@
     make chaos                                     # ten minutes, our broker and mosquitto at the same time
     make chaos SECONDS=60 SEED=7 BROKER=ours
 
-`link` is the bad network, `roamer` the program behind it, `stage` puts them before a broker with a witness at its side,
-and `books` has the last word.
+`link` is the bad network, `tape` its record, `roamer` the program behind it, `stage` puts them before a broker with a
+witness at its side, and `books` has the last word.
 """

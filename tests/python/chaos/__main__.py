@@ -65,6 +65,8 @@ def table(broker: str, outcomes: list[Outcome]) -> Iterator[str]:
             f"{outcome.kills} kills, memory {first:.1f} to {last:.1f} MiB ({more:+.1%}); "
             + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         )
+        for kind, count in Counter(fault.kind for fault in outcome.of_broker).items():
+            yield f"{'':<10} {outcome.name}: {count} {kind} by the broker, and given out as they were sent"
 
 
 def ranges(numbers: list[int]) -> str:

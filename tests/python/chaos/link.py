@@ -10,11 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
+from chaos.tape import Tape, Way
+
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-Way: TypeAlias = Literal["up", "down"]
 Kind: TypeAlias = Literal[
     "clear", "delay", "throttle", "stall", "reset", "close", "lose-client", "lose-broker", "refuse", "mute"
 ]
@@ -67,10 +69,10 @@ def forecast(dice: random.Random) -> Iterator[Weather]:
 class Link:
     """A port behind which a broker is to be reached, as far as the weather permits. It is clear until `storm`."""
 
-    def __init__(self, broker_port: int, dice: random.Random, began: float) -> None:
+    def __init__(self, broker_port: int, dice: random.Random, began: float, record: Path) -> None:
         self._broker = ("127.0.0.1", broker_port)
         self._dice = dice
-        self._began = began
+        self._tape = Tape(record, began)
         self._weather = CLEAR
         self._changed = asyncio.Event()
         self._passages: set[asyncio.Task[None]] = set()
@@ -91,6 +93,7 @@ class Link:
             task.cancel()
         await asyncio.gather(self._accepting, *self._passages, return_exceptions=True)
         self._server.close()
+        self._tape.close()
 
     async def storm(self, seconds: float) -> None:
         """Have bad weather for so long; it is clear afterwards."""
@@ -105,7 +108,7 @@ class Link:
 
     def _become(self, weather: Weather) -> None:
         was, self._weather = self._weather, weather
-        self.log.append((time.monotonic() - self._began, weather))
+        self.log.append((time.monotonic() - self._tape.began, weather))
         self._changed.set()
         self._changed = asyncio.Event()
         if weather.kind == "refuse" or was.kind == "mute":
@@ -121,11 +124,11 @@ class Link:
         while True:
             client, _ = await loop.sock_accept(self._server)
             self.accepted += 1
-            task = asyncio.create_task(self._serve(client))
+            task = asyncio.create_task(self._serve(client, self.accepted))
             self._passages.add(task)
             task.add_done_callback(self._passages.discard)
 
-    async def _serve(self, client: socket.socket) -> None:
+    async def _serve(self, client: socket.socket, connection: int) -> None:
         """Carry one connection until an end closes it, or the weather does."""
         loop = asyncio.get_running_loop()
         with client, socket.socket() as broker:
@@ -138,10 +141,11 @@ class Link:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             me = asyncio.current_task()
             assert me is not None
+            heads = self._tape.heads(connection)
             fuse = self._fuses[me] = loop.create_future()
             pumps = [
-                asyncio.create_task(self._pump("up", client, broker, fuse)),
-                asyncio.create_task(self._pump("down", broker, client, fuse)),
+                asyncio.create_task(self._pump("up", client, broker, fuse, heads["up"])),
+                asyncio.create_task(self._pump("down", broker, client, fuse, heads["down"])),
             ]
             try:
                 await asyncio.wait((*pumps, fuse), return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +157,14 @@ class Link:
             if fuse.done():
                 await self._end(self._weather, client, broker)
 
-    async def _pump(self, way: Way, source: socket.socket, target: socket.socket, fuse: asyncio.Future[None]) -> None:
+    async def _pump(
+        self,
+        way: Way,
+        source: socket.socket,
+        target: socket.socket,
+        fuse: asyncio.Future[None],
+        passes: Callable[[bytes], None],
+    ) -> None:
         loop = asyncio.get_running_loop()
         burnt = 0
         with contextlib.suppress(OSError):
@@ -168,6 +179,7 @@ class Link:
                     elif weather.kind in CUTS:
                         data = data[: max(int(weather.amount) - burnt, 0)]
                         burnt += len(data)
+                passes(data)
                 await loop.sock_sendall(target, data)
                 if weather.kind in CUTS and burnt >= int(weather.amount) and not fuse.done():
                     fuse.set_result(None)

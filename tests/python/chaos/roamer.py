@@ -125,8 +125,8 @@ class Roamer:
         return client.subscribe(f"down/{self._orders.name}/{qos}/+", qos=qos, ack=self._orders.ack, maxsize=30)
 
     def _complain(self, context: dict[str, Any]) -> None:
-        about = context.get("exception") or context["message"]
-        self._journal.write("complaint", repr(about).replace("\t", " "))
+        about = f"{context['message']!r} {context.get('exception')!r}"
+        self._journal.write("complaint", about.replace("\t", " "))
 
     async def _all_end(self, tasks: list[asyncio.Task[None]]) -> None:
         done, waiting = await asyncio.wait(tasks, timeout=PATIENCE)

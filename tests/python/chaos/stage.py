@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rmqtt
 
+from chaos import tape
 from chaos.books import Book, Fault, Journal, read
 from chaos.link import Link
 from chaos.roamer import DOWN, PATIENCE, QOS, UP, Orders, number_of, payload_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from chaos.link import Weather
 
@@ -36,6 +37,8 @@ ROAMERS: dict[str, dict[str, Any]] = {
     "received": {"version": "3.1.1", "ack": "received"},
     "manual": {"version": "5.0", "ack": "manual"},
 }
+#: What a receiver cannot help, if it is sent so. Our broker has to send nothing so.
+OF_SENDER = ("doubled", "disordered")
 MOSQUITTO = """
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -53,6 +56,8 @@ class Outcome:
     name: str
     books: dict[str, Book]
     faults: list[Fault] = field(default_factory=list)
+    #: What our client gave out as the broker had sent it, and the broker should not have.
+    of_broker: list[Fault] = field(default_factory=list)
     weather: list[tuple[float, Weather]] = field(default_factory=list)
     connections: int = 0
     kills: int = 0
@@ -90,7 +95,7 @@ class Stage:
 
     async def _roam(self, name: str, port: int, witness: Witness) -> Outcome:
         outcome = Outcome(name, {})
-        async with Link(port, self._dice(name, "link"), self._began) as link:
+        async with Link(port, self._dice(name, "link"), self._began, self._folder / f"{name}.tape") as link:
             orders = Orders(
                 name=name,
                 port=link.port,
@@ -122,9 +127,27 @@ class Stage:
                     books[entry.topic].enter(entry)
                 elif entry.verb == "complaint" and path.name == outcome.name:
                     outcome.faults.append(Fault(entry.topic, "", 0, entry.second))
+        outcome.faults += self._not_as_sent(outcome.name)
         for topic, book in books.items():
-            outcome.faults += [dataclasses.replace(fault, topic=topic) for fault in book.faults()]
+            for fault in book.faults():
+                is_sent_so = self._broker != "ours" and topic.startswith("down/") and fault.kind in OF_SENDER
+                faults = outcome.of_broker if is_sent_so and book.qos else outcome.faults
+                faults.append(dataclasses.replace(fault, topic=topic))
         outcome.faults.sort(key=lambda fault: fault.second)
+
+    def _not_as_sent(self, name: str) -> Iterator[Fault]:
+        """Find what our client gave out otherwise than the broker had sent it."""
+        for qos, given in ((1, tape.at_least_once), (2, tape.exactly_once)):
+            topics = {f"down/{name}/{qos}/{line}" for line in DOWN}
+            got = [it for it in read(self._folder / name) if it.verb == "got" and it.topic in topics]
+            passed = (
+                packet
+                for packet in tape.read(self._folder / f"{name}.tape")
+                if packet.way == "down" and (packet.kind == "PubRel" or packet.topic in topics)
+            )
+            so_far = given(passed, [(it.topic, it.number) for it in got])
+            for wrong in got[so_far : so_far + 1]:
+                yield Fault("not as it was sent", wrong.topic, wrong.number, wrong.second)
 
 
 def read_taken(path: Path) -> dict[str, int]:
