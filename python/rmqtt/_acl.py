@@ -6,7 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from rmqtt._hooks import AclHook, Asking
+    from rmqtt._rmqtt import NativeInquiries
+    from rmqtt._users import AuthLimits
 
 # Whom the rules are for, by kind and name; the rules, as letters of what they are about and a filter; whether only what
 # they name may be subscribed to.
@@ -95,10 +100,22 @@ class AclFile:
     path: str | os.PathLike[str]
 
 
-AclSource: TypeAlias = "Acl | AclFile | str | os.PathLike[str]"
+AclRules: TypeAlias = "Acl | AclFile | str | os.PathLike[str]"
+AclSource: TypeAlias = "AclRules | AclHook"
 
 
-def native(acl: AclSource) -> list[_List] | tuple[str, bytes]:
+def source(
+    acl: AclSource, limits: AuthLimits
+) -> tuple[list[_List] | tuple[str, bytes] | NativeInquiries, Asking | None]:
+    """Give the native half what it takes for rights, and what asks a callable while the broker runs."""
+    if not callable(acl):
+        return native(acl), None
+    from rmqtt._hooks import asking_rights  # noqa: PLC0415 - only who has a callable pays for it
+
+    return asking_rights(acl, limits)
+
+
+def native(acl: AclRules) -> list[_List] | tuple[str, bytes]:
     """Give the native half what it takes for rules; a file is read now."""
     if isinstance(acl, Acl):
         everybody = _list("everybody", "", acl)
@@ -107,7 +124,7 @@ def native(acl: AclSource) -> list[_List] | tuple[str, bytes]:
     path = acl.path if isinstance(acl, AclFile) else acl
     if isinstance(path, (str, os.PathLike)):
         return os.fspath(path), Path(path).read_bytes()
-    raise TypeError(f"acl must be an Acl, or the path of an ACL file, not {type(acl).__name__}")
+    raise TypeError(f"acl must be an Acl, the path of an ACL file, or a callable, not {type(acl).__name__}")
 
 
 def _list(kind: str, name: str, acl: Acl) -> _List:

@@ -7,7 +7,7 @@ import html
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from rmqtt._acl import native as native_acl
+from rmqtt._acl import source as acl_source
 from rmqtt._client import Client
 from rmqtt._journal import journal, keep
 from rmqtt._limits import BrokerStats, Limits
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._acl import AclSource
+    from rmqtt._hooks import Asking
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
     from rmqtt._users import Auth
@@ -77,7 +78,10 @@ class Broker:
         What logins may cost, and how often they may fail.
     acl
         What clients may do: `Acl`, or the path of an ACL file of Mosquitto's (`AclFile`). It is asked for whatever is
-        published, subscribed to and sent, wills, retained and queued messages included. `None`: everything.
+        published, subscribed to and sent, wills, retained and queued messages included. A callable, plain or async, is
+        asked once for each connection, when it is known who it is, with a `ClientInfo`, and answers with an `Acl`,
+        which goes for the client's session until it connects again, or until `reload`; where it raises or takes too
+        long, the client is not let in. It runs as one for ``auth`` does. `None`: everything.
     threads
         Threads for connections from outside this process, 0 to 64; each stays on one of them. Worth it for many
         clients that say little each: a message costs less then, coming and going of clients more. 0: they share the
@@ -107,7 +111,18 @@ class Broker:
     True
     """
 
-    __slots__ = ("__weakref__", "_asked", "_asks", "_clock", "_listeners", "_native", "_options", "_wires")
+    __slots__ = (
+        "__weakref__",
+        "_acl_asked",
+        "_asked",
+        "_asks",
+        "_clock",
+        "_listeners",
+        "_loop",
+        "_native",
+        "_options",
+        "_wires",
+    )
 
     def __init__(
         self,
@@ -134,7 +149,9 @@ class Broker:
             "shared_strategy": shared_strategy,
         }
         users, self._asked = sources(auth, auth_limits)
+        self._acl_asked: Asking | None = None
         self._asks = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         access = {"allow_anonymous": bool(allow_anonymous), "auth": users, "auth_limits": auth_limits}
         seams = {
             "threads": threads,
@@ -150,7 +167,8 @@ class Broker:
             **terms,
             "limits": limits,
             "allow_anonymous": allow_anonymous,
-            "acl": acl,
+            "auth_limits": auth_limits,
+            "acl": None,
             "threads": threads,
             "clock": clock,
             "ledger": ledger,
@@ -158,7 +176,7 @@ class Broker:
         }
         self._native = NativeBroker(listening, access, limits, terms, seams)
         if acl is not None:
-            self._native.set_acl(native_acl(acl))
+            self.acl = acl
 
     async def serve(self) -> None:
         """Start, and run until cancelled; then stop, giving what is on its way out a second.
@@ -197,14 +215,19 @@ class Broker:
     def _ask(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if not self._asks:
             self._asks = True
-            for asking in self._asked:
+            self._loop = loop
+            for asking in self._all_asked():
                 asking.start(loop)
 
     def _ask_no_more(self) -> None:
         if self._asks:
             self._asks = False
-            for asking in self._asked:
+            self._loop = None
+            for asking in self._all_asked():
                 asking.stop()
+
+    def _all_asked(self) -> list[Asking]:
+        return self._asked if self._acl_asked is None else [*self._asked, self._acl_asked]
 
     def __enter__(self) -> Self:
         return self.start()
@@ -416,7 +439,8 @@ class Broker:
     def reload(self) -> None:
         """Read again what is in files: users and what clients may do.
 
-        Who is connected stays, known or not (see `disconnect`), and may do what the rules say now: see `acl`.
+        Who is connected stays, known or not (see `disconnect`), and may do what the rules say now: see `acl`. A
+        callable is asked again about everybody who is connected; who gets no answer has to go.
 
         Raises
         ------
@@ -431,7 +455,9 @@ class Broker:
         """
         self._native.reload()
         acl = self.acl
-        if acl is not None:
+        if callable(acl):
+            self._native.ask_again()
+        elif acl is not None:
             self.acl = acl
 
     @property
@@ -727,7 +753,8 @@ class Broker:
         """What clients may do, as it was given; `None`: everything.
 
         It can be set. What is new holds at once, for those who are connected too: subscriptions stay, and bring what
-        may be read; what waits and may not be read any more is dropped, as *denied*.
+        may be read; what waits and may not be read any more is dropped, as *denied*. A callable is asked about
+        everybody who is connected; until it has answered, they may do what they might.
 
         Raises
         ------
@@ -746,8 +773,14 @@ class Broker:
 
     @acl.setter
     def acl(self, acl: AclSource) -> None:
-        self._native.set_acl(native_acl(acl))
+        given, asking = acl_source(acl, self._options["auth_limits"])
+        if asking is not None and self._asks:
+            asking.start(self._loop)
+        self._native.set_acl(given)
         self._options["acl"] = acl
+        before, self._acl_asked = self._acl_asked, asking
+        if before is not None and self._asks:
+            before.stop()
 
     @property
     def retained(self) -> Mapping[str, Message]:

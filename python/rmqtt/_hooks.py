@@ -1,4 +1,4 @@
-"""A callable that says who may connect: `Login`, and the threads that ask it."""
+"""Callables that say who may connect, and who may do what: `Login`, and the threads that ask them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import inspect
 import logging
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from rmqtt._rmqtt import NativeLogins
+from rmqtt._acl import Acl, native
+from rmqtt._rmqtt import NativeInquiries, NativeLogins
+from rmqtt._types import ClientInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rmqtt._rmqtt import NativeVerdict
+    from rmqtt._rmqtt import NativeRuling, NativeVerdict
+    from rmqtt._users import AuthLimits
+
+    _To: TypeAlias = NativeVerdict | NativeRuling
 
 _LOGGER = logging.getLogger("rmqtt.broker")
 
@@ -47,16 +52,55 @@ class Login:
 
 Answer: TypeAlias = "bool | str | None"
 AuthHook: TypeAlias = "Callable[[Login], Answer | Awaitable[Answer]]"
+AclHook: TypeAlias = "Callable[[ClientInfo], Acl | Awaitable[Acl]]"
+
+
+def _login(fields: tuple[str, str | None, bytes | None, str | None]) -> Login:
+    client_id, username, password, peer_address = fields
+    return Login(client_id=client_id, username=username, password=password, peer_address=peer_address)
+
+
+def _give_verdict(answer: object, to: NativeVerdict) -> bool:
+    if answer is not None and not isinstance(answer, (bool, str)):
+        name = type(answer).__name__
+        raise TypeError(f"an auth hook answers with True, False, a user's name or None, not {name}")
+    return to.give(answer)
+
+
+def _client(fields: dict[str, Any]) -> ClientInfo:
+    return ClientInfo(**fields)
+
+
+def _give_rights(answer: object, to: NativeRuling) -> bool:
+    if not isinstance(answer, Acl):
+        raise TypeError(f"an acl hook answers with an Acl, not {type(answer).__name__}")
+    return to.give(native(answer))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is asked, of whom, and how an answer is given."""
+
+    name: str
+    subject: Callable[[Any], Login | ClientInfo]
+    give: Callable[[object, Any], bool]
+
+
+_AUTH = _Kind("auth", _login, _give_verdict)
+_ACL = _Kind("acl", _client, _give_rights)
 
 
 class Asking:
     """Asks one callable while its broker runs, in the context in which the broker was made."""
 
-    def __init__(self, hook: AuthHook, threads_max: int, timeout: float) -> None:
-        self.logins = NativeLogins()
+    def __init__(
+        self, kind: _Kind, questions: NativeLogins | NativeInquiries, hook: Callable[[Any], Any], limits: AuthLimits
+    ) -> None:
+        self.kind = kind
+        self.questions = questions
         self.hook = hook
-        self.timeout = timeout
-        self.threads_max = max(threads_max, 1)
+        self.timeout = limits.hook_timeout
+        self.threads_max = max(limits.hooks_max, 1)
         self.context = contextvars.copy_context()
         self._failures: set[type[BaseException]] = set()
         self._lock = threading.Lock()
@@ -77,14 +121,24 @@ class Asking:
                 # A fork of the broker runs on.
                 return
             crew, self._crew = self._crew, None
-        self.logins.close()
+        self.questions.close()
         crew.stop()
 
     def failed(self, error: BaseException) -> None:
         # Each kind once: who floods the door must not flood the log. The broker counts them all.
         if type(error) not in self._failures:
             self._failures.add(type(error))
-            _LOGGER.error("the auth hook failed, and let nobody in; said once", exc_info=error)
+            _LOGGER.error("the %s hook failed, and let nobody in; said once", self.kind.name, exc_info=error)
+
+
+def asking_users(hook: AuthHook, limits: AuthLimits) -> tuple[NativeLogins, Asking]:
+    logins = NativeLogins()
+    return logins, Asking(_AUTH, logins, hook, limits)
+
+
+def asking_rights(hook: AclHook, limits: AuthLimits) -> tuple[NativeInquiries, Asking]:
+    inquiries = NativeInquiries()
+    return inquiries, Asking(_ACL, inquiries, hook, limits)
 
 
 class _Crew:
@@ -95,7 +149,7 @@ class _Crew:
 
     def __init__(self, asking: Asking, loop: asyncio.AbstractEventLoop | None) -> None:
         self._asking = asking
-        self._opening = asking.logins.open()
+        self._opening = asking.questions.open()
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
@@ -109,7 +163,7 @@ class _Crew:
                 return
             self._idle += 1
             self._threads += 1
-        threading.Thread(target=self._work, name="rmqtt-auth", daemon=True).start()
+        threading.Thread(target=self._work, name=f"rmqtt-{self._asking.kind.name}", daemon=True).start()
 
     def stop(self) -> None:
         with self._lock:
@@ -119,32 +173,30 @@ class _Crew:
             own.call_soon_threadsafe(own.stop)
 
     def _work(self) -> None:
-        while (question := self._asking.logins.next(self._opening)) is not None:
+        while (question := self._asking.questions.next(self._opening)) is not None:
             with self._lock:
                 self._idle -= 1
             self.grow()
-            (client_id, username, password, peer_address), to = question
-            login = Login(client_id=client_id, username=username, password=password, peer_address=peer_address)
-            self._asking.context.copy().run(self._ask, login, to)
+            self._asking.context.copy().run(self._ask, *question)
             # What it was asked must not live until the next one comes.
-            del question, password, login, to
+            del question
             with self._lock:
                 self._idle += 1
         # The broker may have been let go of without a stop.
         self.stop()
 
-    def _ask(self, login: Login, to: NativeVerdict) -> None:
+    def _ask(self, fields: Any, to: _To) -> None:
         try:
-            said = self._asking.hook(login)
+            said = self._asking.hook(self._asking.kind.subject(fields))
             if inspect.isawaitable(said):
                 self._await_elsewhere(said, to)
             else:
-                _give(said, to)
+                self._give(said, to)
         except BaseException as error:  # noqa: BLE001 - whatever it is, nobody is let in
             to.fail()
             self._asking.failed(error)
 
-    def _await_elsewhere(self, said: Awaitable[Answer], to: NativeVerdict) -> None:
+    def _await_elsewhere(self, said: Awaitable[object], to: _To) -> None:
         waiting = self._await(said, to)
         try:
             asyncio.run_coroutine_threadsafe(waiting, self._loop or self._own_loop())
@@ -155,11 +207,11 @@ class _Crew:
                 said.close()
             raise
 
-    async def _await(self, said: Awaitable[Answer], to: NativeVerdict) -> None:
+    async def _await(self, said: Awaitable[object], to: _To) -> None:
         try:
             async with asyncio.timeout(self._asking.timeout):
                 answer = await said
-            _give(answer, to)
+            self._give(answer, to)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody is let in
             to.fail()
             self._asking.failed(error)
@@ -172,16 +224,13 @@ class _Crew:
                 raise RuntimeError("the broker has stopped")
             if self._own is None:
                 self._own = asyncio.new_event_loop()
-                threading.Thread(target=_run, args=(self._own,), name="rmqtt-auth-loop", daemon=True).start()
+                name = f"rmqtt-{self._asking.kind.name}-loop"
+                threading.Thread(target=_run, args=(self._own,), name=name, daemon=True).start()
             return self._own
 
-
-def _give(answer: object, to: NativeVerdict) -> None:
-    if answer is not None and not isinstance(answer, (bool, str)):
-        name = type(answer).__name__
-        raise TypeError(f"an auth hook answers with True, False, a user's name or None, not {name}")
-    if not to.give(answer):
-        raise TimeoutError("an auth hook answered when nobody waited any more")
+    def _give(self, answer: object, to: _To) -> None:
+        if not self._asking.kind.give(answer, to):
+            raise TimeoutError(f"an {self._asking.kind.name} hook answered when nobody waited any more")
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -91,7 +91,7 @@ class AuthLimits:
     hashing_max: int = 0
     #: Logins that wait for their turn. Whoever comes then is told that the server is busy.
     waiting_max: int = 1000
-    #: Logins that a callable is asked about at a time; so many threads it may have.
+    #: Logins, or clients (``acl``), that a callable is asked about at a time; so many threads it may have.
     hooks_max: int = 16
     #: Seconds that a callable may think.
     hook_timeout: float = 5.0
@@ -132,10 +132,11 @@ def _source(source: object, limits: AuthLimits, asked: list[Asking]) -> _Native:
     if isinstance(source, Mapping):
         return list(source.items())
     if callable(source):
-        from rmqtt._hooks import Asking  # noqa: PLC0415 - only who has a callable pays for it
+        from rmqtt._hooks import asking_users  # noqa: PLC0415 - only who has a callable pays for it
 
-        asked.append(Asking(source, limits.hooks_max, limits.hook_timeout))
-        return asked[-1].logins
+        logins, asking = asking_users(source, limits)
+        asked.append(asking)
+        return logins
     name = type(source).__name__
     raise TypeError(
         f"auth must be a mapping of names to passwords, a password file, JWT, a callable, or a list, not {name}"

@@ -10,6 +10,7 @@ mod connection;
 mod cores;
 mod delivering;
 mod doors;
+mod inquiry;
 mod leaving;
 mod noting;
 mod pipe;
@@ -25,7 +26,6 @@ use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::journal::Entry;
 use crate::broker::places::Places;
-use crate::broker::rights::Policy;
 use crate::broker::seams::Seams;
 use crate::broker::{BrokerError, BrokerOptions, Keep, ListenerOptions, Snapshot};
 use crate::clock::{Clock, yield_now};
@@ -34,6 +34,7 @@ use crate::transport::{Address, Gate, Listener, TlsError};
 use admission::Guard;
 use cores::Cores;
 use doors::{Doors, Entrance};
+use inquiry::Desk;
 use noting::Told;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -73,6 +74,7 @@ pub(super) struct Server {
     options: BrokerOptions,
     hub: Arc<Hub>,
     guard: Option<Arc<Guard>>,
+    desk: Arc<Desk>,
     seams: Arc<Seams>,
     memory_address: Address,
     places: Arc<Places>,
@@ -90,8 +92,8 @@ impl Server {
         let limits = Arc::new(options.limits.clone());
         let places = Places::new(Arc::clone(&limits), options.clock.now());
         let hub = Hub::with_sharing(limits, sharing).with_journal(options.journal.clone());
-        if let Some(acl) = &options.acl {
-            hub.set_policy(Some(Policy::Rules(Arc::clone(acl))));
+        if options.acl.is_some() {
+            hub.set_policy(options.acl.clone());
         }
         let hub = Arc::new(if options.keeps_ledger {
             hub.with_ledger()
@@ -102,10 +104,13 @@ impl Server {
             let clock = options.clock.clone();
             Arc::new(Guard::new(auth, Arc::clone(&hub), clock))
         });
+        let clock = options.clock.clone();
+        let desk = Desk::new(&options.referee_limits, Arc::clone(&hub), clock);
         Self {
             hub,
             places: Arc::new(places),
             guard,
+            desk: Arc::new(desk),
             seams: Arc::new(Seams::new(options.clock.clone(), options.wire_lines_max)),
             memory_address: Address::Memory {
                 name: format!("rmqtt-broker-{number}"),
@@ -206,6 +211,7 @@ impl Server {
                 hub: Arc::clone(&self.hub),
                 terms: self.options.terms.clone(),
                 guard: self.guard.clone(),
+                desk: Arc::clone(&self.desk),
                 seams: Arc::clone(&self.seams),
                 cores: Arc::clone(&cores),
                 places: Arc::clone(&self.places),

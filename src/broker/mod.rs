@@ -43,7 +43,7 @@ use crate::message::Message;
 use crate::topic::{TopicFilter, TopicName};
 use crate::transport::{Address, PeerInfo, TlsError};
 use driver::{Running, Server};
-use rights::{Access, Acl, Policy};
+use rights::{Access, Policy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,9 +210,15 @@ impl Broker {
         self.server.auth()
     }
 
-    /// From now on clients may do what these rules say, those that are connected too, and for what waits already.
-    pub fn set_acl(&self, acl: Arc<Acl>) {
-        self.server.hub().set_policy(Some(Policy::Rules(acl)));
+    /// From now on clients may do what this says, those that are connected too, and for what waits already. Who has to be
+    /// asked, is asked about each connection that is there.
+    pub fn set_acl(&self, acl: impl Into<Policy>) {
+        self.server.hub().set_policy(Some(acl.into()));
+    }
+
+    /// Has the application asked again what those may do who are connected, where it says that.
+    pub fn ask_again(&self) {
+        self.server.hub().ask_again();
     }
 
     /// Whether a client may do that, and by which rule; without one, no rule allows it. `None`: it has no session.

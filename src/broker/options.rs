@@ -2,7 +2,7 @@
 
 use crate::broker::auth::Auth;
 use crate::broker::journal::Journal;
-use crate::broker::rights::Acl;
+use crate::broker::rights::{Policy, RefereeLimits};
 use crate::broker::{Limits, ListenerOptions};
 use crate::clock::Clock;
 use crate::message::QoS;
@@ -20,7 +20,9 @@ pub struct BrokerOptions {
     /// Who may connect; `None`: anybody.
     pub auth: Option<Arc<Auth>>,
     /// What clients may do; `None`: everything.
-    pub acl: Option<Arc<Acl>>,
+    pub acl: Option<Policy>,
+    /// What it may cost to ask who says that.
+    pub referee_limits: RefereeLimits,
     /// Bounds.
     pub limits: Limits,
     /// What is offered within them.
@@ -80,6 +82,7 @@ impl Default for BrokerOptions {
             allow_anonymous: false,
             auth: None,
             acl: None,
+            referee_limits: RefereeLimits::default(),
             limits: Limits::default(),
             terms: Terms::default(),
             shared_strategy: SharedStrategy::default(),

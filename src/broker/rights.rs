@@ -3,7 +3,7 @@
 //! Owns [`Acl`], the rules of a broker as they were given, and [`Rights`], what they come to for one client: a small
 //! matcher that its connection, its queue and the router ask. What is not allowed is denied. It knows no client but by
 //! its id and the user it has proven to be; who that is, is found out in `auth`. A file of Mosquitto's is read by
-//! `mosquitto`.
+//! `mosquitto`; where the application says what a client may do, it is a `referee`.
 //!
 //! # How an answer is found
 //!
@@ -19,9 +19,11 @@
 
 mod filters;
 mod mosquitto;
+mod referee;
 
 pub use filters::{covers, overlaps};
 pub use mosquitto::AclFault;
+pub use referee::{Referee, RefereeLimits, Thinking};
 
 use crate::scram;
 use crate::topic::{TopicFilter, TopicName};
@@ -369,8 +371,14 @@ pub struct Reader {
 pub enum Policy {
     /// From rules, that are there.
     Rules(Arc<Acl>),
-    /// From somebody who is asked once for each connection; who has not been asked for has none.
-    Asked,
+    /// From somebody who is asked once for each connection.
+    Asked(Arc<dyn Referee>),
+}
+
+impl From<Arc<Acl>> for Policy {
+    fn from(acl: Arc<Acl>) -> Self {
+        Self::Rules(acl)
+    }
 }
 
 /// Rights that clients have, so that those with the same share them.
@@ -382,17 +390,16 @@ pub struct Shelf {
 
 impl Shelf {
     /// These rights, or those of another client of this user that are the same.
-    pub fn share(&mut self, user: Option<&str>, rights: Rights) -> Arc<Rights> {
+    pub fn share(&mut self, user: Option<&str>, rights: Arc<Rights>) -> Arc<Rights> {
         let user = user.map(str::to_owned);
         let known = self.by_user.get(&user).and_then(Weak::upgrade);
-        if let Some(known) = known.filter(|known| **known == rights) {
+        if let Some(known) = known.filter(|known| *known == rights) {
             return known;
         }
         if self.by_user.len() >= self.sweep_at {
             self.by_user.retain(|_, rights| rights.strong_count() > 0);
             self.sweep_at = 64 + 2 * self.by_user.len();
         }
-        let rights = Arc::new(rights);
         self.by_user.insert(user, Arc::downgrade(&rights));
         rights
     }

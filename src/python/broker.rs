@@ -3,9 +3,9 @@
 use super::bridge::{ForkSafe, Op, block_on, reply, running_port, runtime};
 use super::capture::NativeCapture;
 use super::errors::{Failure, qos as qos_member, tls_error};
+use super::inquiries::client_fields;
 use super::ledger;
 use super::message::PyMessage;
-use super::negotiated::version_text;
 use super::options::{
     self, AccessArguments, AclArgument, Given, LimitsArguments, ListenerArguments,
     PropertyArguments, SeamsArguments, TermsArguments,
@@ -188,12 +188,20 @@ impl NativeBroker {
             .map_err(|error| Failure::from(error).to_py(py))
     }
 
-    /// From now on these rules hold.
+    /// From now on this says what clients may do.
     fn set_acl(&self, py: Python<'_>, acl: AclArgument) -> PyResult<()> {
-        let acl = Arc::new(acl.read(py)?);
+        let acl = acl.read(py)?;
         let broker = self.broker.get()?;
         let _context = runtime()?.enter();
         py.detach(|| broker.set_acl(acl));
+        Ok(())
+    }
+
+    /// What connected clients may do is asked again, where it is asked.
+    fn ask_again(&self, py: Python<'_>) -> PyResult<()> {
+        let broker = self.broker.get()?;
+        let _context = runtime()?.enter();
+        py.detach(|| broker.ask_again());
         Ok(())
     }
 
@@ -273,18 +281,8 @@ impl NativeBroker {
         let broker = self.broker.get()?;
         let clients = py.detach(|| broker.clients());
         clients
-            .into_iter()
-            .map(|client| {
-                let fields = PyDict::new(py);
-                fields.set_item("client_id", client.client_id)?;
-                fields.set_item("version", version_text(client.version))?;
-                let peer = client.peer.address.map(|address| address.to_string());
-                fields.set_item("peer_address", peer)?;
-                fields.set_item("username", client.username)?;
-                fields.set_item("user", client.user)?;
-                fields.set_item("keep_alive", client.keep_alive)?;
-                Ok(fields)
-            })
+            .iter()
+            .map(|client| client_fields(py, client))
             .collect()
     }
 

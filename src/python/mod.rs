@@ -15,6 +15,7 @@ mod codec;
 mod errors;
 mod events;
 mod hooks;
+mod inquiries;
 mod journal;
 mod ledger;
 mod many;
@@ -97,6 +98,8 @@ fn _rmqtt(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<journal::NativeJournal>()?;
     module.add_class::<hooks::NativeLogins>()?;
     module.add_class::<hooks::NativeVerdict>()?;
+    module.add_class::<inquiries::NativeInquiries>()?;
+    module.add_class::<inquiries::NativeRuling>()?;
     module.add_class::<capture::NativeCapture>()?;
     module.add_function(wrap_pyfunction!(testing::make_certificates, module)?)?;
     module.add_class::<testing::NativeClock>()?;

@@ -17,12 +17,10 @@ impl Connection {
     pub(super) fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
         let assigned = connect.client_id.is_empty().then(new_client_id);
         let client_id = assigned.clone().unwrap_or(connect.client_id);
-        let address = self.peer_address();
         let user = self
             .admission
             .as_ref()
             .and_then(|known| known.user().cloned());
-        let asked = client_id.clone();
         let arrival = Arrival {
             info: ClientInfo {
                 client_id: client_id.to_string(),
@@ -42,6 +40,18 @@ impl Connection {
             },
             bell: Arc::clone(&self.bell),
         };
+        self.inquire(arrival, assigned, now)
+    }
+
+    /// Goes for its session.
+    pub(super) fn arrive(
+        &mut self,
+        arrival: Arrival,
+        assigned: Option<ByteString>,
+        now: Instant,
+    ) -> Result<(), End> {
+        let client_id = arrival.request.client_id.clone();
+        let address = arrival.info.peer.address;
         match self.hub.connect(arrival, now) {
             Outcome::Granted(granted) => self.enter(*granted, assigned, now),
             Outcome::Wait(connection) => {
@@ -49,7 +59,7 @@ impl Connection {
                 Ok(())
             }
             Outcome::Refused(farewell) => {
-                self.note_refused(Some(&asked), address, farewell.reason);
+                self.note_refused(Some(&client_id), address, farewell.reason);
                 self.protocol.refuse(farewell);
                 Err(End::Refused)
             }

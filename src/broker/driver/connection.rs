@@ -4,6 +4,7 @@
 //! for this client, one write. Whatever ends the task, a panic included, the session is handed back by `Drop`.
 
 use super::admission::{Admission, Guard};
+use super::inquiry::{Desk, Inquiry};
 use super::pipe::Pipe;
 use super::throttle::Throttle;
 use super::timer::Timer;
@@ -77,6 +78,9 @@ pub(super) struct Connection {
     pub(super) peer: Option<Box<PeerInfo>>,
     /// Where the broker has users.
     pub(super) admission: Option<Box<Admission>>,
+    pub(super) desk: Arc<Desk>,
+    /// Where somebody is asked what its client may do.
+    pub(super) inquiry: Option<Box<Inquiry>>,
     pub(super) link: Link,
     pub(super) batch: Batch,
     /// Answers that wait until the queues below have room again.
@@ -98,7 +102,7 @@ impl Connection {
         place: Place,
         protocol: Protocol,
         hub: Arc<Hub>,
-        guard: Option<Arc<Guard>>,
+        (guard, desk): (Option<Arc<Guard>>, Arc<Desk>),
         (peer, bell): (PeerInfo, Arc<Bell>),
     ) -> Self {
         let clock = pipe.clock();
@@ -114,6 +118,8 @@ impl Connection {
             is_rung: true,
             peer: Some(Box::new(peer)),
             admission: guard.map(|guard| Box::new(Admission::new(guard))),
+            desk,
+            inquiry: None,
             link: Link::None,
             batch: Batch::default(),
             withheld: Vec::new(),
@@ -194,6 +200,7 @@ impl Connection {
         self.attend()?;
         self.heed_rights();
         self.go_on(now)?;
+        self.heed_answer(now)?;
         if is_rung {
             self.claim(now)?;
             self.is_drained = false;
@@ -344,7 +351,14 @@ impl Connection {
             }
             None => false,
         };
-        let room = if wants_input && !is_checking {
+        let is_asking = match &mut self.inquiry {
+            Some(inquiry) => {
+                has_changed |= inquiry.poll(cx);
+                inquiry.is_at_the_door()
+            }
+            None => false,
+        };
+        let room = if wants_input && !is_checking && !is_asking {
             self.read_room()
         } else {
             0

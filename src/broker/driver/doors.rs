@@ -6,6 +6,7 @@
 use super::admission::Guard;
 use super::connection::Connection;
 use super::cores::Cores;
+use super::inquiry::Desk;
 use super::pipe::Pipe;
 use crate::broker::bell::Bell;
 use crate::broker::hub::Hub;
@@ -75,6 +76,7 @@ pub(super) struct Doors {
     pub(super) hub: Arc<Hub>,
     pub(super) terms: Terms,
     pub(super) guard: Option<Arc<Guard>>,
+    pub(super) desk: Arc<Desk>,
     pub(super) seams: Arc<Seams>,
     pub(super) cores: Arc<Cores>,
     /// Of all listeners.
@@ -225,14 +227,14 @@ impl Doors {
         let limits = Arc::clone(self.hub.limits());
         let protocol = Protocol::new(limits, since).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
-        let guard = self.guard.clone();
+        let asked = (self.guard.clone(), Arc::clone(&self.desk));
         let outside = match &stream {
             Stream::Memory(_) => None,
             _ => Some(clock.outside()),
         };
         let pipe = Pipe::new(stream, Arc::clone(&self.seams));
         let mut connection =
-            Connection::new(pipe, place, protocol, hub, guard, (peer, Arc::clone(&bell)));
+            Connection::new(pipe, place, protocol, hub, asked, (peer, Arc::clone(&bell)));
         let task = clock.track(async move {
             let _held = (seat, outside);
             connection.run().await;

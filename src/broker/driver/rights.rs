@@ -12,6 +12,7 @@ impl Connection {
         if edition != attached.rights_edition {
             attached.rights_edition = edition;
             self.protocol.set_rights(self.hub.rights_of(attached));
+            self.inquire_again();
         }
     }
 

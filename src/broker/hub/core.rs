@@ -25,6 +25,8 @@ pub(super) struct Connected {
     pub(super) bell: Arc<Bell>,
     /// A session that was granted and not yet claimed.
     pub(super) grant: Option<Box<Grant>>,
+    /// What its client may do is to be asked again.
+    pub(super) asks_again: bool,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,9 @@ impl Core {
         let verdict = if self.is_user_elsewhere(&arrival) {
             let limit = Some(Limit::ConnectionsPerUserMax);
             Verdict::Refused(ReasonCode::QuotaExceeded, limit)
+        } else if self.is_unasked(&arrival.request) {
+            // The rules have changed since it came: next time somebody will be asked.
+            Verdict::Refused(ReasonCode::ServerBusy, None)
         } else if self.allows_will(&arrival.request) {
             self.registry
                 .connect(connection, arrival.request, now, &mut effects)
@@ -125,6 +130,7 @@ impl Core {
                 info: arrival.info,
                 bell: arrival.bell,
                 grant: None,
+                asks_again: false,
             };
             // Boxed, since numbers that only grow leave each node of the map half empty.
             self.connections.insert(connection, Box::new(connected));

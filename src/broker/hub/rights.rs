@@ -6,10 +6,12 @@
 
 use super::core::Core;
 use super::{Attached, Fate, Hub, Ordering};
+use crate::broker::ClientInfo;
+use crate::broker::bell;
 use crate::broker::group::Group;
 use crate::broker::outbox::Outbox;
 use crate::broker::registry::ConnectRequest;
-use crate::broker::rights::{Access, Policy, Reader, Rights};
+use crate::broker::rights::{Access, Policy, Reader, Referee, Rights};
 use crate::broker::router::SessionKey;
 use crate::topic::TopicName;
 use std::sync::Arc;
@@ -35,11 +37,16 @@ impl Core {
     ) -> Option<Arc<Rights>> {
         match self.policy.as_ref()? {
             Policy::Rules(acl) => {
-                let rights = acl.rights(client_id, user);
+                let rights = Arc::new(acl.rights(client_id, user));
                 Some(self.shelf.share(user, rights))
             }
-            Policy::Asked => Some(given.unwrap_or_default()),
+            Policy::Asked(_) => Some(self.shelf.share(user, given.unwrap_or_default())),
         }
+    }
+
+    /// Whether nobody has said what a client may do, though somebody has to be asked.
+    pub(super) fn is_unasked(&self, request: &ConnectRequest) -> bool {
+        matches!(self.policy, Some(Policy::Asked(_))) && request.rights.is_none()
     }
 
     /// Whether a client may have the will that it wants.
@@ -82,11 +89,15 @@ impl Core {
         })
     }
 
-    /// The same for sessions that were restored. Where somebody has to be asked, that will be when their clients come
-    /// back: until then messages wait for them, but nothing is said in their names that was not allowed before.
-    pub(super) fn give_restored_rights(&mut self) -> Vec<Restricted> {
-        if !matches!(self.policy, Some(Policy::Asked)) {
-            return self.give_rights_to_all();
+    /// Gives every session its rights. Where somebody has to be asked, that will be when their clients come back: until
+    /// then messages wait for them, but nothing is said in their names that was not allowed before.
+    pub(super) fn give_rights_to_all(&mut self) -> Vec<Restricted> {
+        if !matches!(self.policy, Some(Policy::Asked(_))) {
+            let keys: Vec<_> = self.registry.iter().map(|(key, _)| key).collect();
+            return keys
+                .into_iter()
+                .filter_map(|key| self.give_rights(key))
+                .collect();
         }
         let entries = self.registry.iter();
         let unknown = entries.filter(|(_, entry)| entry.rights.is_none());
@@ -95,19 +106,12 @@ impl Core {
         }
         Vec::new()
     }
-
-    /// As [`Core::give_rights`], for every session.
-    pub(super) fn give_rights_to_all(&mut self) -> Vec<Restricted> {
-        let keys: Vec<_> = self.registry.iter().map(|(key, _)| key).collect();
-        keys.into_iter()
-            .filter_map(|key| self.give_rights(key))
-            .collect()
-    }
 }
 
 impl Hub {
     /// From now on clients may do what this says; `None`: everything. It holds for sessions that are there, and for what
-    /// waits for them, when this returns.
+    /// waits for them, when this returns. Where somebody has to be asked, that will be for each connection that is there
+    /// now; until then it may do what it might.
     pub fn set_policy(&self, policy: Option<Policy>) {
         let changed = {
             let mut core = self.core.write();
@@ -115,6 +119,42 @@ impl Hub {
             core.give_rights_to_all()
         };
         self.note_rights(changed);
+        self.ask_again();
+    }
+
+    /// Who says what clients may do, where somebody has to be asked.
+    pub fn referee(&self) -> Option<Arc<dyn Referee>> {
+        match &self.core.read().policy {
+            Some(Policy::Asked(referee)) => Some(Arc::clone(referee)),
+            _ => None,
+        }
+    }
+
+    /// Has somebody asked again what those may do who are connected, if anybody is asked.
+    pub fn ask_again(&self) {
+        if self.referee().is_none() {
+            return;
+        }
+        let bells: Vec<_> = {
+            let mut core = self.core.write();
+            let connections = core.connections.values_mut();
+            let asked = connections.map(|connected| {
+                connected.asks_again = true;
+                Arc::clone(&connected.bell)
+            });
+            asked.collect()
+        };
+        self.note_rights([]);
+        bell::ring_all(&bells);
+    }
+
+    /// The question that is to be asked again about this connection's client.
+    pub fn take_question(&self, attached: &Attached) -> Option<(Arc<dyn Referee>, ClientInfo)> {
+        let referee = self.referee()?;
+        let mut core = self.core.write();
+        let connected = core.connections.get_mut(&attached.connection)?;
+        let is_asked = std::mem::take(&mut connected.asks_again);
+        is_asked.then(|| (referee, connected.info.clone()))
     }
 
     /// Whether there are rules for users by their names.
@@ -125,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// Somebody was asked again what the client of this connection may do.
+    /// What somebody says who was asked again what the client of this connection may do.
     pub fn set_rights(&self, attached: &Attached, rights: Arc<Rights>) {
         let changed = {
             let mut core = self.core.write();

@@ -192,7 +192,7 @@ impl Hub {
                 return false;
             }
             let mut restored = core.restored(snapshot, now);
-            let changed = restored.give_restored_rights();
+            let changed = restored.give_rights_to_all();
             (std::mem::replace(&mut *core, restored), changed)
         };
         self.note_all(None);

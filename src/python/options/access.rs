@@ -6,6 +6,7 @@ use super::super::hooks::NativeLogins;
 use super::duration;
 use crate::broker::BrokerError;
 use crate::broker::auth::{Auth, AuthLimits, PasswordFile, Source, TokenTerms, Tokens, Users};
+use crate::broker::rights::RefereeLimits;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -105,6 +106,15 @@ impl AuthLimitsArguments {
 }
 
 impl AccessArguments {
+    /// What asking for rights may cost: the same as asking for users.
+    pub(super) fn referee_limits(&self) -> PyResult<RefereeLimits> {
+        let limits = self.auth_limits.read()?;
+        Ok(RefereeLimits {
+            open_max: limits.hooks_max,
+            timeout: limits.hook_timeout,
+        })
+    }
+
     /// Those who may; hashing each password takes a while.
     pub(super) fn auth(self, py: Python<'_>) -> PyResult<Option<Arc<Auth>>> {
         let limits = self.auth_limits.read()?;

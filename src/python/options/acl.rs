@@ -1,10 +1,12 @@
-//! What `rmqtt.Broker` is told of rights.
+//! What `rmqtt.Broker` is told of rights, and what it is answered where it asks for them.
 
+use super::super::inquiries::NativeInquiries;
 use super::topic_error;
-use crate::broker::rights::{Access, Accesses, Acl, Rule, Whom};
+use crate::broker::rights::{Access, Accesses, Acl, Policy, Rule, Whom};
 use crate::topic::TopicFilter;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::sync::Arc;
 
 /// Whether it denies, letters of what, and the pattern.
 type RuleArguments = (bool, String, String);
@@ -12,14 +14,34 @@ type RuleArguments = (bool, String, String);
 /// Whose kind and name, rules, and whether only what they name may be subscribed to.
 type ListArguments = (String, String, Vec<RuleArguments>, bool);
 
-/// Rules, or a file's name and content.
+/// Where rights come from: rules, or what a callable is asked about.
 #[derive(FromPyObject)]
 pub(crate) enum AclArgument {
+    Asked(Py<NativeInquiries>),
+    Rules(RulesArgument),
+}
+
+impl AclArgument {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As of [`RulesArgument::read`].
+    pub(crate) fn read(self, py: Python<'_>) -> PyResult<Policy> {
+        Ok(match self {
+            Self::Asked(inquiries) => Policy::Asked(inquiries.get().referee()),
+            Self::Rules(rules) => Policy::Rules(Arc::new(rules.read(py)?)),
+        })
+    }
+}
+
+/// Rules, or a file's name and content.
+#[derive(FromPyObject)]
+pub(crate) enum RulesArgument {
     File(String, Vec<u8>),
     Lists(Vec<ListArguments>),
 }
 
-impl AclArgument {
+impl RulesArgument {
     /// Reads the rules.
     ///
     /// # Errors

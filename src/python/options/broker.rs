@@ -116,6 +116,7 @@ pub(crate) fn broker(
             .map(|listener| listener.0.read(py))
             .collect::<PyResult<_>>()?,
         allow_anonymous: access.allow_anonymous,
+        referee_limits: access.referee_limits()?,
         auth: access.auth(py)?,
         acl: None,
         shared_strategy: terms.shared_strategy()?,

@@ -160,7 +160,7 @@ async fn rights_hold_in_a_state_that_was_restored() {
     subscribed(&server, &connect).await.disconnect().await;
     boss.publish(1, Publish::new("public/a", "x")).await;
     let snapshot = server.broker().snapshot().await;
-    let other = Server::with_options(|options| options.acl = Some(closed())).await;
+    let other = Server::with_options(|options| options.acl = Some(closed().into())).await;
     other.broker().restore(&snapshot).await;
     let (mut peer, is_present) = other.connect(&connect).await;
     assert!(is_present);

@@ -1,5 +1,6 @@
 //! Who may do what: the rules by themselves, and every way around them that was found in other brokers.
 
+mod asked;
 mod changed;
 mod files;
 mod matcher;
@@ -55,7 +56,7 @@ async fn server(clients: &[(&str, &[&str])]) -> Server {
         &[&[("boss", &["+pr #", "+pr $own/#"][..])], clients].concat(),
     );
     Server::with_options(|options| {
-        options.acl = Some(rules);
+        options.acl = Some(rules.into());
         options.keeps_ledger = true;
     })
     .await
@@ -71,7 +72,7 @@ async fn with_users(users: &[(&str, &[&str])], everybody: &[&str]) -> Server {
     let names = users.iter().map(|(name, _)| (*name, "secret"));
     let users = Users::new(names).expect("users");
     Server::with_options(|options| {
-        options.acl = Some(Arc::new(acl));
+        options.acl = Some(Arc::new(acl).into());
         options.auth = Some(Arc::new(users.into()));
     })
     .await
