@@ -86,6 +86,10 @@ class Client(Connection[NativeClient]):
     tls
         How to encrypt: `TLS`. With ``mqtts://`` it may be left out: then the system's authorities are believed. `True`
         is the same, also for a bare host name.
+    proxy
+        What every connection goes through: ``http://[user:password@]host:port`` (CONNECT), ``socks5://…``, where names
+        are resolved here, or ``socks5h://…``, where the proxy resolves them. Encryption and user names are between us
+        and the broker; the proxy sees neither. What the environment says of proxies is not looked at.
     reconnect
         When to connect again after a cut; `None`: never, the first cut ends the client.
     outbox
@@ -102,7 +106,8 @@ class Client(Connection[NativeClient]):
     Raises
     ------
     ValueError
-        The URL is none, a value is out of its range, or ``tls`` does not go with the URL or holds no certificates.
+        The URL is none, a value is out of its range, ``tls`` or ``proxy`` does not go with the URL, or there are no
+        certificates in ``tls``.
     TypeError
         ``tls`` is an ``ssl.SSLContext``: the message shows the `TLS` in its place.
     OSError

@@ -57,6 +57,7 @@ class Connection(Generic[_Native]):
         request_problem_information: bool = True,
         will: Will | None = None,
         tls: TLS | bool | None = None,
+        proxy: str | None = None,
         reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
         outbox: Outbox = Outbox(),  # noqa: B008 - frozen
         user_properties: UserProperties = (),
@@ -80,6 +81,7 @@ class Connection(Generic[_Native]):
                 "client_id": client_id,
                 "version": version,
                 "tls": encrypted,
+                "proxy": proxy,
                 "username": username,
                 "password": password,
                 "auth": mechanism(auth),

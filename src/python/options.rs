@@ -49,6 +49,7 @@ pub(crate) struct ClientArguments<'py> {
     client_id: Option<String>,
     version: Option<String>,
     tls: Option<TlsArguments>,
+    proxy: Option<String>,
     username: Option<String>,
     password: Option<Bound<'py, PyAny>>,
     auth: Option<AuthArgument>,
@@ -119,6 +120,7 @@ pub(crate) fn client(
     options.others = endpoints(&arguments.others)?;
     options.nodelay = arguments.nodelay;
     options.route = route(&options, arguments.tls, py)?;
+    transport::go_through(arguments.proxy.as_deref(), &mut options)?;
     options.client_id = arguments.client_id;
     check_length("client_id", options.client_id.as_ref().map(String::len))?;
     (options.version, options.fall_back) = match arguments.version.as_deref() {
@@ -201,7 +203,7 @@ fn route(options: &ClientOptions, tls: Option<TlsArguments>, py: Python<'_>) -> 
         }
         None => None,
     };
-    let route = Route { tls };
+    let route = Route { tls, proxy: None };
     for address in addresses() {
         // One that is not encrypted among others would be where somebody on the way could drive the client to.
         route.check(address).map_err(PyValueError::new_err)?;

@@ -84,12 +84,16 @@ impl fmt::Display for Address {
     }
 }
 
-fn refuse<T>(text: &str, why: &str) -> Result<T, AddressError> {
+pub(super) fn refuse<T>(text: &str, why: &str) -> Result<T, AddressError> {
     Err(AddressError(format!("'{text}' is not an address: {why}")))
 }
 
 /// Takes `host[:port]` apart.
-fn authority(text: &str, authority: &str, port_usual: u16) -> Result<(String, u16), AddressError> {
+pub(super) fn authority(
+    text: &str,
+    authority: &str,
+    port_usual: u16,
+) -> Result<(String, u16), AddressError> {
     // A single slash at the end is what copying from a browser or a library leaves behind; it says nothing.
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains('@') {

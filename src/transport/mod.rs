@@ -3,7 +3,7 @@
 //! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe. How an address
 //! is read is in `address`, how sockets are opened in `tcp` and `unix`, which of a name's addresses gets the connection in
 //! `race`, and the names inside this process in `memory`. What lies on top of a socket is put there by a client's
-//! [`Route`] and a listener's [`Gate`]: encryption in `tls`. What is known of a peer by then is in `peer`.
+//! [`Route`] and a listener's [`Gate`]: encryption in `tls`, the way through a [`Proxy`] in `proxy`. What is known of a peer by then is in `peer`.
 //! `certificates` makes some for tests.
 
 mod address;
@@ -12,6 +12,7 @@ mod elsewhere;
 mod gate;
 mod memory;
 mod peer;
+mod proxy;
 mod race;
 mod route;
 mod stream;
@@ -26,6 +27,7 @@ pub use certificates::{Certificates, Issued};
 pub use gate::Gate;
 pub use memory::MemoryListener;
 pub use peer::{PeerCertificate, PeerInfo};
+pub use proxy::Proxy;
 pub use route::{Route, mistaken};
 pub use stream::Stream;
 pub use tls::{Encrypted, Source, TlsClient, TlsError, TlsOptions, TlsServer, TlsVersion};

@@ -1,7 +1,7 @@
 //! The way of a client to an address: what lies between it and the pipe.
 
 use super::tls::TlsClient;
-use super::{Address, Stream};
+use super::{Address, Proxy, Stream};
 use std::io;
 
 /// What a client needs on its way.
@@ -9,6 +9,8 @@ use std::io;
 pub struct Route {
     /// For `mqtts://` and `wss://`.
     pub tls: Option<TlsClient>,
+    /// Between the client and every address that is on the network.
+    pub proxy: Option<Proxy>,
 }
 
 impl Route {
@@ -17,6 +19,9 @@ impl Route {
     /// # Errors
     /// In words for users.
     pub fn check(&self, address: &Address) -> Result<(), String> {
+        if self.proxy.is_some() && address.host().is_none() {
+            return Err(format!("there is no way to {address} through a proxy"));
+        }
         match (address.is_secure(), &self.tls) {
             (true, None) => Err(format!("{address} needs tls")),
             (false, Some(_)) => Err(format!(
@@ -34,7 +39,10 @@ impl Route {
     pub async fn open(&self, address: &Address) -> io::Result<Stream> {
         self.check(address)
             .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        let stream = Stream::plain(address).await?;
+        let stream = match (&self.proxy, address.host(), address.port()) {
+            (Some(proxy), Some(host), Some(port)) => proxy.open(host, port).await?,
+            _ => Stream::plain(address).await?,
+        };
         match (address, &self.tls) {
             (Address::Tls { host, .. }, Some(tls)) => tls.connect(stream, host).await,
             _ => Ok(stream),

@@ -65,7 +65,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn nothing_resolved(host: &str) -> io::Error {
+pub(super) fn nothing_resolved(host: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::NotFound,
         format!("the name {host} has no address"),

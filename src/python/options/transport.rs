@@ -3,7 +3,8 @@
 use super::super::errors::tls_error;
 use super::{address, out_of_range};
 use crate::broker::ListenerOptions;
-use crate::transport::{Gate, Source, TlsClient, TlsOptions, TlsServer, TlsVersion};
+use crate::client::ClientOptions;
+use crate::transport::{Gate, Proxy, Source, TlsClient, TlsOptions, TlsServer, TlsVersion};
 use bytes::Bytes;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -91,6 +92,20 @@ impl TlsArguments {
         py.detach(|| TlsServer::new(options))
             .map_err(|error| tls_error(py, &error))
     }
+}
+
+/// Lays a client's way to all of its addresses through a proxy.
+pub(super) fn go_through(proxy: Option<&str>, options: &mut ClientOptions) -> PyResult<()> {
+    let Some(url) = proxy else {
+        return Ok(());
+    };
+    let unusable = |why: String| PyValueError::new_err(format!("proxy: {why}"));
+    let proxy = Proxy::parse(url).map_err(|error| unusable(error.to_string()))?;
+    options.route.proxy = Some(proxy);
+    for address in std::iter::once(&options.address).chain(&options.others) {
+        options.route.check(address).map_err(unusable)?;
+    }
+    Ok(())
 }
 
 /// `rmqtt.Listener`.
