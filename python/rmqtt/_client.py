@@ -294,8 +294,9 @@ class Client(Connection[NativeClient]):
 
         With QoS 0 the result means *queued*; with QoS 1 or 2, *taken over by the broker*. The message leaves by itself,
         awaited or not: at the end of the event loop's turn at the latest; messages of one task keep their order. When
-        the outbox is full, the result waits for room. Cancelling the wait takes back a message that is not on its way
-        yet; one that is runs its course, and only its result is thrown away.
+        the outbox is full, the result waits for room, unless ``Outbox(on_full=...)`` says otherwise. Cancelling the
+        wait takes back a message that is not on its way yet; one that is runs its course, and only its result is thrown
+        away.
 
         Parameters
         ----------
@@ -332,6 +333,8 @@ class Client(Connection[NativeClient]):
             The broker lacks this QoS, or retained messages.
         PublishRefused
             The broker answered with a failure; see ``reason_code``.
+        QueueFull, MessageDropped
+            The outbox was full, and ``Outbox(on_full="error")`` or ``"drop_oldest"``.
         MqttTimeout
             It took longer than ``timeout``.
         Closed
@@ -382,6 +385,8 @@ class Client(Connection[NativeClient]):
         timeout: float | None = None,
     ) -> Receipt:
         """Send one message, and never wait for room: when the outbox is full, `QueueFull` is raised and nothing sent.
+
+        With ``Outbox(on_full="drop_oldest")`` the oldest message goes instead, and its receipt has `MessageDropped`.
 
         The receipt tells what became of it, now or later, and need not be awaited. The parameters are those of
         `publish`.

@@ -31,7 +31,7 @@ _Native = TypeVar("_Native", NativeClient, NativeSyncClient)
 class Connection(Generic[_Native]):
     """One connection to a broker."""
 
-    __slots__ = ("__weakref__", "_native", "_url")
+    __slots__ = ("__weakref__", "_native", "_url", "_waits_for_room")
 
     _native: _Native
 
@@ -73,6 +73,7 @@ class Connection(Generic[_Native]):
         if encrypted is not None:
             urls = tuple(each if "://" in each else f"mqtts://{each}" for each in urls)
         self._url = urls[0]
+        self._waits_for_room = outbox.on_full == "wait"
         self._native = self._begin(
             self._url,
             {

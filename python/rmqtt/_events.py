@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from rmqtt._types import Negotiated
+
+DropCause: TypeAlias = Literal["overflow", "offline", "full"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +52,10 @@ class Dropped:
 
     #: How many.
     count: int
-    #: Of the subscription that had no room for them; none: they were to be sent with QoS 0, without a connection.
+    #: ``"overflow"``: received, and a subscription had no room. ``"offline"``: to be sent with QoS 0, and there was no
+    #: connection. ``"full"``: not sent yet, and given up for newer ones by ``Outbox(on_full="drop_oldest")``.
+    cause: DropCause
+    #: Of the subscription that had no room for them; none: they were to be sent.
     filters: tuple[str, ...]
 
 

@@ -33,6 +33,7 @@ _SENTENCES: Final = {
     "resubscribed": (_CLIENT, INFO, "client %s has its subscriptions at %s again: %s"),
     "dropped": (_CLIENT, WARNING, "client %s of %s dropped %s messages: the queue is full of the subscription to %s"),
     "dropped offline": (_CLIENT, WARNING, "client %s had no connection to %s and dropped %s messages of QoS 0"),
+    "dropped full": (_CLIENT, WARNING, "the outbox of client %s to %s was full and dropped %s messages for newer ones"),
     "redirected": (_CLIENT, WARNING, "client %s was sent from %s to %s"),
     "listening": (_BROKER, INFO, "listening at %s"),
     "client connected": (_BROKER, INFO, "client %s connected from %s: MQTT %s, session %s"),

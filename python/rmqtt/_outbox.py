@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import os
+
+OnFull: TypeAlias = Literal["wait", "error", "drop_oldest"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +23,9 @@ class Outbox:
     Raises
     ------
     ValueError
-        By `Client`, not here: a bound is below 1, or there is a `path` without `client_id`, ``clean_start=False`` and
-        ``session_expiry`` above 0 (MQTT 5): without a session that is kept, a restarted process could not tell a new
-        message from a repetition.
+        By `Client`, not here: a bound is below 1, `on_full` is none of the three, or there is a `path` without
+        `client_id`, ``clean_start=False`` and ``session_expiry`` above 0 (MQTT 5): without a session that is kept, a
+        restarted process could not tell a new message from a repetition.
     StorageError
         By ``connect()``: the file is in use, belongs to another client id, cannot be written, or is damaged. A damaged
         file is renamed to ``PATH.damaged-N``, and the next ``connect()`` begins an empty one.
@@ -32,6 +34,7 @@ class Outbox:
     --------
     >>> Outbox(max_messages=100).keep_qos0
     False
+    >>> latest = Outbox(max_messages=100, on_full="drop_oldest", keep_qos0=True)  # telemetry: the newest count
     >>> import asyncio, pathlib, tempfile, rmqtt
     >>> kept = {"client_id": "meter", "clean_start": False, "session_expiry": 86_400}
     >>> async def main(broker, path):
@@ -46,6 +49,12 @@ class Outbox:
     max_messages: int = 10_000
     #: Their bytes: topic, payload and properties.
     max_bytes: int = 64 << 20
+    #: What becomes of a message that finds no room. ``"wait"``: `publish` waits, and is taken back when it is
+    #: cancelled; `publish_nowait` raises `QueueFull`. ``"error"``: `publish` raises `QueueFull` at once, too.
+    #: ``"drop_oldest"``: the oldest message that has not been sent goes; whoever waits for it gets `MessageDropped`,
+    #: ``stats().dropped_full`` counts it, and `Dropped` tells of it. What has been sent never goes: where that is all
+    #: there is, the new message goes in all the same, so there may be one more than the bound.
+    on_full: OnFull = "wait"
     #: Keep messages of QoS 0 that are published while there is no connection; in memory, also with `path`.
     keep_qos0: bool = False
     #: The file in which messages of QoS 1 and 2 outlive the process. One for each client id.

@@ -450,7 +450,7 @@ class SyncClient(Connection[NativeSyncClient]):
         """
         if window < 1:
             raise ValueError("window must be 1 or more")
-        many = _Many(self, progress)
+        many = _Many(self, progress, waits=self._waits_for_room)
         for place, item in enumerate(items):
             outgoing = item if isinstance(item, Outgoing) else Outgoing(*item, qos=qos)
             many.send(place, outgoing)
@@ -639,9 +639,10 @@ def _start(native: NativeSubscription, timeout: float | None) -> None:
 class _Many:
     """What became of the messages of one `publish_many` so far."""
 
-    def __init__(self, client: SyncClient, progress: Callable[[int], object] | None) -> None:
+    def __init__(self, client: SyncClient, progress: Callable[[int], object] | None, *, waits: bool) -> None:
         self._client = client
         self._progress = progress
+        self._waits = waits
         self.open: deque[tuple[int, SyncReceipt]] = deque()
         self.published = 0
         self.failed = 0
@@ -653,6 +654,8 @@ class _Many:
             try:
                 self.open.append((place, self._client.publish_nowait(item.topic, item.payload, **named)))
             except QueueFull:
+                if not self._waits:
+                    raise
                 # The oldest gives its room, or, where the outbox is full of others' messages, it is waited for.
                 self.settle(len(self.open) // 2)
                 self._client.publish(item.topic, item.payload, **named)

@@ -14,6 +14,7 @@
     ├── UnsubscribeRefused                      the same for UNSUBSCRIBE
     ├── RequestFailed                           a request got no answer
     ├── QueueFull                               a bounded queue had no room
+    ├── MessageDropped                          the outbox gave a message up before it was sent
     ├── PacketTooLarge(ValueError)              larger than the broker takes
     ├── TopicError(ValueError)                  not a topic name, or not a topic filter
     ├── NotSupportedByBroker                    the broker has said that it lacks this
@@ -51,6 +52,7 @@ __all__ = [
     "ConnectionLost",
     "IncompletePacket",
     "MalformedPacket",
+    "MessageDropped",
     "MqttError",
     "MqttTimeout",
     "NotConnected",
@@ -251,6 +253,10 @@ class RequestFailed(MqttError):
 
 class QueueFull(MqttError):
     """A bounded queue had no room."""
+
+
+class MessageDropped(MqttError):
+    """The outbox gave the message up before it was sent: it was full, and ``Outbox(on_full="drop_oldest")``."""
 
 
 class PacketTooLarge(MqttError, ValueError):

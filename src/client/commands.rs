@@ -4,23 +4,25 @@
 //! short lock, never held across a wait or a call out; the task is woken at most once for each time it looks.
 //! Next: `commands/taking`, the task's side, and `driver`, which takes from here.
 
+mod dropping;
 mod publishes;
 mod putting;
 mod taking;
 mod work;
 
-pub(super) use publishes::size_of;
+pub(super) use publishes::{Publishes, size_of};
 pub(super) use work::{Command, Outgoing, Reply, Work};
 
 use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;
 use super::protocol::Granted;
 use super::{
-    ClientError, ClientOptions, ClientStats, Close, Event, Farewell, Negotiated, RoundTrips,
-    Unsubscribed,
+    ClientError, ClientOptions, ClientStats, Close, DropCause, Event, Farewell, Negotiated, OnFull,
+    RoundTrips, Unsubscribed,
 };
 use crate::codec::ReasonCode;
 use crate::storage::Store;
+use dropping::Drops;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +48,13 @@ enum Phase {
     Ended(ClientError),
 }
 
+/// Messages of earlier processes: the number of the last, and how many of them are not settled.
+#[derive(Default)]
+struct Restored {
+    up_to: u64,
+    left: usize,
+}
+
 struct State {
     phase: Phase,
     closing: Option<Close>,
@@ -59,7 +68,8 @@ struct State {
     was_full: bool,
     messages: usize,
     bytes: usize,
-    dropped: u64,
+    drops: Drops,
+    restored: Restored,
     messages_high: usize,
     bytes_high: usize,
     round_trips: RoundTrips,
@@ -78,7 +88,10 @@ pub(super) struct Queue {
     state: Mutex<State>,
     messages_max: usize,
     bytes_max: usize,
+    on_full: OnFull,
     keep_qos0: bool,
+    /// Drops that nobody has been told of.
+    has_untold_drops: AtomicBool,
     /// The task knows that there is work.
     is_roused: AtomicBool,
     /// Wakes the task.
@@ -100,7 +113,8 @@ impl Queue {
                 was_full: false,
                 messages: 0,
                 bytes: 0,
-                dropped: 0,
+                drops: Drops::default(),
+                restored: Restored::default(),
                 messages_high: 0,
                 bytes_high: 0,
                 round_trips: RoundTrips::default(),
@@ -113,7 +127,9 @@ impl Queue {
             }),
             messages_max: options.queue_messages_max.max(1),
             bytes_max: options.queue_bytes_max,
+            on_full: options.on_full,
             keep_qos0: options.keep_qos0,
+            has_untold_drops: AtomicBool::new(false),
             is_roused: AtomicBool::new(false),
             work: Notify::new(),
             changed: Notify::new(),
@@ -282,8 +298,10 @@ impl Queue {
         let state = self.state.lock();
         let mut stats = state.stats.clone();
         stats.connected = state.phase == Phase::Online;
-        stats.dropped_offline += state.dropped;
+        stats.dropped_offline = state.drops.count(DropCause::Offline);
+        stats.dropped_full = state.drops.count(DropCause::OutboxFull);
         stats.dropped = stats.dropped_offline
+            + stats.dropped_full
             + stats.dropped_refused
             + stats.dropped_overflow
             + stats.dropped_unwanted;
@@ -291,6 +309,7 @@ impl Queue {
         stats.outbox_messages_high = state.messages_high;
         stats.outbox_bytes_max = self.bytes_max;
         stats.outbox_bytes_high = state.bytes_high;
+        stats.restored = state.restored.left;
         stats.queued_messages = state.messages.saturating_sub(stats.in_flight);
         stats.queued_bytes = state.bytes.saturating_sub(stats.queued_bytes);
         stats
@@ -337,6 +356,7 @@ impl State {
         self.messages = 0;
         self.bytes = 0;
         self.store = None;
+        self.restored = Restored::default();
     }
 
     fn has_task(&self) -> bool {

@@ -110,6 +110,12 @@ pub enum ClientError {
         /// Why.
         cause: String,
     },
+    /// The outbound queue has no room, and its policy is not to wait for any.
+    #[error("the outbox has no room for this message, and on_full says not to wait for any")]
+    OutboxFull,
+    /// It had not been sent yet, and the outbound queue needed its room for newer ones.
+    #[error("the outbox was full: dropped before it was sent, for newer messages")]
+    Dropped,
     /// An inbox with the policy `Error` ran over.
     #[error("the queue is full")]
     QueueFull,

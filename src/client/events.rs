@@ -3,6 +3,18 @@
 use super::{ClientError, Negotiated, Redirect};
 use std::time::Duration;
 
+/// Why messages were dropped on this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DropCause {
+    /// Received, and a subscription's queue had no room.
+    Overflow,
+    /// To be sent with QoS 0, and there was no connection.
+    Offline,
+    /// Not sent yet, and given up for newer ones: [`super::OnFull::DropOldest`].
+    OutboxFull,
+}
+
 /// What happened to the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,7 +39,9 @@ pub enum Event {
     Dropped {
         /// How many.
         count: u64,
-        /// Of the subscription that had no room for them; none: they were to be sent, and there was no connection.
+        /// Why.
+        cause: DropCause,
+        /// Of the subscription that had no room for them; none: they were to be sent.
         filters: Vec<String>,
     },
     /// The broker sends its clients elsewhere. The end of the connection, or of the try, comes behind it.

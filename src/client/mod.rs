@@ -21,10 +21,12 @@ mod tests;
 mod waiter;
 
 pub use error::{ClientError, Redirect};
-pub use events::Event;
+pub use events::{DropCause, Event};
 pub use inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
 pub use journal::{Entry, Journal};
-pub use options::{Ack, ClientOptions, Overflow, Reconnect, Resubscribe, SubscriptionSettings};
+pub use options::{
+    Ack, ClientOptions, OnFull, Overflow, Reconnect, Resubscribe, SubscriptionSettings,
+};
 pub use stats::{ClientStats, InboxStats, RoundTrips};
 
 use crate::codec::{
@@ -73,7 +75,7 @@ pub struct Published {
 pub enum TryPublish {
     /// It has its place in the outbound queue; with QoS 0 that is all there is to know.
     Queued,
-    /// The outbound queue is full; everything is given back.
+    /// The outbound queue is full, and its policy is to wait; everything is given back.
     Full(Message, Option<Done<Published>>),
 }
 
@@ -203,7 +205,7 @@ impl Client {
     ///
     /// # Errors
     /// Refused before anything is sent: closed, not connected yet, larger than the broker takes, a feature the broker
-    /// lacks, a property that 3.1.1 cannot carry.
+    /// lacks, a property that 3.1.1 cannot carry, no room under [`OnFull::Error`].
     pub fn try_publish(
         &self,
         message: Message,

@@ -68,6 +68,8 @@ pub struct ClientOptions {
     pub queue_messages_max: usize,
     /// And their bytes.
     pub queue_bytes_max: usize,
+    /// What becomes of a message that finds no room there.
+    pub on_full: OnFull,
     /// Keep QoS 0 messages that are published while offline.
     pub keep_qos0: bool,
     /// The file in which messages of QoS 1 and 2 outlive the process; see [`crate::storage`]. It needs a session that is
@@ -105,6 +107,7 @@ impl ClientOptions {
             reconnect: Some(Reconnect::default()),
             queue_messages_max: 10_000,
             queue_bytes_max: 64 << 20,
+            on_full: OnFull::default(),
             keep_qos0: false,
             outbox_path: None,
             journal: None,
@@ -140,6 +143,7 @@ impl fmt::Debug for ClientOptions {
             reconnect,
             queue_messages_max,
             queue_bytes_max,
+            on_full,
             keep_qos0,
             outbox_path,
             journal,
@@ -169,6 +173,7 @@ impl fmt::Debug for ClientOptions {
             .field("reconnect", reconnect)
             .field("queue_messages_max", queue_messages_max)
             .field("queue_bytes_max", queue_bytes_max)
+            .field("on_full", on_full)
             .field("keep_qos0", keep_qos0)
             .field("outbox_path", outbox_path)
             .field("journal", journal)
@@ -227,6 +232,19 @@ impl Default for Reconnect {
             follow_redirects: false,
         }
     }
+}
+
+/// What becomes of a message that finds no room in the outbound queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFull {
+    /// It is given back, and waits for room.
+    #[default]
+    Wait,
+    /// It is refused: [`super::ClientError::OutboxFull`].
+    Error,
+    /// The oldest that has not been sent goes, with [`super::ClientError::Dropped`]. Where everything has been sent, the
+    /// new one goes in all the same: so there may be one more than the bound allows.
+    DropOldest,
 }
 
 /// What a full inbox does with the next message.

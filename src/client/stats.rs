@@ -20,6 +20,8 @@ pub struct ClientStats {
     pub dropped: u64,
     /// QoS 0, published or waiting while there was no connection.
     pub dropped_offline: u64,
+    /// Not sent yet, and given up for newer ones.
+    pub dropped_full: u64,
     /// Not sent, since the broker does not take them.
     pub dropped_refused: u64,
     /// Received, and a subscription's queue had no room.

@@ -156,9 +156,6 @@ fn client_error<'py>(
             Some(error) => return Ok(error),
             None => "AuthenticationFailed",
         },
-        ClientError::TimedOut { .. } => "MqttTimeout",
-        ClientError::ConnectionLost { .. } => "ConnectionLost",
-        ClientError::SessionLost => "SessionLost",
         ClientError::ServerDisconnected(packet) => {
             set_farewell(fields, packet)?;
             "ServerDisconnected"
@@ -179,16 +176,16 @@ fn client_error<'py>(
         ClientError::SubscribeRefused {
             results,
             properties,
-        } => {
-            set_results(fields, results, properties.as_deref())?;
-            "SubscribeRefused"
         }
-        ClientError::UnsubscribeRefused {
+        | ClientError::UnsubscribeRefused {
             results,
             properties,
         } => {
             set_results(fields, results, properties.as_deref())?;
-            "UnsubscribeRefused"
+            match error {
+                ClientError::SubscribeRefused { .. } => "SubscribeRefused",
+                _ => "UnsubscribeRefused",
+            }
         }
         ClientError::RequestFailed { reason, .. } => {
             if let Some(reason) = reason {
@@ -196,18 +193,30 @@ fn client_error<'py>(
             }
             "RequestFailed"
         }
-        ClientError::QueueFull => "QueueFull",
-        ClientError::PacketTooLarge { .. } => "PacketTooLarge",
-        ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
-        ClientError::Storage(_) => "StorageError",
         ClientError::Misuse(text) => return Ok(misuse(py, text)),
         ClientError::NotConnected => {
             message.push_str(": use `async with client`, or `await client.connect()` first");
             "NotConnected"
         }
-        ClientError::Closed => "Closed",
+        plain => name_of(plain),
     };
     exception(py, name, &message, fields)
+}
+
+/// The class of an error that says nothing beside its text.
+fn name_of(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::TimedOut { .. } => "MqttTimeout",
+        ClientError::ConnectionLost { .. } => "ConnectionLost",
+        ClientError::SessionLost => "SessionLost",
+        ClientError::QueueFull | ClientError::OutboxFull => "QueueFull",
+        ClientError::Dropped => "MessageDropped",
+        ClientError::PacketTooLarge { .. } => "PacketTooLarge",
+        ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
+        ClientError::Storage(_) => "StorageError",
+        ClientError::Closed => "Closed",
+        _ => "MqttError",
+    }
 }
 
 /// What went wrong at each of several addresses.

@@ -6,7 +6,7 @@
 use super::bridge::Journal;
 use super::negotiated::version_text;
 use crate::broker::journal as of_broker;
-use crate::client::{self, ClientError, Event};
+use crate::client::{self, ClientError, DropCause, Event};
 use pyo3::prelude::*;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,12 +92,15 @@ fn said_by_client(entry: &client::Entry<'_>) -> Said {
         },
         Some(Event::SessionLost) => ("session lost", vec![]),
         Some(Event::Resubscribed { filters }) => ("resubscribed", vec![names(filters)]),
-        Some(Event::Dropped { count, filters }) if filters.is_empty() => {
-            ("dropped offline", vec![count.to_string()])
-        }
-        Some(Event::Dropped { count, filters }) => {
-            ("dropped", vec![count.to_string(), names(filters)])
-        }
+        Some(Event::Dropped {
+            count,
+            cause,
+            filters,
+        }) => match cause {
+            DropCause::Overflow => ("dropped", vec![count.to_string(), names(filters)]),
+            DropCause::OutboxFull => ("dropped full", vec![count.to_string()]),
+            _ => ("dropped offline", vec![count.to_string()]),
+        },
         Some(Event::ServerRedirect(redirect)) => {
             let to = redirect.server_reference.as_deref();
             let to = to.map_or_else(|| "another server".to_owned(), name);

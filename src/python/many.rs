@@ -397,6 +397,7 @@ impl NativeMany {
             Err(
                 error @ (ClientError::NotSupportedByBroker(_)
                 | ClientError::PacketTooLarge { .. }
+                | ClientError::OutboxFull
                 | ClientError::Misuse(_)),
             ) => {
                 let mut counts = self.tally.counts.lock();

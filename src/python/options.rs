@@ -6,6 +6,7 @@ mod acl;
 mod broker;
 mod given;
 mod limits;
+mod outbox;
 mod subscription;
 mod transport;
 
@@ -14,6 +15,7 @@ pub(crate) use acl::{AclArgument, RulesArgument};
 pub(crate) use broker::{SeamsArguments, TermsArguments, broker, farewell, keep, to_server};
 pub(crate) use given::Given;
 pub(crate) use limits::LimitsArguments;
+use outbox::OutboxArguments;
 pub(crate) use subscription::{SubscribeArguments, Wanted, subscription};
 pub(crate) use transport::{ListenerArguments, TlsArguments};
 
@@ -32,7 +34,6 @@ use bytestring::ByteString;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -96,15 +97,6 @@ struct ReconnectArguments {
     stable_after: f64,
     resubscribe: String,
     follow_redirects: bool,
-}
-
-/// `rmqtt.Outbox`.
-#[derive(FromPyObject)]
-struct OutboxArguments {
-    max_messages: usize,
-    max_bytes: usize,
-    keep_qos0: bool,
-    path: Option<PathBuf>,
 }
 
 /// Reads the arguments of a client.
@@ -176,7 +168,7 @@ pub(crate) fn client(
     options.user_properties = user_properties(arguments.user_properties);
     options.reconnect = arguments.reconnect.as_ref().map(reconnect).transpose()?;
     options.journal = Some(arguments.journal.get().of_client());
-    outbox(arguments.outbox, &mut options, py)?;
+    arguments.outbox.read(&mut options, py)?;
     Ok((options, asker))
 }
 
@@ -209,22 +201,6 @@ fn route(options: &ClientOptions, tls: Option<TlsArguments>, py: Python<'_>) -> 
         route.check(address).map_err(PyValueError::new_err)?;
     }
     Ok(route)
-}
-
-fn outbox(given: OutboxArguments, options: &mut ClientOptions, py: Python<'_>) -> PyResult<()> {
-    if given.max_messages == 0 {
-        return Err(out_of_range("outbox.max_messages", "1 or more"));
-    }
-    if given.max_bytes == 0 {
-        return Err(out_of_range("outbox.max_bytes", "1 or more"));
-    }
-    options.queue_messages_max = given.max_messages;
-    options.queue_bytes_max = given.max_bytes;
-    options.keep_qos0 = given.keep_qos0;
-    options.outbox_path = given.path;
-    options
-        .check_store()
-        .map_err(|error| Failure::from(error).to_py(py))
 }
 
 /// Reads an address.

@@ -3,7 +3,7 @@
 use super::errors::{Failure, pairs, reason_code, set_answer, types_name};
 use super::message::PyMessage;
 use super::negotiated::negotiated_fields;
-use crate::client::{Delivery, Event, Published, Unsubscribed};
+use crate::client::{Delivery, DropCause, Event, Published, Unsubscribed};
 use crate::codec::ReasonCode;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -120,8 +120,20 @@ fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
             fields.set_item("filters", PyTuple::new(py, filters)?)?;
             "Resubscribed"
         }
-        Event::Dropped { count, filters } => {
+        Event::Dropped {
+            count,
+            cause,
+            filters,
+        } => {
             fields.set_item("count", count)?;
+            fields.set_item(
+                "cause",
+                match cause {
+                    DropCause::Overflow => "overflow",
+                    DropCause::OutboxFull => "full",
+                    _ => "offline",
+                },
+            )?;
             fields.set_item("filters", PyTuple::new(py, filters)?)?;
             "Dropped"
         }

@@ -23,6 +23,7 @@ pub(super) fn stats_fields<'py>(
         ("acknowledged", stats.acknowledged),
         ("dropped", stats.dropped),
         ("dropped_offline", stats.dropped_offline),
+        ("dropped_full", stats.dropped_full),
         ("dropped_refused", stats.dropped_refused),
         ("dropped_overflow", stats.dropped_overflow),
         ("dropped_unwanted", stats.dropped_unwanted),

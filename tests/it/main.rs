@@ -21,6 +21,7 @@ mod client_deliveries;
 mod client_endpoints;
 mod client_granted;
 mod client_leaving;
+mod client_outbox;
 mod client_parting;
 mod client_reconnect;
 mod client_restoring;

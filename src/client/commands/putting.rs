@@ -1,8 +1,8 @@
 //! Putting messages in, and telling the client's task of it.
 
 use super::work::{Outgoing, Reply};
-use super::{MESSAGE_OVERHEAD, Phase, Queue, State, offline, publishes};
-use crate::client::{ClientError, Done, Published, Rouse, TryPublish};
+use super::{MESSAGE_OVERHEAD, Phase, Publishes, Queue, Restored, State, offline, publishes};
+use crate::client::{ClientError, Done, DropCause, OnFull, Published, Rouse, TryPublish};
 use crate::message::{Message, QoS};
 use crate::storage::{Change, Store};
 use parking_lot::MutexGuard;
@@ -30,14 +30,21 @@ impl Queue {
             granted.check_publish(&message)?;
         }
         if message.qos == QoS::AtMostOnce && !self.keep_qos0 && state.phase == Phase::Offline {
-            state.dropped += 1;
             drop(state);
+            self.note_drops(DropCause::Offline, 1);
             Reply::new(done).send(Err(offline()));
             return Ok(TryPublish::Queued);
         }
+        let mut dropped = Vec::new();
         if !self.has_room(&state, size) {
-            state.was_full = true;
-            return Ok(TryPublish::Full(message, done));
+            match self.on_full {
+                OnFull::Wait => {
+                    state.was_full = true;
+                    return Ok(TryPublish::Full(message, done));
+                }
+                OnFull::Error => return Err(ClientError::OutboxFull),
+                OnFull::DropOldest => dropped = self.drop_oldest(&mut state, size),
+            }
         }
         let number = state.count(size);
         if let Some(store) = &state.store
@@ -56,6 +63,7 @@ impl Queue {
             reply: Reply::new(done),
         });
         self.wake_for_message(state, rouse);
+        self.give_up_on(dropped, DropCause::OutboxFull, &ClientError::Dropped);
         Ok(TryPublish::Queued)
     }
 
@@ -87,21 +95,27 @@ impl Queue {
     }
 
     /// From now on messages of QoS 1 and 2 go into this store. So many, and so many bytes, are in it from before; the
-    /// last has this number.
+    /// last has this number, and these have not been sent.
     pub(in crate::client) fn restore(
         &self,
         store: Store,
         (messages, bytes): (usize, usize),
         last: u64,
+        waiting: Publishes,
     ) {
         let mut state = self.state.lock();
         state.store = Some(store);
         state.messages = messages;
         state.bytes = bytes;
         state.put_in = last;
+        state.restored = Restored {
+            up_to: last,
+            left: messages,
+        };
+        state.work.publishes = waiting;
     }
 
-    fn has_room(&self, state: &State, size: usize) -> bool {
+    pub(super) fn has_room(&self, state: &State, size: usize) -> bool {
         // One message that is larger than the bound goes alone, rather than never.
         state.messages == 0
             || (state.messages < self.messages_max && state.bytes + size <= self.bytes_max)

@@ -1,7 +1,7 @@
 //! The task's side of the queue: the phases of the client, taking out what was put in, giving room back.
 
 use super::work::Work;
-use super::{Phase, Queue, append};
+use super::{Phase, Publishes, Queue, append};
 use crate::client::protocol::Granted;
 use crate::client::{ClientError, ClientStats, Close, Event, Negotiated};
 use std::sync::atomic::Ordering;
@@ -27,11 +27,14 @@ impl Queue {
     /// The first connection was given up: the client is as new.
     pub(in crate::client) fn give_up(&self) {
         let mut state = self.state.lock();
+        let mut forgotten = Publishes::default();
         if state.phase == Phase::Connecting {
             state.phase = Phase::New;
             state.forget();
+            std::mem::swap(&mut forgotten, &mut state.work.publishes);
         }
         drop(state);
+        drop(forgotten);
         self.changed.notify_waiters();
     }
 
@@ -44,11 +47,6 @@ impl Queue {
         }
         drop(state);
         self.changed.notify_waiters();
-    }
-
-    /// Messages that were dropped on this side for want of a connection.
-    pub(in crate::client) fn dropped(&self) -> u64 {
-        self.state.lock().dropped
     }
 
     /// The broker took so long to answer.
@@ -106,7 +104,9 @@ impl Queue {
         // Under the lock: what is put in behind this look tells of itself.
         self.is_roused.store(false, Ordering::Release);
         state.unseen_bytes = 0;
-        into.publishes.append(&mut state.work.publishes);
+        if !self.keeps_back() {
+            into.publishes.append(&mut state.work.publishes);
+        }
         append(&mut into.commands, &mut state.work.commands);
         if into.processed.is_empty() {
             std::mem::swap(&mut into.processed, &mut state.work.processed);

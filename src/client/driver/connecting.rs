@@ -1,6 +1,7 @@
 //! From nothing to a connection that the broker has accepted: the first one, and every one after a cut.
 
 use super::authenticating::Handshake;
+use super::dropping::Care;
 use super::{Driver, EARLY, random_share};
 use crate::client::commands::Queue;
 use crate::client::protocol::Event as Heard;
@@ -61,9 +62,11 @@ impl Driver {
     pub(super) async fn come_back(&mut self, error: ClientError) -> Result<Stream, ClientError> {
         let queue = Arc::clone(&self.queue);
         let (clock, close_by) = (self.clock.clone(), self.close_by);
+        let care = Care::of(self);
         tokio::select! {
             outcome = self.try_again(error) => outcome,
             () = stop(&queue, &clock, close_by) => Err(ClientError::Closed),
+            never = care.take() => match never {},
         }
     }
 
@@ -267,7 +270,6 @@ impl Driver {
         }
         self.send_as_new(lost);
         self.restore_subscriptions(session_present);
-        self.note_offline_drops();
         negotiated
     }
 

@@ -1,55 +1,40 @@
 //! Telling of messages that were dropped: what came together is told together, at most once a second.
 
 use super::Driver;
-use crate::client::Event;
-use std::time::{Duration, Instant};
+use crate::client::commands::Queue;
+use crate::client::{DropCause, Entry, Event, Journal};
+use crate::clock::Clock;
+use crate::transport::Address;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
 
-/// Between two tellings.
-const INTERVAL: Duration = Duration::from_secs(1);
-
-/// What has been told, and when to tell more.
+/// When to tell more.
 #[derive(Default)]
 pub(super) struct Drops {
     /// When to tell, if there is something.
     pub(super) due: Option<Instant>,
-    told_at: Option<Instant>,
-    told_offline: u64,
 }
 
 impl Driver {
     /// Something was dropped.
     pub(super) fn note_drops(&mut self) {
         if self.drops.due.is_none() {
-            let now = self.now();
-            let earliest = self.drops.told_at.and_then(|at| at.checked_add(INTERVAL));
-            self.drops.due = Some(earliest.map_or(now, |earliest| earliest.max(now)));
+            self.drops.due = Some(self.queue.next_telling(self.now()));
         }
     }
 
-    /// A connection begins: what was dropped while there was none is told.
-    pub(super) fn note_offline_drops(&mut self) {
-        if self.dropped_offline() > self.drops.told_offline {
+    /// So was something that was to be sent.
+    pub(super) fn note_outbox_drops(&mut self) {
+        if self.queue.has_untold_drops() {
             self.note_drops();
         }
-    }
-
-    fn dropped_offline(&self) -> u64 {
-        self.stats.dropped_offline + self.queue.dropped()
     }
 
     /// Tells each subscription's drops since the last time, and those of what was to be sent.
     pub(super) fn tell_drops(&mut self, now: Instant) {
         self.drops.due = None;
-        self.drops.told_at = Some(now);
-        let mut events = Vec::new();
-        let offline = self.dropped_offline();
-        if offline > self.drops.told_offline {
-            events.push(Event::Dropped {
-                count: offline - self.drops.told_offline,
-                filters: Vec::new(),
-            });
-            self.drops.told_offline = offline;
-        }
+        let mut events = self.queue.drops_to_tell(now);
         for subscribed in self.subscriptions.values_mut() {
             let Some(inbox) = subscribed.inbox.upgrade() else {
                 continue;
@@ -59,6 +44,7 @@ impl Driver {
                 let filters = subscribed.filters.iter();
                 events.push(Event::Dropped {
                     count: dropped - subscribed.told_dropped,
+                    cause: DropCause::Overflow,
                     filters: filters.map(|asked| asked.filter.to_string()).collect(),
                 });
                 subscribed.told_dropped = dropped;
@@ -67,5 +53,49 @@ impl Driver {
         for event in events {
             self.tell(event);
         }
+    }
+}
+
+/// What is done for the outbox while there is no connection, beside the tries to have one.
+pub(super) struct Care {
+    queue: Arc<Queue>,
+    clock: Clock,
+    journal: Option<Journal>,
+    client_id: String,
+    address: Address,
+}
+
+impl Care {
+    pub(super) fn of(driver: &Driver) -> Self {
+        Self {
+            queue: Arc::clone(&driver.queue),
+            clock: driver.clock.clone(),
+            journal: driver.options.journal.clone(),
+            client_id: driver.protocol.client_id().to_owned(),
+            address: driver.address.clone(),
+        }
+    }
+
+    /// Tells what is dropped. Never ends.
+    pub(super) async fn take(self) -> Infallible {
+        loop {
+            self.queue.untold_drops().await;
+            let next = self.queue.next_telling(self.clock.now());
+            self.clock.sleep_until(next).await;
+            for event in self.queue.drops_to_tell(self.clock.now()) {
+                self.tell(event);
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(journal) = &self.journal {
+            journal.tell(&Entry {
+                client_id: &self.client_id,
+                address: &self.address,
+                event: Some(&event),
+            });
+        }
+        self.queue.tell(event);
     }
 }

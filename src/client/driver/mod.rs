@@ -251,7 +251,6 @@ impl Driver {
     /// Lets the protocol make bytes of what the handles have put in. A request to close comes back once it can be met.
     fn take_work(&mut self, now: Instant) -> Option<Close> {
         self.count_in_flight();
-        self.stats.restored = self.left_over();
         let closing = self.queue.take(&mut self.work, &self.stats);
         self.take_processed();
         if matches!(closing, Some(Close::WithWill | Close::Abort)) {
@@ -262,6 +261,7 @@ impl Driver {
         self.count_in_flight();
         self.settle();
         self.check_drains();
+        self.note_outbox_drops();
         if let Some(Close::Drain(limit)) = closing {
             let by = *self.close_by.get_or_insert(now + limit);
             if self.is_drained() || by <= now {

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::client::commands::{Command, Outgoing, Reply, offline};
-use crate::client::{ClientError, Published};
+use crate::client::{ClientError, DropCause, Published};
 use crate::codec::{AckProperties, ReasonCode};
 use crate::message::{Message, QoS};
 use crate::session::Token;
@@ -128,6 +128,10 @@ impl Driver {
             return;
         }
         while self.protocol.waiting() < BATCH_BYTES {
+            if self.again.is_empty() && self.work.publishes.is_empty() {
+                let has_window = self.protocol.can_publish(QoS::AtLeastOnce);
+                self.queue.take_one(&mut self.work.publishes, has_window);
+            }
             let next_qos = self.again.front().map(|next| next.message.qos).or(self
                 .work
                 .publishes
@@ -158,6 +162,7 @@ impl Driver {
             .publishes
             .front()
             .is_none_or(|(_, next)| next > number)
+            && !self.queue.has_any_up_to(number)
     }
 
     pub(super) fn run_command(&mut self, command: Command, after: u64) {
@@ -318,15 +323,20 @@ impl Driver {
         if self.options.keep_qos0 {
             return;
         }
+        let mut dropped = Vec::new();
         let mut waiting = std::mem::take(&mut self.work.publishes);
         while let Some(outgoing) = waiting.pop() {
             if outgoing.message.qos == QoS::AtMostOnce {
-                self.stats.dropped_offline += 1;
-                self.settled
-                    .add(outgoing.size, outgoing.reply, Err(offline()));
+                dropped.push(outgoing);
             } else {
                 self.work.publishes.push(outgoing);
             }
+        }
+        dropped.extend(self.queue.take_qos0());
+        self.queue
+            .note_drops(DropCause::Offline, dropped.len() as u64);
+        for Outgoing { size, reply, .. } in dropped {
+            self.settled.add(size, reply, Err(offline()));
         }
     }
 
@@ -334,6 +344,7 @@ impl Driver {
     pub(super) fn is_drained(&mut self) -> bool {
         self.again.is_empty()
             && self.work.publishes.is_empty()
+            && !self.queue.has_any_up_to(u64::MAX)
             && self.work.commands.is_empty()
             && self.exchanges.len() == 0
             && self.protocol.waiting() == 0

@@ -5,7 +5,7 @@
 
 use super::Driver;
 use super::publishing::Exchange;
-use crate::client::commands::{Outgoing, Reply, size_of};
+use crate::client::commands::{Outgoing, Publishes, Reply, size_of};
 use crate::client::protocol::Progress;
 use crate::client::{ClientError, ClientOptions};
 use crate::codec::ProtocolVersion;
@@ -17,9 +17,8 @@ pub(super) struct Storing {
     store: Store,
     /// Something was written that may not be on the disk yet.
     is_unsynced: bool,
-    /// The number of the last message of earlier processes, and how many of theirs are not settled.
+    /// The number of the last message of earlier processes.
     restored_up_to: u64,
-    restored: usize,
 }
 
 impl ClientOptions {
@@ -60,12 +59,13 @@ impl Driver {
         let restored_up_to = stored.messages.last().map_or(0, |last| last.number);
         let mut bytes = 0;
         let mut in_flight = Vec::new();
+        let mut waiting = Publishes::default();
         for left in stored.messages {
             let (number, size) = (left.number, size_of(&left.message));
             bytes += size;
             let (packet_id, rest) = match left.stage {
                 Stage::Waiting => {
-                    self.work.publishes.push(Outgoing {
+                    waiting.push(Outgoing {
                         message: left.message,
                         size,
                         number,
@@ -87,12 +87,11 @@ impl Driver {
         self.protocol.restore(in_flight, &stored.taken);
         self.protocol.note_progress();
         self.queue
-            .restore(store.clone(), (restored, bytes), restored_up_to);
+            .restore(store.clone(), (restored, bytes), restored_up_to, waiting);
         self.storing = Some(Storing {
             store,
             is_unsynced: false,
             restored_up_to,
-            restored,
         });
     }
 
@@ -160,16 +159,11 @@ impl Driver {
         }
         self.keep_progress();
         self.write(Change::Done(number));
-        if let Some(storing) = &mut self.storing
+        if let Some(storing) = &self.storing
             && number <= storing.restored_up_to
         {
-            storing.restored = storing.restored.saturating_sub(1);
+            self.queue.settle_restored();
         }
-    }
-
-    /// How many messages of earlier processes are not settled.
-    pub(super) fn left_over(&self) -> usize {
-        self.storing.as_ref().map_or(0, |storing| storing.restored)
     }
 
     /// The end: what is not settled stays for the next process.
