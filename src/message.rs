@@ -62,6 +62,9 @@ static NO_PROPERTIES: MessageProperties = MessageProperties {
     user_properties: Vec::new(),
 };
 
+/// From this size on a payload is large: whoever counts what is held counts it once, and not for each who has it.
+pub const LARGE_PAYLOAD: usize = 64 << 10;
+
 /// An application message. Cloning one costs a few reference counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -158,6 +161,17 @@ impl Message {
                     .sum::<usize>()
         });
         self.topic.as_str().len() + self.payload.len() + properties
+    }
+
+    /// [`Message::size`] without a large payload.
+    pub fn size_apart(&self) -> usize {
+        self.size() - self.large()
+    }
+
+    /// The size of the payload, if it is large.
+    pub fn large(&self) -> usize {
+        let size = self.payload.len();
+        if size < LARGE_PAYLOAD { 0 } else { size }
     }
 }
 

@@ -66,7 +66,10 @@ class Limits:
     #: Retained messages.
     retained_messages_max: int = 1_000_000
     #: And their bytes.
-    retained_bytes_max: int = 1 << 30
+    retained_bytes_max: int = 512 << 20
+    #: Bytes that the broker holds in all: queues, what is on its way, retained messages, sessions, subscriptions,
+    #: buffers. New clients are refused from three quarters on, what grows from seven eighths on. 0: no bound.
+    held_bytes_max: int = 1 << 30
     #: Topic aliases taken from one client; 0 to 65 535.
     topic_alias_max: int = 64
     #: Topic aliases used towards one client that takes any; 0 to 65 535.
@@ -91,6 +94,10 @@ class BrokerStats:
     retained_bytes: int
     #: Now, for all sessions.
     queued_messages: int
+    #: Now, of all that `Limits.held_bytes_max` bounds.
+    held_bytes: int
+    #: The most that ever were.
+    held_bytes_high: int
     connects_accepted: int
     connects_refused: int
     #: Ended by us because the peer broke a rule or a limit.

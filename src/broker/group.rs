@@ -37,6 +37,7 @@ pub use image::GroupImage;
 pub use member::{MemberId, Parcel};
 
 use crate::broker::bell::Bell;
+use crate::broker::memory::Memory;
 use crate::broker::outbox::{Letter, Outbox, Pressure};
 use crate::broker::protocol::{Delivery, Room};
 use crate::broker::rights::Reader;
@@ -123,9 +124,9 @@ pub struct Group {
 
 impl Group {
     /// A group without members.
-    pub fn new(limits: &Limits, sharing: Sharing) -> Self {
+    pub fn new(limits: &Limits, memory: &Arc<Memory>, sharing: Sharing) -> Self {
         Self {
-            state: Mutex::new(State::new(sharing)),
+            state: Mutex::new(State::new(memory, sharing)),
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
             messages_stop: limits
@@ -177,8 +178,7 @@ impl Group {
         if state.members.is_empty() {
             state.waiting.clear();
             state.aside.clear();
-            state.bytes = 0;
-            after.abandoned = std::mem::take(&mut state.count);
+            after.abandoned = state.forget_all();
         }
         after
     }
@@ -291,7 +291,7 @@ impl Group {
         let mut state = self.state.lock();
         for (number, mut parcel) in parcels {
             // Nobody knows for how long now.
-            parcel.message = parcel.message.compact();
+            parcel.message = state.keep(&parcel.message);
             state.enter(number, parcel);
         }
         self.follow(&mut state)
@@ -315,13 +315,11 @@ impl Group {
         let member = &mut state.members[at];
         if let Some((number, mut parcel)) = member.pop(room) {
             member.has_taken = true;
-            if member.outbox.in_flight() >= BACKLOG {
+            if member.outbox.in_flight() >= BACKLOG && parcel.message.large() == 0 {
                 parcel.message = parcel.message.compact();
             }
             let delivery = parcel.delivery(member.subscription);
-            let cost = parcel.cost();
-            state.count -= 1;
-            state.bytes -= cost;
+            state.note_gone(&parcel);
             state.paid += 1;
             taken.message = Some((delivery, number, parcel));
             self.deal(&mut state, &mut taken.after);
@@ -455,8 +453,11 @@ impl Group {
 
     /// Which bound the queue is nearer to.
     fn bound_of(&self, state: &State) -> Limit {
-        let quarters = state.count.saturating_mul(4) / self.messages_max.max(1);
-        if quarters == self.quarters(state) {
+        let messages = state.count.saturating_mul(4) / self.messages_max.max(1);
+        let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
+        if messages.max(bytes) < self.quarters(state) {
+            Limit::HeldBytesMax
+        } else if messages >= bytes {
             Limit::QueueMessagesMax
         } else {
             Limit::QueueBytesMax
@@ -467,6 +468,7 @@ impl Group {
     fn quarters(&self, state: &State) -> usize {
         let messages = state.count.saturating_mul(4) / self.messages_max.max(1);
         let bytes = state.bytes.saturating_mul(4) / self.bytes_max.max(1);
-        messages.max(bytes)
+        let own = messages.max(bytes);
+        if state.is_scarce() { own.max(4) } else { own }
     }
 }

@@ -25,6 +25,7 @@ use self::core::{Aftermath, Core};
 use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
 use crate::broker::journal::Journal;
+use crate::broker::memory::Memory;
 use crate::broker::outbox::{Next, Outbox, Pressure};
 use crate::broker::protocol::{Farewell, Outgoing, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
@@ -132,6 +133,7 @@ impl Batch {
 pub struct Hub {
     core: RwLock<Core>,
     limits: Arc<Limits>,
+    memory: Arc<Memory>,
     counters: Counters,
     /// How many batches there were.
     batches: AtomicU64,
@@ -156,9 +158,12 @@ impl Hub {
     /// The same, where groups of shared subscriptions deal in this way.
     pub fn with_sharing(limits: Arc<Limits>, sharing: Sharing) -> Self {
         let counters = Counters::default();
+        let memory = Memory::new(&limits);
+        let core = Core::new(Arc::clone(&limits), sharing, Arc::clone(&memory));
         Self {
-            core: RwLock::new(Core::new(Arc::clone(&limits), sharing)),
+            core: RwLock::new(core),
             limits,
+            memory,
             timer: Arc::clone(counters.bell()),
             counters,
             batches: AtomicU64::new(0),
@@ -174,6 +179,11 @@ impl Hub {
     /// The bounds.
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
+    }
+
+    /// What is held in all.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// The counters.
@@ -193,23 +203,25 @@ impl Hub {
             return Outcome::Refused(farewell);
         }
         let bell = Arc::clone(&arrival.bell);
-        let (connection, verdict, outbox, groups, aftermath) = {
+        let (connection, verdict, outbox, base, groups, aftermath) = {
             let mut core = self.core.write();
             if self.is_cut_off() {
                 return Outcome::Refused(ReasonCode::ServerBusy.into());
             }
             let (connection, verdict, outbox, aftermath) = core.connect(arrival, now);
-            let groups = match &verdict {
-                Verdict::Granted(grant) => core.groups_of(grant.key),
-                _ => Vec::new(),
+            let (groups, base) = match &verdict {
+                Verdict::Granted(grant) => {
+                    (core.groups_of(grant.key), core.session_cost(grant.key))
+                }
+                _ => (Vec::new(), 0),
             };
-            (connection, verdict, outbox, groups, aftermath)
+            (connection, verdict, outbox, base, groups, aftermath)
         };
         self.follow(aftermath, now);
         match (verdict, outbox) {
             (Verdict::Granted(grant), Some(outbox)) => {
                 self.note_owner(grant.key, &outbox);
-                outbox.connect(bell);
+                outbox.connect(bell, base);
                 self.set_online(&groups, &outbox, true);
                 Outcome::Granted(Box::new(self.granted(connection, *grant, outbox)))
             }
@@ -225,17 +237,18 @@ impl Hub {
 
     /// The session that a connection has waited for, once the older one has let go.
     pub fn claim(&self, connection: ConnectionId) -> Option<Box<Granted>> {
-        let (grant, outbox, groups, bell) = {
+        let (grant, outbox, base, groups, bell) = {
             let mut core = self.core.write();
             let waiting = core.connections.get_mut(&connection)?;
             let grant = waiting.grant.take()?;
             let bell = Arc::clone(&waiting.bell);
             let outbox = core.outbox(grant.key);
+            let base = core.session_cost(grant.key);
             let groups = core.groups_of(grant.key);
-            (grant, outbox, groups, bell)
+            (grant, outbox, base, groups, bell)
         };
         self.note_owner(grant.key, &outbox);
-        outbox.connect(bell);
+        outbox.connect(bell, base);
         self.set_online(&groups, &outbox, true);
         Some(Box::new(self.granted(connection, *grant, outbox)))
     }
@@ -253,7 +266,7 @@ impl Hub {
             publish_will: leave.publish_will && !self.is_cut_off(),
             ..leave
         };
-        let dropped = attached.outbox.disconnect();
+        let dropped = attached.outbox.disconnect(leave.session.size());
         self.counters.messages_dropped_qos0.add(dropped);
         if let Some(ledger) = &self.ledger {
             let lost = (Fate::Dropped, "QoS 0 when its connection ended");
@@ -280,17 +293,21 @@ impl Hub {
         batch: &mut Batch,
         now: Instant,
     ) -> Result<Published, BrokerError> {
+        let held = self.held(message);
+        let message = held.as_ref().unwrap_or(message);
         if message.retain {
             // Kept and routed under one lock: what is kept is what was routed last.
             let is_due_earlier = {
                 let mut core = self.core.write();
                 let before = core.next_timeout();
+                core.bound_retained();
                 if let Err(error) = core.router.retain(message, now) {
                     if let BrokerError::RetainedFull { limit } = error {
                         self.counters.reached(limit);
                     }
                     return Err(error);
                 }
+                core.note_held();
                 core.route(message, publisher, batch);
                 core.is_due_earlier(before)
             };
@@ -304,6 +321,14 @@ impl Hub {
             self.catch(message, publisher);
         }
         Ok(self.post(message, publisher, batch, now))
+    }
+
+    /// The message as it is to be passed on, if not as it came: what is retained is kept for long, a large payload charged.
+    fn held(&self, message: &Message) -> Option<Message> {
+        if message.retain {
+            return Some(self.memory.keep(message));
+        }
+        (message.large() > 0).then(|| self.memory.hold(message.clone()))
     }
 
     /// The next message for a session that there is room for. When there is none, the next one rings the bell.
@@ -342,7 +367,9 @@ impl Hub {
             let mut effects = Effects::default();
             core.registry.handle_timeout(now, TIMER_SLICE, &mut effects);
             let expired = core.router.retained.expire(now, TIMER_SLICE);
-            (core.carry_out(effects), expired)
+            let aftermath = core.carry_out(effects);
+            core.note_held();
+            (aftermath, expired)
         };
         self.counters.messages_expired.add(expired);
         self.follow(aftermath, now);

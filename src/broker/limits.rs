@@ -56,6 +56,9 @@ pub struct Limits {
     pub retained_messages_max: usize,
     /// And their bytes.
     pub retained_bytes_max: usize,
+    /// Bytes that the broker holds in all: queues, what is on its way, retained messages, sessions, subscriptions, buffers.
+    /// 0: no bound.
+    pub held_bytes_max: usize,
     /// Topic aliases taken from one client.
     pub topic_alias_max: u16,
     /// Topic aliases used towards one client that takes any. Each keeps a topic for as long as the connection.
@@ -92,7 +95,8 @@ impl Default for Limits {
             shared_subscriptions_max: 100,
             groups_max: 10_000,
             retained_messages_max: 1_000_000,
-            retained_bytes_max: 1 << 30,
+            retained_bytes_max: 512 << 20,
+            held_bytes_max: 1 << 30,
             topic_alias_max: 64,
             topic_alias_out_max: 16,
             keep_alive_max: 0,
@@ -150,6 +154,7 @@ limits! {
     GroupsMax "groups_max",
     RetainedMessagesMax "retained_messages_max",
     RetainedBytesMax "retained_bytes_max",
+    HeldBytesMax "held_bytes_max",
     TopicAliasMax "topic_alias_max",
     KeepAliveMax "keep_alive_max",
 }

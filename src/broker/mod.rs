@@ -2,8 +2,8 @@
 //!
 //! [`Broker`] is the handle. One connection's state machine without sockets or clock is `protocol`; who gets a message is
 //! `router` with `subscriptions` and `retained`; client ids, sessions and wills are `registry`; a session's delivery queue
-//! is `outbox`, that of shared subscriptions `group`, what wakes a connection is `bell`; what connections share is `hub`;
-//! the tasks that move bytes are `driver`. Locks are in `hub`, `outbox`, `group` and `bell` only.
+//! is `outbox`, that of shared subscriptions `group`, what wakes a connection is `bell`; what connections share is `hub`,
+//! what all of it holds `memory`; the tasks that move bytes are `driver`. Locks are in `hub`, `outbox`, `group` and `bell` only.
 
 pub mod auth;
 pub mod bell;
@@ -15,6 +15,7 @@ pub mod hub;
 pub mod journal;
 mod limits;
 mod listener;
+pub mod memory;
 mod options;
 pub mod outbox;
 pub mod places;
@@ -65,6 +66,10 @@ pub struct BrokerStats {
     pub retained_bytes: usize,
     /// Now, for all sessions and all groups of shared subscriptions.
     pub queued_messages: usize,
+    /// Now, of all that `held_bytes_max` bounds.
+    pub held_bytes: usize,
+    /// The most that ever were.
+    pub held_bytes_high: usize,
     pub connects_accepted: u64,
     pub connects_refused: u64,
     /// Ended by us because the peer broke a rule or a limit.

@@ -29,17 +29,20 @@
 mod image;
 mod letter;
 mod reader;
+mod retained;
 mod shares;
 mod state;
 
 pub use image::{OutboxImage, SentImage};
 pub use letter::Letter;
 pub use shares::{Ready, Sent};
+pub(in crate::broker) use state::LARGE_RUN;
 
 use crate::broker::bell::{Bell, ring_all};
 use crate::broker::group::Group;
+use crate::broker::memory::Memory;
 use crate::broker::protocol::{Delivery, Outgoing, Room};
-use crate::broker::router::{RetainedCursor, Route};
+use crate::broker::router::Route;
 use crate::broker::{Limit, Limits};
 use crate::codec::{ReasonCode, Run};
 use crate::message::QoS;
@@ -53,9 +56,6 @@ use std::time::{Duration, Instant};
 
 /// How long a connected client's queue may stay full before its connection is ended.
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// Retained messages are fetched in slices, only while less than this waits.
-const RETAINED_LOW: usize = 64;
 
 /// What a publisher has to do after its message was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,9 +117,9 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty queue with these bounds.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, memory: &Arc<Memory>) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State::new(memory)),
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
             messages_stop: limits
@@ -130,17 +130,18 @@ impl Outbox {
         }
     }
 
-    /// A connection takes the queue over.
-    pub fn connect(&self, bell: Arc<Bell>) {
+    /// A connection takes the queue over. `cost` is what the session holds beside messages, in bytes.
+    pub fn connect(&self, bell: Arc<Bell>, cost: usize) {
         let mut state = self.state.lock();
+        state.set_beside(cost);
         state.bell = Some(bell);
         state.is_awake = true;
         state.release_held();
     }
 
-    /// The connection is gone: what was of QoS 0 goes with it, what remains is copied out of the read buffers. Returns
-    /// how many were dropped.
-    pub fn disconnect(&self) -> usize {
+    /// The connection is gone: what was of QoS 0 goes with it, what remains is copied out of the read buffers. `kept` is
+    /// what the session has taken with it, in bytes. Returns how many were dropped.
+    pub fn disconnect(&self, kept: usize) -> usize {
         let mut state = self.state.lock();
         state.bell = None;
         state.full_since = None;
@@ -148,6 +149,7 @@ impl Outbox {
         state.release_held();
         let dropped = state.drop_at_most_once();
         state.compact();
+        state.add_beside(kept);
         let waiting = std::mem::take(&mut state.publishers_waiting);
         drop(state);
         ring_all(&waiting);
@@ -171,7 +173,7 @@ impl Outbox {
             return pushed;
         }
         let is_absent = pushed.is_absent;
-        let is_full = self.is_full(&state);
+        let is_full = self.is_full(&state) || (is_absent && !state.may_grow());
         let is_best_effort = route.qos == QoS::AtMostOnce;
         if (is_best_effort && (is_absent || is_full)) || (is_absent && is_full) {
             pushed.is_dropped = true;
@@ -181,6 +183,9 @@ impl Outbox {
         let is_for_long = is_absent || !state.may_borrow(letter.batch());
         let delivery = letter.delivery(route, is_for_long);
         pushed.wake = state.push(Outgoing::One(delivery));
+        if is_absent {
+            state.charge_all();
+        }
         if is_absent || is_best_effort {
             return pushed;
         }
@@ -206,7 +211,8 @@ impl Outbox {
         let is_denied = !state.may_read(run.topic(), stamp);
         let is_dropped = is_denied || state.bell.is_none();
         let cost = Entry::cost_of_run(run);
-        let has_room = state.count.saturating_add(run.len()) <= self.messages_max
+        let has_room = !state.is_scarce()
+            && state.count.saturating_add(run.len()) <= self.messages_max
             && state.bytes.saturating_add(cost) <= self.bytes_max;
         let wake = match (is_dropped, has_room) {
             (true, _) => None,
@@ -358,8 +364,13 @@ impl Outbox {
 
     /// When the connection has to go if the queue has not drained until then.
     pub fn overdue_at(&self) -> Option<Instant> {
-        let state = self.state.lock();
-        state.full_since.and_then(|since| since.checked_add(GRACE))
+        let mut state = self.state.lock();
+        // What was scarce may be there again, without anything having been taken.
+        let waiting = self.note_room(&mut state);
+        let overdue_at = state.full_since.and_then(|since| since.checked_add(GRACE));
+        drop(state);
+        ring_all(&waiting);
+        overdue_at
     }
 
     /// The queue's time is over before it has run out.
@@ -368,68 +379,17 @@ impl Outbox {
         state.full_since = now.checked_sub(GRACE).or(state.full_since);
     }
 
-    /// Adds retained messages to come; those of the same filter start again.
-    pub fn add_cursor(&self, cursor: RetainedCursor) {
-        let mut state = self.state.lock();
-        state.cursors.retain(|old| old.filter != cursor.filter);
-        state.cursors.push_back(cursor);
-        self.has_retained.store(true, Ordering::Relaxed);
-    }
-
-    /// Sends no more retained messages for this filter.
-    pub fn drop_cursor(&self, filter: &str) {
-        let mut state = self.state.lock();
-        state.cursors.retain(|old| old.filter.as_str() != filter);
-    }
-
-    /// Whether there are retained messages to fetch.
-    pub fn has_retained_to_come(&self) -> bool {
-        self.has_retained.load(Ordering::Relaxed)
-    }
-
-    /// If it is time to fetch retained messages, says for which subscription; from now until
-    /// [`Outbox::push_retained`], live messages wait behind them.
-    pub fn begin_retained(&self) -> Option<RetainedCursor> {
-        if !self.has_retained.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut state = self.state.lock();
-        if state.count >= RETAINED_LOW || state.held.is_some() {
-            return None;
-        }
-        let cursor = state.cursors.pop_front()?;
-        state.held = Some(Vec::new());
-        Some(cursor)
-    }
-
-    /// Queues a slice of retained messages, then what came live meanwhile. `rest` is the subscription that has more. Says
-    /// how many the session may not read.
-    pub fn push_retained(&self, slice: Vec<Delivery>, rest: Option<RetainedCursor>) -> usize {
-        let mut state = self.state.lock();
-        let mut denied = 0;
-        for delivery in slice {
-            if !state.may_read(&delivery.message.topic, 0) {
-                denied += 1;
-                continue;
-            }
-            let entry = state.enter(Outgoing::One(delivery));
-            state.append(entry);
-        }
-        state.release_held();
-        if let Some(rest) = rest {
-            state.cursors.push_front(rest);
-        }
-        self.has_retained
-            .store(!state.cursors.is_empty(), Ordering::Relaxed);
-        denied
-    }
-
     /// There is more to do for its connection, once others have had their turn.
     pub fn call_back(&self) {
         let bell = self.state.lock().bell.clone();
         if let Some(bell) = bell {
             bell.ring();
         }
+    }
+
+    /// What the session of an absent client holds beside messages, in bytes.
+    pub fn note_kept(&self, cost: usize) {
+        self.state.lock().set_beside(cost);
     }
 
     /// The connection says how many messages are on their way.
@@ -458,15 +418,19 @@ impl Outbox {
     }
 
     fn is_full(&self, state: &State) -> bool {
-        state.count >= self.messages_max.max(1) || state.bytes >= self.bytes_max.max(1)
+        state.count >= self.messages_max.max(1)
+            || state.bytes >= self.bytes_max.max(1)
+            || state.is_scarce()
     }
 
     /// Which bound a full queue is at.
     fn bound_of(&self, state: &State) -> Limit {
         if state.count >= self.messages_max.max(1) {
             Limit::QueueMessagesMax
-        } else {
+        } else if state.bytes >= self.bytes_max.max(1) {
             Limit::QueueBytesMax
+        } else {
+            Limit::HeldBytesMax
         }
     }
 
@@ -474,6 +438,8 @@ impl Outbox {
     fn has_drained(&self, state: &State) -> bool {
         let is_below =
             |used: usize, bound: usize| used.saturating_mul(4) < bound.max(1).saturating_mul(3);
-        is_below(state.count, self.messages_max) && is_below(state.bytes, self.bytes_max)
+        is_below(state.count, self.messages_max)
+            && is_below(state.bytes, self.bytes_max)
+            && !state.is_scarce()
     }
 }

@@ -130,6 +130,17 @@ impl Entry {
         self.connection.is_some() && self.user.as_deref() == Some(user)
     }
 
+    /// About how many bytes it holds beside its session.
+    pub fn size(&self) -> usize {
+        let will = self.will.as_ref();
+        self.client_id.len() + will.map_or(0, |will| will.message.size())
+    }
+
+    /// What it keeps while nobody has it.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
     /// Messages on their way, while nobody has it.
     pub fn in_flight(&self) -> usize {
         let session = self.session.as_ref();

@@ -24,6 +24,9 @@ pub struct RetainedMessage {
     pub expires_at: Option<Instant>,
 }
 
+/// What a node costs the one above, in bytes, and a message beside its content.
+const NODE_COST: usize = 96;
+
 type NodeId = usize;
 const ROOT: NodeId = 0;
 
@@ -46,6 +49,12 @@ pub struct Retained {
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
+    /// Large payloads, which are in `bytes` and charged elsewhere.
+    large: usize,
+    /// Of the levels of all topics, as they lie in the nodes.
+    level_bytes: usize,
+    /// Whether the broker has room for more.
+    may_grow: bool,
 }
 
 impl Retained {
@@ -59,6 +68,9 @@ impl Retained {
             bytes: 0,
             count_max: limits.retained_messages_max,
             bytes_max: limits.retained_bytes_max,
+            large: 0,
+            level_bytes: 0,
+            may_grow: true,
         }
     }
 
@@ -85,7 +97,12 @@ impl Retained {
         moved
     }
 
-    /// Keeps a copy of the message as its topic's last value; an empty payload deletes the value instead.
+    /// Says whether the broker has room for more than there is.
+    pub fn let_grow(&mut self, may_grow: bool) {
+        self.may_grow = may_grow;
+    }
+
+    /// Keeps the message, which should be in memory of its own, as its topic's last value; an empty payload deletes the value instead.
     ///
     /// # Errors
     /// [`BrokerError::RetainedFull`]; then nothing has changed.
@@ -110,14 +127,20 @@ impl Retained {
                 limit: Limit::RetainedBytesMax,
             });
         }
+        if !self.may_grow && message.size() > old_bytes {
+            return Err(BrokerError::RetainedFull {
+                limit: Limit::HeldBytesMax,
+            });
+        }
         self.delete(&message.topic);
-        let message = message.compact();
+        let message = message.clone();
         let expires_at = expiry(&message, now);
         if let Some(at) = expires_at {
             self.expiries.insert((at, message.topic.clone()));
         }
         self.count += 1;
         self.bytes += message.size();
+        self.large += message.large();
         let node = self.make_node(message.topic.as_str());
         self.nodes[node].value = Some(RetainedMessage {
             message,
@@ -134,6 +157,7 @@ impl Retained {
         if let Some(old) = self.nodes[id].value.take() {
             self.count -= 1;
             self.bytes -= old.message.size();
+            self.large -= old.message.large();
             if let Some(at) = old.expires_at {
                 self.expiries.remove(&(at, old.message.topic));
             }
@@ -145,8 +169,14 @@ impl Retained {
             }
             let Node { parent, level, .. } = std::mem::take(&mut self.nodes[id]);
             self.free.push(id);
+            self.level_bytes -= level.len();
             self.nodes[parent].children.remove(&level);
             id = parent;
+        }
+        if self.free.len() + 1 == self.nodes.len() {
+            // Nothing is left: what a flood took is given back.
+            self.nodes = Pages::of(Node::default());
+            self.free = Vec::new();
         }
     }
 
@@ -163,6 +193,12 @@ impl Retained {
     /// About how many bytes they hold.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// About how many bytes all of it takes, beside large payloads. A level lies in its node and in that above.
+    pub fn held(&self) -> usize {
+        let nodes = self.node_count() * (size_of::<Node>() + NODE_COST);
+        self.bytes - self.large + 2 * self.level_bytes + nodes
     }
 
     /// Nodes in use, beside the root.
@@ -252,6 +288,7 @@ impl Retained {
                 self.nodes.len() - 1
             };
             self.nodes[at].children.insert(level.into(), id);
+            self.level_bytes += level.len();
             at = id;
         }
         at

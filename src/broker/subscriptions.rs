@@ -5,11 +5,14 @@
 //! a slab with parent numbers instead of boxes in boxes: a filter of 65 535 levels costs memory, never stack, and an
 //! unsubscribed one gives its nodes back.
 
+mod groups;
+
 use crate::broker::router::{GroupKey, SessionKey};
 use crate::codec::SubscriptionOptions;
 use crate::message::QoS;
 use crate::topic::{TopicFilter, TopicName};
 use bytestring::ByteString;
+use groups::Groups;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::ops::Bound;
@@ -86,43 +89,11 @@ impl Subscribers {
     }
 }
 
-/// The groups: share name and filter, and how many sessions are in it.
-#[derive(Debug, Clone, Default)]
-struct Groups {
-    /// By the whole text, `$share/name/filter`. Only ever looked up.
-    by_text: HashMap<ByteString, GroupKey>,
-    members: Vec<usize>,
-    free: Vec<GroupKey>,
-}
+/// What a node costs beside its level, in bytes, with its place in the one above.
+const NODE_COST: usize = 256;
 
-impl Groups {
-    /// One member more; says whether the group is new.
-    fn join(&mut self, text: &ByteString) -> (GroupKey, bool) {
-        if let Some(group) = self.by_text.get(text) {
-            self.members[group.0] += 1;
-            return (*group, false);
-        }
-        let group = self.free.pop().unwrap_or_else(|| {
-            self.members.push(0);
-            GroupKey(self.members.len() - 1)
-        });
-        self.members[group.0] = 1;
-        self.by_text.insert(text.clone(), group);
-        (group, true)
-    }
-
-    /// One member less; the group, if that was the last.
-    fn leave(&mut self, text: &str) -> Option<GroupKey> {
-        let group = *self.by_text.get(text)?;
-        self.members[group.0] -= 1;
-        if self.members[group.0] > 0 {
-            return None;
-        }
-        self.by_text.remove(text);
-        self.free.push(group);
-        Some(group)
-    }
-}
+/// What a subscription costs beside its filter, in bytes, in the lists of its session and of its subscribers.
+const SUBSCRIPTION_COST: usize = 160;
 
 type NodeId = usize;
 const ROOT: NodeId = 0;
@@ -146,6 +117,8 @@ pub struct Subscriptions {
     by_session: BTreeMap<SessionKey, BTreeMap<ByteString, Subscription>>,
     groups: Groups,
     count: usize,
+    /// Of all filters, each as often as it is subscribed to.
+    text_bytes: usize,
     wildcards: usize,
     edition: Edition,
 }
@@ -170,6 +143,7 @@ impl Default for Subscriptions {
             by_session: BTreeMap::new(),
             groups: Groups::default(),
             count: 0,
+            text_bytes: 0,
             wildcards: 0,
             edition: Edition::default(),
         }
@@ -201,7 +175,10 @@ impl Subscriptions {
             .or_default()
             .insert(text.clone(), subscription)
             .is_none();
-        self.count += usize::from(is_new);
+        if is_new {
+            self.count += 1;
+            self.text_bytes += text.len();
+        }
         match filter.share() {
             Ok(Some((_, inner))) if is_new => self.join(&text, inner.as_str()),
             // Its options are its group's business.
@@ -276,7 +253,12 @@ impl Subscriptions {
 
     /// Nodes and groups in use, beside the root: what is left when all is unsubscribed must be none.
     pub fn node_count(&self) -> usize {
-        self.nodes.len() - self.free.len() - 1 + self.exact.len() + self.groups.by_text.len()
+        self.nodes.len() - self.free.len() - 1 + self.exact.len() + self.groups.len()
+    }
+
+    /// About how many bytes they hold. A filter lies in its session's list and in the tree, there level by level.
+    pub fn bytes(&self) -> usize {
+        3 * self.text_bytes + self.count * SUBSCRIPTION_COST + self.node_count() * NODE_COST
     }
 
     /// How many a session has.
@@ -293,7 +275,7 @@ impl Subscriptions {
 
     /// The group with exactly this text, `$share/name/filter`.
     pub fn group(&self, text: &str) -> Option<GroupKey> {
-        self.groups.by_text.get(text).copied()
+        self.groups.get(text)
     }
 
     /// The groups a session is in, with their texts.
@@ -407,7 +389,8 @@ impl Subscriptions {
     fn forget(&mut self, session: SessionKey, text: &str) {
         self.edition = Edition::default();
         self.count -= 1;
-        if self.groups.by_text.contains_key(text) {
+        self.text_bytes -= text.len();
+        if self.groups.get(text).is_some() {
             if let Some(group) = self.groups.leave(text) {
                 let filter = text.splitn(3, '/').nth(2).unwrap_or_default();
                 self.vacate(filter, |subscribers| subscribers.remove_group(group));

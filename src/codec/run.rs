@@ -83,6 +83,15 @@ impl Run {
         &self.packets
     }
 
+    /// The same run, with the same packets in other memory.
+    #[must_use]
+    pub fn with_packets(self, change: impl FnOnce(Bytes) -> Bytes) -> Self {
+        Self {
+            packets: change(self.packets),
+            ..self
+        }
+    }
+
     /// How many they are.
     pub fn len(&self) -> usize {
         self.count

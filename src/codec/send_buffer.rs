@@ -55,6 +55,11 @@ impl SendBuffer {
         self.len += bytes.len();
     }
 
+    /// How much memory it holds, that of others included which it keeps by reference.
+    pub fn held(&self) -> usize {
+        self.tail.capacity().max(self.len)
+    }
+
     /// Bytes waiting to be written.
     pub fn len(&self) -> usize {
         self.len

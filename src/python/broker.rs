@@ -325,6 +325,8 @@ impl NativeBroker {
         fields.set_item("retained_bytes", stats.retained_bytes)?;
         fields.set_item("queued_messages", stats.queued_messages)?;
         fields.set_item("connects_accepted", stats.connects_accepted)?;
+        fields.set_item("held_bytes", stats.held_bytes)?;
+        fields.set_item("held_bytes_high", stats.held_bytes_high)?;
         fields.set_item("connects_refused", stats.connects_refused)?;
         fields.set_item("connections_violated", stats.connections_violated)?;
         fields.set_item("messages_received", stats.messages_received)?;

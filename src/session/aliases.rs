@@ -40,6 +40,8 @@ pub struct OutboundAliases {
     oldest: u16,
     /// Hashes of topics that came once since all numbers were given. Empty until one has.
     seen: Vec<u64>,
+    /// Of the topics.
+    bytes: usize,
 }
 
 /// One alias, in a list from the newest used to the oldest.
@@ -111,6 +113,11 @@ impl OutboundAliases {
         }
     }
 
+    /// How many bytes the topics are.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether any can be given on this connection.
     pub fn may_give(&self) -> bool {
         self.maximum > 0
@@ -152,6 +159,7 @@ impl OutboundAliases {
 
     /// A place for a new topic: a free one, or that of the topic that was used longest ago.
     fn give(&mut self, hash: u64, topic: &TopicName) -> Option<u16> {
+        let length = topic.as_str().len();
         let place = match u16::try_from(self.places.len()) {
             Ok(next) if next < self.maximum => {
                 self.places.push(Place {
@@ -166,6 +174,7 @@ impl OutboundAliases {
                 let place = self.oldest;
                 let old = self.places.get_mut(usize::from(place))?;
                 let old_hash = std::mem::replace(&mut old.hash, hash);
+                self.bytes -= old.topic.as_str().len();
                 old.topic = topic.compact();
                 if self.by_hash.get(&old_hash) == Some(&place) {
                     self.by_hash.remove(&old_hash);
@@ -174,6 +183,7 @@ impl OutboundAliases {
                 place
             }
         };
+        self.bytes += length;
         self.by_hash.insert(hash, place);
         self.link_newest(place);
         Some(place)

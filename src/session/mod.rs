@@ -38,6 +38,17 @@ pub struct Session {
     pub inbound: Inbound,
 }
 
+/// What an exchange costs, in bytes, beside its message.
+const EXCHANGE_COST: usize = 96;
+
+impl Session {
+    /// About how many bytes it holds, beside large payloads.
+    pub fn size(&self) -> usize {
+        self.outbound.bytes()
+            + (self.outbound.in_flight() + self.inbound.in_flight()) * EXCHANGE_COST
+    }
+}
+
 /// What an acknowledgement asks the sender to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

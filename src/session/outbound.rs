@@ -50,6 +50,8 @@ pub struct Outbound {
     window: usize,
     open: usize,
     messages: usize,
+    /// Of the messages that are held, beside large payloads.
+    bytes: usize,
     /// Room for copies.
     copies: BytesMut,
 }
@@ -93,6 +95,7 @@ impl Default for Outbound {
             window: IN_FLIGHT_MAX,
             open: 0,
             messages: 0,
+            bytes: 0,
             copies: BytesMut::new(),
         }
     }
@@ -138,6 +141,7 @@ impl Outbound {
         self.due_releases = 0;
         self.open = 0;
         self.messages = 0;
+        self.bytes = 0;
         messages
             .into_iter()
             .filter_map(|id| match self.ids.free(id)? {
@@ -255,6 +259,7 @@ impl Outbound {
         if publish.message.qos == QoS::AtMostOnce {
             return Ok(publish);
         }
+        self.bytes += publish.message.size_apart();
         let sent = Sent {
             message: keep(self, &publish.message),
             subscription_ids: publish.subscription_ids.clone(),
@@ -271,7 +276,7 @@ impl Outbound {
 
     /// What is held of a message that may be cut from a read buffer.
     fn copy(&mut self, message: &Message) -> Message {
-        if self.messages < BACKLOG {
+        if self.messages < BACKLOG || message.large() > 0 {
             return message.clone();
         }
         let size = message.topic.as_str().len() + message.payload.len();
@@ -308,6 +313,7 @@ impl Outbound {
                 }
                 // spec(4): MQTT-4.3.3-1
                 // spec(5): MQTT-4.3.3-3, MQTT-4.3.3-4, MQTT-4.3.3-5
+                self.bytes -= sent.message.size_apart();
                 *state = State::Released(ack.reason);
                 if std::mem::take(is_due) {
                     // It answers what an earlier connection sent: the message need not go again.
@@ -345,6 +351,7 @@ impl Outbound {
             && let State::Sent(sent) = state
             && sent.message.qos == QoS::ExactlyOnce
         {
+            self.bytes -= sent.message.size_apart();
             *state = State::Released(reason);
             let pubrel = Ack::new(AckKind::PubRel, packet_id, ReasonCode::Success);
             return Step::Send(pubrel);
@@ -361,10 +368,13 @@ impl Outbound {
         left: Result<Message, ReasonCode>,
     ) {
         let state = match left {
-            Ok(message) => State::Sent(Box::new(Sent {
-                message,
-                subscription_ids: Vec::new(),
-            })),
+            Ok(message) => {
+                self.bytes += message.size_apart();
+                State::Sent(Box::new(Sent {
+                    message,
+                    subscription_ids: Vec::new(),
+                }))
+            }
             Err(reason) => State::Released(reason),
         };
         self.ids.put_back(
@@ -396,7 +406,13 @@ impl Outbound {
         else {
             return Step::Ignored;
         };
-        let is_released = matches!(state, State::Released(_));
+        let is_released = match &state {
+            State::Released(_) => true,
+            State::Sent(sent) => {
+                self.bytes -= sent.message.size_apart();
+                false
+            }
+        };
         // What waits to be sent again has no place in the window yet, unless it is released.
         self.open -= usize::from(is_released || !is_due);
         self.due -= usize::from(is_due);
@@ -424,6 +440,11 @@ impl Outbound {
     /// Messages in flight.
     pub fn in_flight(&self) -> usize {
         self.messages
+    }
+
+    /// About how many bytes of them are held, beside large payloads.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -8,6 +8,7 @@ use crate::seed::epoch;
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use rmqtt::broker::Limits;
+use rmqtt::broker::memory::Memory;
 use rmqtt::broker::outbox::{Letter, Next, Outbox};
 use rmqtt::broker::protocol::{Outgoing, Room};
 use rmqtt::broker::router::{Route, SessionKey};
@@ -264,8 +265,10 @@ fn a_run_for_nobody_who_is_there_is_dropped_and_counted() {
 /// What is copied out of its read buffer, and what may stay there: each batch is one buffer that a message keeps alive.
 #[test]
 fn a_queue_that_is_never_empty_keeps_few_read_buffers_alive() {
-    let outbox = Outbox::new(&Limits::default());
-    outbox.connect(Arc::default());
+    let limits = Limits::default();
+    let memory = Memory::new(&limits);
+    let outbox = Outbox::new(&limits, &memory);
+    outbox.connect(Arc::default(), 0);
     let message = message("line/7/t", "in a read buffer", QoS::AtMostOnce);
     let push = |batch| {
         let route = Route {
@@ -275,7 +278,7 @@ fn a_queue_that_is_never_empty_keeps_few_read_buffers_alive() {
             subscription_ids: Vec::new(),
             stamp: 0,
         };
-        let mut letter = Letter::new(&message, batch, epoch());
+        let mut letter = Letter::new(&message, batch, &memory, epoch());
         outbox.push(&mut letter, route, epoch());
     };
     let room = Room {

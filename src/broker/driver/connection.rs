@@ -12,6 +12,7 @@ use crate::broker::Limit;
 use crate::broker::bell::Bell;
 use crate::broker::faults::Cut;
 use crate::broker::hub::{Attached, Batch, FullQueue, Hub};
+use crate::broker::memory::Charge;
 use crate::broker::outbox::Pressure;
 use crate::broker::places::Place;
 use crate::broker::protocol::{Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_TARGET};
@@ -53,6 +54,8 @@ pub(super) enum End {
     Refused,
     /// It broke a rule or a limit.
     Fault(ProtocolError),
+    /// The broker has no room for the packet that it sends.
+    Full,
     /// A stranger has reached a limit, before there was anything that could be said.
     Crowded(Limit),
     /// A test wants it so.
@@ -93,6 +96,8 @@ pub(super) struct Connection {
     timer: Timer,
     /// Where there are bounds to how fast a client may talk.
     pub(super) throttle: Option<Box<Throttle>>,
+    /// For what it holds.
+    pub(super) charge: Charge,
 }
 
 impl Connection {
@@ -109,6 +114,7 @@ impl Connection {
         let due = protocol.next_timeout();
         let timer = Timer::new(clock, due.unwrap_or_else(|| clock.now()));
         let throttle = Throttle::new(hub.limits(), clock.now());
+        let charge = Charge::new(hub.memory());
         Self {
             pipe,
             place,
@@ -128,6 +134,7 @@ impl Connection {
             overdue_at: None,
             timer,
             throttle,
+            charge,
         }
     }
 
@@ -138,7 +145,7 @@ impl Connection {
     pub(super) async fn run(&mut self) {
         let end = loop {
             let now = self.now();
-            let worked = self.work(now);
+            let worked = self.work(now).and_then(|()| self.charge_held());
             self.batch.finish();
             self.count_reached();
             self.note_denied();

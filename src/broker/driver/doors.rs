@@ -10,6 +10,7 @@ use super::inquiry::Desk;
 use super::pipe::Pipe;
 use crate::broker::bell::Bell;
 use crate::broker::hub::Hub;
+use crate::broker::memory::Claim;
 use crate::broker::places::{Place, Places};
 use crate::broker::protocol::Protocol;
 use crate::broker::seams::Seams;
@@ -146,7 +147,9 @@ impl Doors {
         }
         let seat = Seat::take(&self.entrance.open, self.entrance.connections_max);
         let seat = seat.ok_or(Limit::ConnectionsMax);
-        let (place, seat) = match place.and_then(|place| Ok((place, seat?))) {
+        let room = self.hub.memory().grants(Claim::Rest);
+        let room = room.then_some(()).ok_or(Limit::HeldBytesMax);
+        let (place, seat) = match place.and_then(|place| room.and(Ok((place, seat?)))) {
             Ok(taken) => taken,
             Err(limit) => {
                 // Before CONNECT there is nothing that could be said.

@@ -1,6 +1,7 @@
 //! The end of a connection: what is counted, what is said, and what becomes of the session.
 
 use super::connection::{Connection, End, Link};
+use crate::broker::Limit;
 use crate::broker::protocol::ProtocolError;
 use crate::broker::registry::Leave;
 use crate::codec::ReasonCode;
@@ -23,6 +24,10 @@ impl Connection {
                 counters.connects_refused.add_one();
                 counters.reached(*limit);
             }
+            End::Full => {
+                counters.connections_violated.add_one();
+                counters.reached(Limit::HeldBytesMax);
+            }
             End::ToldToGo(farewell) if farewell.reason == ReasonCode::QuotaExceeded => {
                 counters.connections_violated.add_one();
             }
@@ -31,9 +36,11 @@ impl Connection {
         self.count_reached();
         self.note_end(end);
         self.answer_withheld();
-        if let End::ToldToGo(farewell) = end {
+        match end {
             // spec(5): MQTT-3.1.4-3
-            self.protocol.close(farewell.clone());
+            End::ToldToGo(farewell) => self.protocol.close(farewell.clone()),
+            End::Full => self.protocol.close(ReasonCode::QuotaExceeded),
+            _ => {}
         }
         let (publish_will, session_expiry_interval) = match end {
             End::Goodbye {
@@ -53,6 +60,7 @@ impl Connection {
     }
 
     pub(super) fn let_go(&mut self, publish_will: bool, session_expiry_interval: Option<u32>) {
+        self.pipe.forget_input();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::None => {}
             Link::Waiting(connection, _) => self.hub.give_up(connection, self.now()),
@@ -65,6 +73,8 @@ impl Connection {
                     session_expiry_interval,
                 };
                 self.hub.detach(&attached, leave, self.now());
+                // What the session holds is its queue's to charge now.
+                self.charge.set(0);
             }
         }
     }

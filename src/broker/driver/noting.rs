@@ -77,6 +77,7 @@ fn reason(end: &End) -> String {
         End::Refused => "it was refused".to_owned(),
         End::Fault(error) => error.to_string(),
         End::Crowded(limit) => limit.name().to_owned(),
+        End::Full => Limit::HeldBytesMax.name().to_owned(),
         End::Cut(_) => "it was cut by a fault that a test asked for".to_owned(),
     }
 }

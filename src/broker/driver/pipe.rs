@@ -87,6 +87,11 @@ impl Pipe {
         self.input.capacity()
     }
 
+    /// What was read and not dealt with is of no use any more.
+    pub(super) fn forget_input(&mut self) {
+        self.input = BytesMut::new();
+    }
+
     /// Whether there was as much to read as is read at a time.
     pub(super) fn is_batch_full(&self) -> bool {
         self.batch >= BATCH_BYTES

@@ -1,9 +1,10 @@
-//! How fast one connection may talk, and how much it may make us hold while it is a stranger.
+//! How fast one connection may talk, and how much it may make us hold.
 //!
 //! A client over its rate is not read until it has earned more: the socket holds it back, nothing is lost. Its keep alive
 //! stands still meanwhile, since what it says in time may not be heard.
 
 use super::connection::{Connection, End};
+use crate::broker::memory::Claim;
 use crate::broker::quota::{Meter, Pace};
 use crate::broker::{Limit, Limits};
 use std::time::{Duration, Instant};
@@ -13,6 +14,12 @@ const BURST: Duration = Duration::from_secs(1);
 
 /// So much is read of a stranger at a time: CONNECT is one small packet.
 const STRANGER_READ: usize = 8 << 10;
+
+/// What a connection costs in bytes, beside its buffers and its session.
+const CONNECTION_COST: usize = 3 << 10;
+
+/// So much of a packet may always come: honest ones are mostly smaller, and make room by what they acknowledge.
+const PACKET_FREE: usize = 64 << 10;
 
 /// What a client has taken of its rates.
 pub(super) struct Throttle {
@@ -129,6 +136,18 @@ impl Connection {
         left.map_or(usize::MAX, |left| {
             usize::try_from(left).unwrap_or(usize::MAX)
         })
+    }
+
+    /// What is held for this connection is charged. A packet that is large and not complete costs its sender the connection
+    /// where there is no room: nothing of it was acknowledged.
+    pub(super) fn charge_held(&mut self) -> Result<(), End> {
+        let held = self.pipe.held() + self.protocol.held();
+        self.charge.follow(CONNECTION_COST + held);
+        let begun = self.pipe.input().len();
+        if begun < PACKET_FREE || self.is_unread() || self.charge.memory().grants(Claim::Rest) {
+            return Ok(());
+        }
+        Err(End::Full)
     }
 
     /// What has been read of one who is not let in yet is counted, with that of all others.

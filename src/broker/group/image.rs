@@ -4,6 +4,7 @@ use super::choice::Choice;
 use super::member::{Member, Parcel};
 use super::{Group, Sharing};
 use crate::broker::Limits;
+use crate::broker::memory::Memory;
 use crate::broker::outbox::Outbox;
 use crate::broker::router::SessionKey;
 use crate::broker::snapshot::Shift;
@@ -84,13 +85,13 @@ impl Group {
 
     /// A group of which nobody is connected, with what an image has. `outbox_of` knows the queues of its members.
     pub fn restored(
-        limits: &Limits,
+        (limits, memory): (&Limits, &Arc<Memory>),
         sharing: Sharing,
         image: &GroupImage,
         outbox_of: impl Fn(SessionKey) -> Option<Arc<Outbox>>,
         shift: Shift,
     ) -> Self {
-        let group = Self::new(limits, sharing);
+        let group = Self::new(limits, memory, sharing);
         {
             let mut state = group.state.lock();
             state.joined = image.joined;
@@ -107,7 +108,7 @@ impl Group {
             for (number, parcel) in &image.waiting {
                 let mut parcel = parcel.moved(shift);
                 // Nobody knows for how long.
-                parcel.message = parcel.message.compact();
+                parcel.message = state.keep(&parcel.message);
                 state.enter(*number, parcel);
             }
             state.note_granted();

@@ -4,12 +4,16 @@ use super::choice::Choice;
 use super::member::{Member, Parcel};
 use super::{HAND_MAX, Sharing};
 use crate::broker::bell::Bell;
+use crate::broker::memory::{Charge, Claim, Memory, QUEUE_FREE};
 use crate::broker::outbox::{GRACE, Outbox};
-use crate::message::QoS;
+use crate::message::{Message, QoS};
 use crate::topic::TopicName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What a message costs in memory beside what bounds the queue: that need not be as true.
+const ENTRY_COST: usize = 96;
 
 /// Why no member was chosen for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +49,15 @@ pub(super) struct State {
     /// In common and in all hands.
     pub(super) count: usize,
     pub(super) bytes: usize,
+    /// Of those, what is charged for itself: large payloads.
+    large: usize,
+    charge: Charge,
     pub(super) full_since: Option<Instant>,
     pub(super) publishers_waiting: Vec<Arc<Bell>>,
 }
 
 impl State {
-    pub(super) fn new(sharing: Sharing) -> Self {
+    pub(super) fn new(memory: &Arc<Memory>, sharing: Sharing) -> Self {
         Self {
             members: Vec::new(),
             joined: 0,
@@ -65,6 +72,8 @@ impl State {
             numbers: 0,
             count: 0,
             bytes: 0,
+            large: 0,
+            charge: Charge::new(memory),
             full_since: None,
             publishers_waiting: Vec::new(),
         }
@@ -83,7 +92,34 @@ impl State {
     pub(super) fn enter(&mut self, number: u64, parcel: Parcel) {
         self.count += 1;
         self.bytes += parcel.cost();
+        self.large += parcel.message.large();
+        self.charge_about();
         self.waiting.insert(number, parcel);
+    }
+
+    /// Whether the broker has no room for more here.
+    pub(super) fn is_scarce(&self) -> bool {
+        (self.online == 0 || self.bytes >= QUEUE_FREE)
+            && !self.charge.memory().grants(Claim::Growth)
+    }
+
+    /// The message in memory of its own.
+    pub(super) fn keep(&self, message: &Message) -> Message {
+        self.charge.memory().keep(message)
+    }
+
+    pub(super) fn charge_about(&mut self) {
+        let held = self.bytes - self.large + self.count * ENTRY_COST;
+        self.charge.follow(held);
+    }
+
+    /// Nobody is left for what waits; says how many messages that were.
+    pub(super) fn forget_all(&mut self) -> usize {
+        self.waiting.clear();
+        self.aside.clear();
+        (self.bytes, self.large) = (0, 0);
+        self.charge.set(0);
+        std::mem::take(&mut self.count)
     }
 
     /// All hands go back to what waits in common, if they are small, or that much has been done since the last time.
@@ -104,6 +140,8 @@ impl State {
     pub(super) fn note_gone(&mut self, parcel: &Parcel) {
         self.count -= 1;
         self.bytes -= parcel.cost();
+        self.large -= parcel.message.large();
+        self.charge_about();
     }
 
     /// Rights of members have changed.
@@ -150,7 +188,7 @@ impl State {
         let mut dropped = 0;
         for (number, mut parcel) in std::mem::take(&mut self.waiting) {
             if self.keeps(parcel.message.qos) {
-                parcel.message = parcel.message.compact();
+                parcel.message = self.keep(&parcel.message);
                 self.waiting.insert(number, parcel);
             } else {
                 self.note_gone(&parcel);

@@ -4,6 +4,7 @@ use super::rights::Restricted;
 use super::{Arrival, Attached, Batch};
 use crate::broker::bell::Bell;
 use crate::broker::group::{Group, Sharing};
+use crate::broker::memory::{Charge, Claim, Memory};
 use crate::broker::outbox::Outbox;
 use crate::broker::protocol::Farewell;
 use crate::broker::quota::Crowd;
@@ -18,6 +19,9 @@ use crate::topic::TopicFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What a session costs, in bytes, beside its texts and messages.
+const SESSION_COST: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Connected {
@@ -51,6 +55,9 @@ pub(super) struct Core {
     by_user: Crowd<String>,
     pub(super) group_count: usize,
     pub(super) limits: Arc<Limits>,
+    pub(super) memory: Arc<Memory>,
+    /// For subscriptions and retained messages.
+    charge: Charge,
 }
 
 /// What is to be done once the lock is let go.
@@ -67,7 +74,7 @@ pub(super) struct Aftermath {
 }
 
 impl Core {
-    pub(super) fn new(limits: Arc<Limits>, sharing: Sharing) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, sharing: Sharing, memory: Arc<Memory>) -> Self {
         Self {
             registry: Registry::new(&limits),
             router: Router::new(&limits),
@@ -83,6 +90,8 @@ impl Core {
             by_user: Crowd::default(),
             group_count: 0,
             limits,
+            charge: Charge::new(&memory),
+            memory,
         }
     }
 
@@ -93,7 +102,11 @@ impl Core {
             policy: self.policy.clone(),
             last_stamp: self.last_stamp,
             last_connection: self.last_connection,
-            ..Self::new(Arc::clone(&self.limits), self.sharing)
+            ..Self::new(
+                Arc::clone(&self.limits),
+                self.sharing,
+                Arc::clone(&self.memory),
+            )
         }
     }
 
@@ -111,6 +124,9 @@ impl Core {
         } else if self.is_unasked(&arrival.request) {
             // The rules have changed since it came: next time somebody will be asked.
             Verdict::Refused(ReasonCode::ServerBusy, None)
+        } else if self.is_crowded_for(&arrival) {
+            let limit = Some(Limit::HeldBytesMax);
+            Verdict::Refused(ReasonCode::ServerBusy, limit)
         } else if self.allows_will(&arrival.request) {
             self.registry
                 .connect(connection, arrival.request, now, &mut effects)
@@ -154,6 +170,30 @@ impl Core {
             entry.is_some_and(|entry| entry.is_taken_by(user))
         };
         self.by_user.count(user) >= max && !takes_over()
+    }
+
+    /// Whether there is no room for somebody new. Who has a session comes for what waits there.
+    fn is_crowded_for(&self, arrival: &Arrival) -> bool {
+        !self.memory.grants(Claim::Newcomer)
+            && self.registry.find(&arrival.request.client_id).is_none()
+    }
+
+    /// What is held for subscriptions and retained messages has changed.
+    pub(super) fn note_held(&mut self) {
+        let router = &self.router;
+        self.charge
+            .follow(router.subscriptions.bytes() + router.retained.held());
+    }
+
+    /// What a session costs beside what waits for it and is on its way.
+    pub(super) fn session_cost(&self, key: SessionKey) -> usize {
+        SESSION_COST + self.registry.get(key).map_or(0, Entry::size)
+    }
+
+    /// Says whether there is room for more retained messages.
+    pub(super) fn bound_retained(&mut self) {
+        let may_grow = self.memory.grants(Claim::Growth);
+        self.router.retained.let_grow(may_grow);
     }
 
     /// A connection is gone.
@@ -210,13 +250,18 @@ impl Core {
             wills_denied: effects.wills_denied,
             ..Aftermath::default()
         };
+        let mut has_ended = false;
         // The number of an ended session may have been given to the granted one: first things first.
         for key in effects.ended {
             let groups = self.end_subscriptions(key);
+            has_ended = true;
             self.router.set_reader(key, None);
             if let Some(outbox) = self.outboxes.get_mut(key.0).and_then(Option::take) {
                 aftermath.ended.push((outbox, groups));
             }
+        }
+        if has_ended {
+            self.note_held();
         }
         for (connection, reason) in effects.told_to_go {
             aftermath
@@ -239,7 +284,10 @@ impl Core {
         if self.outboxes.len() <= key.0 {
             self.outboxes.resize(key.0 + 1, None);
         }
-        Arc::clone(self.outboxes[key.0].get_or_insert_with(|| Arc::new(Outbox::new(&self.limits))))
+        Arc::clone(self.outboxes[key.0].get_or_insert_with(|| {
+            let outbox = Outbox::new(&self.limits, &self.memory);
+            Arc::new(outbox)
+        }))
     }
 
     pub(super) fn bell(&self, connection: ConnectionId) -> Option<Arc<Bell>> {
@@ -339,8 +387,8 @@ impl Core {
             // Each group has a chance of its own.
             self.sharing.seed = self.sharing.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         }
-        let (limits, sharing) = (&self.limits, self.sharing);
-        Arc::clone(place.get_or_insert_with(|| Arc::new(Group::new(limits, sharing))))
+        let (limits, memory, sharing) = (&self.limits, &self.memory, self.sharing);
+        Arc::clone(place.get_or_insert_with(|| Arc::new(Group::new(limits, memory, sharing))))
     }
 
     /// The groups that a session is in.
@@ -363,6 +411,9 @@ impl Core {
         let is_shared = matches!(filter.share(), Ok(Some(_)));
         if subscriptions.contains(key, filter.as_str()) {
             return None;
+        }
+        if !self.memory.grants(Claim::Growth) {
+            return Some(Limit::HeldBytesMax);
         }
         if subscriptions.count_of(key) >= limits.subscriptions_max {
             return Some(Limit::SubscriptionsMax);

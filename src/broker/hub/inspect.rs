@@ -98,6 +98,8 @@ impl Hub {
     /// A snapshot of the counters.
     pub fn stats(&self) -> BrokerStats {
         let mut stats = self.counters.snapshot();
+        stats.held_bytes = self.memory.held();
+        stats.held_bytes_high = self.memory.high();
         let (outboxes, groups): (Vec<_>, _) = {
             let core = self.core.read();
             stats.connections = core

@@ -2,7 +2,7 @@
 
 use super::{Batch, Fate, FullQueue, Hub, Published};
 use crate::broker::Limit;
-use crate::broker::outbox::{Letter, Pressure};
+use crate::broker::outbox::{LARGE_RUN, Letter, Pressure};
 use crate::broker::router::SessionKey;
 use crate::codec::Run;
 use crate::message::{Message, QoS};
@@ -34,7 +34,7 @@ impl Hub {
                 self.catch(&message, publisher);
             }
         }
-        let run = Arc::new(run);
+        let run = Arc::new(self.held_run(run));
         let mut one_by_one = Vec::new();
         for (outbox, route) in batch.found.drain(..) {
             let is_plain = route.subscription_ids.is_empty();
@@ -70,6 +70,14 @@ impl Hub {
         }
     }
 
+    /// A run is charged once, however many queues it is in, unless it is small.
+    fn held_run(&self, run: Run) -> Run {
+        if run.packets().len() < LARGE_RUN {
+            return run;
+        }
+        run.with_packets(|packets| self.memory.hold_bytes(packets))
+    }
+
     /// Puts a message into the queues that were found for it.
     pub(super) fn post(
         &self,
@@ -86,7 +94,7 @@ impl Hub {
             ledger.credit(|credits| credits.routed += published.matched);
         }
         self.end_denied(batch, &message.topic, 1);
-        let mut letter = Letter::new(message, self.number(batch), now);
+        let mut letter = Letter::new(message, self.number(batch), &self.memory, now);
         for (outbox, route) in batch.found.drain(..) {
             let (qos, session) = (route.qos, route.session);
             let pushed = outbox.push(&mut letter, route, now);

@@ -268,6 +268,7 @@ impl Core {
         let shift = Shift::new(snapshot.taken_at, now);
         let mut core = self.renewed();
         let (limits, sharing) = (Arc::clone(&core.limits), core.sharing);
+        let memory = Arc::clone(&core.memory);
         core.registry = snapshot.registry.moved(&limits, shift);
         core.router = snapshot.router.moved(&limits, shift);
         let images = &snapshot.outboxes;
@@ -275,15 +276,22 @@ impl Core {
             .iter()
             .map(|it| {
                 it.as_ref()
-                    .map(|it| Arc::new(Outbox::restored(&limits, it, shift)))
+                    .map(|it| Arc::new(Outbox::restored(&limits, &memory, it, shift)))
             })
             .collect();
         let outbox_of = |key: SessionKey| core.outboxes.get(key.0).cloned().flatten();
         let groups = snapshot.groups.iter();
         core.groups = groups
             .map(|it| {
-                it.as_ref()
-                    .map(|it| Arc::new(Group::restored(&limits, sharing, it, outbox_of, shift)))
+                it.as_ref().map(|it| {
+                    Arc::new(Group::restored(
+                        (&limits, &memory),
+                        sharing,
+                        it,
+                        outbox_of,
+                        shift,
+                    ))
+                })
             })
             .collect();
         core.group_count = core.groups.iter().flatten().count();
@@ -295,8 +303,11 @@ impl Core {
         for (key, entry) in core.registry.iter() {
             if let Some(Some(outbox)) = core.outboxes.get(key.0) {
                 outbox.note_in_flight(entry.in_flight());
+                let kept = entry.session().map_or(0, Session::size);
+                outbox.note_kept(core.session_cost(key) + kept);
             }
         }
+        core.note_held();
         core
     }
 }

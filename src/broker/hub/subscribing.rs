@@ -51,6 +51,7 @@ impl Hub {
                     }
                 });
             }
+            core.note_held();
         }
         for cursor in cursors {
             attached.outbox.add_cursor(cursor);
@@ -91,6 +92,7 @@ impl Hub {
                     }
                 });
             }
+            core.note_held();
         }
         for group in left {
             let after = group.leave(&attached.outbox);

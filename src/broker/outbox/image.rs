@@ -4,6 +4,7 @@ use super::shares::Shares;
 use super::{Outbox, Sent};
 use crate::broker::Limits;
 use crate::broker::group::{Group, Parcel};
+use crate::broker::memory::Memory;
 use crate::broker::protocol::{Delivery, Outgoing};
 use crate::broker::router::RetainedCursor;
 use crate::broker::snapshot::Shift;
@@ -92,8 +93,13 @@ impl Outbox {
     }
 
     /// A queue that nobody is connected to, with what an image has. What is on its way goes back to these `groups`.
-    pub fn restored(limits: &Limits, image: &OutboxImage, shift: Shift) -> Self {
-        let outbox = Self::new(limits);
+    pub fn restored(
+        limits: &Limits,
+        memory: &Arc<Memory>,
+        image: &OutboxImage,
+        shift: Shift,
+    ) -> Self {
+        let outbox = Self::new(limits, memory);
         {
             let mut state = outbox.state.lock();
             for delivery in &image.queued {

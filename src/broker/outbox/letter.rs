@@ -1,10 +1,12 @@
 //! One message on its way into any number of queues: copied out of its read buffer once at most.
 
+use crate::broker::memory::Memory;
 use crate::broker::protocol::Delivery;
 use crate::broker::retained::expiry;
 use crate::broker::router::Route;
 use crate::message::{Message, QoS};
 use crate::topic::TopicName;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One message on its way into any number of queues.
@@ -13,6 +15,7 @@ pub struct Letter<'a> {
     message: &'a Message,
     /// The batch it came with, and whose read buffers it may lie in.
     batch: u64,
+    memory: &'a Arc<Memory>,
     expires_at: Option<Instant>,
     /// The message in memory of its own: made once, for the first queue in which it may stay long.
     copy: Option<Message>,
@@ -20,10 +23,11 @@ pub struct Letter<'a> {
 
 impl<'a> Letter<'a> {
     /// A message that arrives at `now` with this batch: a number that no other batch has.
-    pub fn new(message: &'a Message, batch: u64, now: Instant) -> Self {
+    pub fn new(message: &'a Message, batch: u64, memory: &'a Arc<Memory>, now: Instant) -> Self {
         Self {
             message,
             batch,
+            memory,
             expires_at: expiry(message, now),
             copy: None,
         }
@@ -51,7 +55,8 @@ impl<'a> Letter<'a> {
 
     fn lasting(&mut self, is_for_long: bool) -> &Message {
         if is_for_long {
-            self.copy.get_or_insert_with(|| self.message.compact())
+            self.copy
+                .get_or_insert_with(|| self.memory.keep(self.message))
         } else {
             self.message
         }

@@ -46,12 +46,14 @@ impl Outbox {
         };
         let mut denied = 0;
         let (count, bytes) = (&mut state.count, &mut state.bytes);
+        let held_bytes = &mut state.held_bytes;
         let mut stays = |entry: &Entry| {
             let stays = reader.rights.may_read(entry.topic());
             if !stays {
                 denied += entry.len();
                 *count -= entry.len();
                 *bytes -= entry.cost;
+                *held_bytes -= entry.held();
             }
             stays
         };
@@ -60,6 +62,7 @@ impl Outbox {
         if let Some(held) = &mut state.held {
             held.retain(&mut stays);
         }
+        state.charge_about();
         let waiting = self.note_room(state);
         drop(guard);
         ring_all(&waiting);

@@ -2,6 +2,7 @@
 
 use super::shares::Shares;
 use crate::broker::bell::Bell;
+use crate::broker::memory::{Charge, Claim, Memory, QUEUE_FREE};
 use crate::broker::protocol::{Delivery, Outgoing};
 use crate::broker::rights::Reader;
 use crate::broker::router::RetainedCursor;
@@ -13,6 +14,12 @@ use std::time::Instant;
 
 /// What a queued message costs beside itself, in bytes: bounds must hold for small messages too.
 const MESSAGE_COST: usize = 64;
+
+/// What it costs in memory beside that: bounds of one queue need not be as true as that of all.
+const ENTRY_COST: usize = 96;
+
+/// A run of so many bytes is charged for itself, and not for each queue it is in.
+pub(in crate::broker) const LARGE_RUN: usize = 4096;
 
 /// From so many batches messages may lie in the read buffers they were cut from, until the queue has been empty: those
 /// must not be kept alive for long, and one message keeps as much alive as a thousand.
@@ -43,6 +50,15 @@ impl Entry {
         run.size() + run.len() * MESSAGE_COST
     }
 
+    /// What it holds that is not charged for itself, in bytes.
+    pub(super) fn held(&self) -> usize {
+        match &self.outgoing {
+            Outgoing::One(delivery) => self.cost - delivery.message.large() + ENTRY_COST,
+            Outgoing::Run(run) if run.packets().len() < LARGE_RUN => self.cost,
+            Outgoing::Run(_) => ENTRY_COST,
+        }
+    }
+
     /// How many messages it is.
     pub(super) fn len(&self) -> usize {
         match &self.outgoing {
@@ -59,7 +75,7 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// QoS 0 has a list of its own: it need not wait for the client's window.
     pub(super) at_most_once: VecDeque<Entry>,
@@ -68,6 +84,10 @@ pub(super) struct State {
     /// Messages in both lists and in `held`.
     pub(super) count: usize,
     pub(super) bytes: usize,
+    /// What the same hold in memory, but for what is charged for itself, and what the session holds beside them.
+    pub(super) held_bytes: usize,
+    beside: usize,
+    charge: Charge,
     /// Batches whose read buffers are kept alive, and the latest.
     loans: usize,
     latest_loan: u64,
@@ -85,6 +105,59 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn new(memory: &Arc<Memory>) -> Self {
+        Self {
+            at_most_once: VecDeque::new(),
+            acknowledged: VecDeque::new(),
+            numbers: 0,
+            count: 0,
+            bytes: 0,
+            held_bytes: 0,
+            beside: 0,
+            charge: Charge::new(memory),
+            loans: 0,
+            latest_loan: 0,
+            bell: None,
+            is_awake: false,
+            held: None,
+            cursors: VecDeque::new(),
+            full_since: None,
+            publishers_waiting: Vec::new(),
+            shares: Shares::default(),
+            reader: None,
+        }
+    }
+
+    /// Whether the broker has room for more.
+    pub(super) fn may_grow(&self) -> bool {
+        self.charge.memory().grants(Claim::Growth)
+    }
+
+    /// Whether the broker has no room for more here.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.bytes >= QUEUE_FREE && !self.may_grow()
+    }
+
+    /// What the session holds beside its messages.
+    pub(super) fn set_beside(&mut self, bytes: usize) {
+        self.beside = bytes;
+        self.charge_all();
+    }
+
+    /// It holds so much more beside its messages.
+    pub(super) fn add_beside(&mut self, bytes: usize) {
+        self.set_beside(self.beside + bytes);
+    }
+
+    /// Nobody is there to take anything: what is held stays, so it is charged to the byte.
+    pub(super) fn charge_all(&mut self) {
+        self.charge.set(self.held_bytes + self.beside);
+    }
+
+    pub(super) fn charge_about(&mut self) {
+        self.charge.follow(self.held_bytes + self.beside);
+    }
+
     /// Queues behind all others; says whom to wake.
     pub(super) fn push(&mut self, outgoing: Outgoing) -> Option<Arc<Bell>> {
         let entry = self.enter(outgoing);
@@ -119,8 +192,7 @@ impl State {
     /// Queues in front of all others.
     pub(super) fn put_back(&mut self, outgoing: Outgoing) {
         let entry = Entry::new(0, outgoing);
-        self.count += entry.len();
-        self.bytes += entry.cost;
+        self.note_come(&entry);
         if entry.is_best_effort() {
             self.at_most_once.push_front(entry);
         } else {
@@ -131,8 +203,7 @@ impl State {
     pub(super) fn enter(&mut self, outgoing: Outgoing) -> Entry {
         self.numbers += 1;
         let entry = Entry::new(self.numbers, outgoing);
-        self.count += entry.len();
-        self.bytes += entry.cost;
+        self.note_come(&entry);
         entry
     }
 
@@ -144,10 +215,19 @@ impl State {
         }
     }
 
+    fn note_come(&mut self, entry: &Entry) {
+        self.count += entry.len();
+        self.bytes += entry.cost;
+        self.held_bytes += entry.held();
+        self.charge_about();
+    }
+
     /// It is in no list any more.
     pub(super) fn note_gone(&mut self, entry: &Entry) {
         self.count -= entry.len();
         self.bytes -= entry.cost;
+        self.held_bytes -= entry.held();
+        self.charge_about();
     }
 
     /// Drops the oldest message of QoS 0, if there is one.
@@ -182,7 +262,7 @@ impl State {
         self.loans = 0;
         for entry in &mut self.acknowledged {
             if let Outgoing::One(delivery) = &mut entry.outgoing {
-                delivery.message = delivery.message.compact();
+                delivery.message = self.charge.memory().keep(&delivery.message);
             }
         }
     }

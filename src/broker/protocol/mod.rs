@@ -116,6 +116,8 @@ pub struct Protocol {
     session_expiry_asked: u32,
     topic_alias_max: u16,
     aliases: BTreeMap<u16, TopicName>,
+    /// Of the topics they stand for.
+    alias_bytes: usize,
     permit: Permit,
     /// Ours, towards the client.
     given: OutboundAliases,
@@ -149,6 +151,7 @@ impl Protocol {
             session_expiry_asked: 0,
             topic_alias_max: 0,
             aliases: BTreeMap::new(),
+            alias_bytes: 0,
             permit: Permit::default(),
             given: OutboundAliases::default(),
             method: None,
@@ -232,6 +235,14 @@ impl Protocol {
     /// What is to be written next.
     pub fn outgoing(&mut self) -> &mut SendBuffer {
         &mut self.out
+    }
+
+    /// About how many bytes are held for this client, beside large payloads.
+    pub fn held(&self) -> usize {
+        self.session.size()
+            + self.out.held().min(SEND_BUFFER_MAX)
+            + self.alias_bytes
+            + self.given.bytes()
     }
 
     /// Whether so much is unread by the peer that nothing more should be read from it.

@@ -164,8 +164,11 @@ impl Protocol {
         }
         if publish.topic_on_wire {
             // spec(5): MQTT-3.3.2-12
-            self.aliases
-                .insert(alias.get(), publish.message.topic.compact());
+            let topic = publish.message.topic.compact();
+            self.alias_bytes += topic.as_str().len();
+            if let Some(old) = self.aliases.insert(alias.get(), topic) {
+                self.alias_bytes -= old.as_str().len();
+            }
         } else if let Some(topic) = self.aliases.get(&alias.get()) {
             publish.message.topic = topic.clone();
         } else {

@@ -4,6 +4,7 @@ use crate::seed::epoch;
 use rmqtt::broker::Limits;
 use rmqtt::broker::bell::Bell;
 use rmqtt::broker::group::{After, Group, Shared, Sharing};
+use rmqtt::broker::memory::Memory;
 use rmqtt::broker::outbox::{Letter, Next, Outbox, Pressure, Ready};
 use rmqtt::broker::protocol::Room;
 use rmqtt::broker::router::SessionKey;
@@ -24,20 +25,23 @@ struct Table {
     group: Arc<Group>,
     members: Vec<Arc<Outbox>>,
     now: Instant,
+    memory: Arc<Memory>,
 }
 
 impl Table {
     fn new(members: usize) -> Self {
         let limits = Limits::default();
+        let memory = Memory::new(&limits);
         let outbox = || {
-            let outbox = Arc::new(Outbox::new(&limits));
-            outbox.connect(Arc::new(Bell::default()));
+            let outbox = Arc::new(Outbox::new(&limits, &memory));
+            outbox.connect(Arc::new(Bell::default()), 0);
             outbox
         };
         Self {
-            group: Arc::new(Group::new(&limits, Sharing::default())),
+            group: Arc::new(Group::new(&limits, &memory, Sharing::default())),
             members: (0..members).map(|_| outbox()).collect(),
             now: epoch(),
+            memory,
         }
     }
 
@@ -60,7 +64,7 @@ impl Table {
 
     fn push(&self, qos: QoS) -> Shared {
         let message = Message::new(TopicName::new("t").expect("a topic"), "m").with_qos(qos);
-        let mut letter = Letter::new(&message, 0, self.now);
+        let mut letter = Letter::new(&message, 0, &self.memory, self.now);
         let mut shared = self.group.push(&mut letter, None, self.now);
         self.follow(std::mem::take(&mut shared.after));
         shared

@@ -7,6 +7,7 @@ mod greed;
 mod groups;
 mod leave;
 mod malformed;
+mod memory;
 mod noise;
 mod page;
 mod patience;
