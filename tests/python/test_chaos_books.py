@@ -75,6 +75,29 @@ def test_a_message_that_was_taken_back_must_not_arrive() -> None:
     assert found(one) == {("taken back", 3)}
 
 
+def test_what_comes_again_to_a_receiver_that_was_killed_is_no_fault() -> None:
+    one = Book(2, asked=dict.fromkeys(range(5), 0.0), received_anew=[3.0])
+    one.got = [(0, 1.0), (1, 1.1), (2, 1.2), (1, 4.0), (2, 4.1), (3, 4.2), (4, 4.3)]
+    assert found(one) == set()
+    one.got += [(4, 4.4)]
+    assert found(one) == {("doubled", 4)}
+
+
+def test_what_a_receiver_that_was_killed_skips_is_a_fault() -> None:
+    one = Book(2, asked=dict.fromkeys(range(5), 0.0), received_anew=[3.0])
+    one.got = [(0, 1.0), (1, 1.1), (2, 1.2), (1, 4.0), (3, 4.2), (4, 4.3), (2, 4.4)]
+    assert found(one) == {("disordered", 3), ("disordered", 2)}
+
+
+def test_what_was_taken_back_may_arrive_when_its_publisher_was_killed_afterwards_and_not_before() -> None:
+    one = book(1, 0, 1, 2, 3, 4)
+    one.withdrawn[3] = 0.5
+    one.published_anew = [0.7]
+    assert found(one) == set()
+    one.published_anew = [0.4, 1.1]
+    assert found(one) == {("taken back", 3)}
+
+
 def test_a_journal_is_read_as_it_was_written_but_for_a_line_that_was_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with Journal(path, began=0) as journal:
@@ -204,3 +227,10 @@ def test_a_tape_has_every_packet_that_passed_whole(tmp_path: Path) -> None:
         (3, "down", "ConnAck", 0, 0, False, "", 0),
         (3, "down", "Publish", 5, 2, True, "t", 7),
     ]
+
+
+def test_a_receiver_that_was_killed_is_given_again_what_came_before() -> None:
+    passed = [packet._replace(second=float(packet.connection)) for packet in ORDERLY]
+    got = [("t", number) for number in (0, 1, 2, 1, 2, 3)]
+    assert exactly_once(passed, got, anew=[1.5]) == len(got)
+    assert exactly_once(passed, got, anew=[2.5]) == 3

@@ -29,11 +29,12 @@ BEFORE = 4
 
 async def run(brokers: list[BrokerName], *, seconds: float, seed: int, folder: Path) -> dict[BrokerName, list[Outcome]]:
     """Have bad weather before these brokers at the same time."""
-    stages = []
+    stages: dict[BrokerName, Stage] = {}
     for broker in brokers:
         (folder / broker).mkdir()
-        stages.append(Stage(broker, folder / broker, seconds=seconds, seed=seed).run())
-    return dict(zip(brokers, await asyncio.gather(*stages), strict=True))
+        stages[broker] = Stage(broker, folder / broker, seconds=seconds, seed=seed)
+    await asyncio.gather(*(stage.run() for stage in stages.values()))
+    return {broker: stage.balance() for broker, stage in stages.items()}
 
 
 def growth(rss_kib: list[int]) -> tuple[float, float, float]:
@@ -60,9 +61,14 @@ def table(broker: str, outcomes: list[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         kinds = Counter(weather.kind for _, weather in outcome.weather if weather.kind != "clear")
         first, last, more = growth(outcome.rss_kib)
+        level = (
+            f"{len(outcome.anew)} kills left {outcome.restored} messages, outbox {outcome.outbox_kib} KiB"
+            if outcome.anew
+            else f"memory {first:.1f} to {last:.1f} MiB ({more:+.1%})"
+        )
         yield (
-            f"{'':<10} {outcome.name}: {outcome.stats['connects']} connections of {outcome.connections} tried, "
-            f"{outcome.kills} kills, memory {first:.1f} to {last:.1f} MiB ({more:+.1%}); "
+            f"{'':<10} {outcome.name}: {outcome.connections} connections of {outcome.tried} tried, "
+            f"{outcome.waits} publishes ended, {level}; "
             + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         )
         for kind, count in Counter(fault.kind for fault in outcome.of_broker).items():
@@ -91,7 +97,8 @@ def judge(broker: str, outcomes: list[Outcome], seconds: float) -> Iterator[str]
             for second, weather in [it for it in outcome.weather if it[0] <= faults[0].second][-BEFORE:]:
                 yield f"    {second:8.3f} s: {weather}"
         first, last, more = growth(outcome.rss_kib)
-        if seconds >= LONG and more > TOLERANCE:
+        # A process that is killed every few seconds has no level.
+        if seconds >= LONG and more > TOLERANCE and not outcome.anew:
             yield f"{broker} {outcome.name}: its memory has grown from {first:.1f} to {last:.1f} MiB"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias
 
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
 
 #: Of the publisher: will be published; was taken over, as far as the QoS goes; the wait was given up, and nobody knows;
 #: the message was taken back, or refused. Of the receiver: arrived; arrived with another payload than was published.
-#: Of both: what should never be said; why a connection ended; that a program began, perhaps again after it was killed.
-Verb: TypeAlias = Literal["asked", "taken", "unknown", "withdrawn", "got", "garbled", "complaint", "cut", "began"]
+#: Of both: what should never be said; why a connection ended; that a program began, perhaps again after it was killed, and
+#: how many messages it found that an earlier one had left.
+Verb: TypeAlias = Literal[
+    "asked", "taken", "unknown", "withdrawn", "got", "garbled", "complaint", "cut", "began", "restored"
+]
 
 
 class Entry(NamedTuple):
@@ -65,6 +69,10 @@ class Book:
     taken: dict[int, float] = field(default_factory=dict)
     withdrawn: dict[int, float] = field(default_factory=dict)
     got: list[tuple[int, float]] = field(default_factory=list)
+    #: When the receiver was begun again after it was killed: what it had been given and not acknowledged comes again.
+    received_anew: list[float] = field(default_factory=list)
+    #: When the publisher was: what it had taken back from its outbox may still have been in the file.
+    published_anew: list[float] = field(default_factory=list)
 
     def enter(self, entry: Entry) -> None:
         """Enter one line of a journal."""
@@ -84,7 +92,7 @@ class Book:
         if self.qos:
             yield from self._each("lost", ((n, at) for n, at in self.taken.items() if n not in arrived))
         yield from self._each("never published", ((n, at) for n, at in self.got if n not in self.asked))
-        yield from self._each("taken back", ((n, at) for n, at in self.got if n in self.withdrawn))
+        yield from self._each("taken back", self._taken_back())
         if self.qos != 1:
             yield from self._each("doubled", self._again())
         yield from self._each("disordered", self._disordered())
@@ -92,24 +100,33 @@ class Book:
     def _each(self, kind: str, found: Iterable[tuple[int, float]]) -> Iterator[Fault]:
         return (Fault(kind, "", number, second) for number, second in found)
 
-    def _again(self) -> Iterator[tuple[int, float]]:
-        seen: set[int] = set()
+    def _taken_back(self) -> Iterator[tuple[int, float]]:
         for number, second in self.got:
-            if number in seen:
+            withdrawn = self.withdrawn.get(number)
+            if withdrawn is not None and not any(withdrawn < anew < second for anew in self.published_anew):
                 yield number, second
-            seen.add(number)
+
+    def _again(self) -> Iterator[tuple[int, float]]:
+        seen: set[tuple[int, int]] = set()
+        for number, second in self.got:
+            one = number, bisect(self.received_anew, second)
+            if one in seen:
+                yield number, second
+            seen.add(one)
 
     def _disordered(self) -> Iterator[tuple[int, float]]:
         """Find what came before its time.
 
-        With QoS 1 a sender goes back to the first message that was not acknowledged, and then leaves none out. So a step
-        forward is always one to the next of all that arrive at all, also when it is a repetition.
+        With QoS 1, and to a receiver that was killed, a sender goes back to the first message that was not acknowledged,
+        and then leaves none out. So a step forward is always one to the next of all that arrive at all, also when it is
+        a repetition.
         """
         place = {number: at for at, number in enumerate(sorted({number for number, _ in self.got}))}
-        last = -1
+        last, life = -1, 0
         for number, second in self.got:
+            before, life = life, bisect(self.received_anew, second)
             at = place[number]
-            if at > last + 1 or (at < last and self.qos != 1):
+            if at > last + 1 or (at < last and self.qos != 1 and life == before):
                 yield number, second
             last = at
 

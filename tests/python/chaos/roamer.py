@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import random
 import sys
@@ -67,7 +66,6 @@ class Roamer:
     def __init__(self, orders: Orders, journal: Journal) -> None:
         self._orders = orders
         self._journal = journal
-        self._dice = random.Random(orders.seed)
         self._ends: dict[str, int] | None = None
         self._asked_to_end = asyncio.Event()
         self._latest: defaultdict[str, int] = defaultdict(lambda: -1)
@@ -76,14 +74,18 @@ class Roamer:
         """Connect, and roam until told to come home."""
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self._complain(context))
         last: defaultdict[str, int] = defaultdict(lambda: -1)
+        lives = 0
         for entry in read(Path(self._orders.journal)):
             if entry.verb == "asked":
-                last[entry.topic] = entry.number
+                last[entry.topic] = max(last[entry.topic], entry.number)
             elif entry.verb == "got":
                 self._latest[entry.topic] = max(self._latest[entry.topic], entry.number)
+            lives += entry.verb == "began"
+        self._dice = random.Random(f"{self._orders.seed} {lives}")
         self._journal.write("began", self._orders.name)
         async with contextlib.AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._client())
+            self._journal.write("restored", self._orders.name, client.stats().restored)
             watching = asyncio.create_task(self._watch(client.events()))
             receivers = [
                 asyncio.create_task(self._receive(qos, await stack.enter_async_context(self._subscribe(client, qos))))
@@ -103,7 +105,6 @@ class Roamer:
             print("published", flush=True)
             await self._all_end(receivers)
         await asyncio.wait_for(watching, PATIENCE)
-        print(json.dumps(dataclasses.asdict(client.stats())), flush=True)
 
     def _client(self) -> Client:
         orders = self._orders
@@ -216,7 +217,8 @@ class Roamer:
         """Receive in the way of this QoS, giving up and beginning again, until the last messages are there."""
         stream = aiter(messages)
         held: list[Message] = []
-        while not self._is_complete(qos):
+        # None ends before all do: what it has not acknowledged would stand in the way of the others.
+        while not self._is_complete():
             came: list[Message] = []
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._dice.choice((0.001, 0.1, 0.5))):
@@ -238,11 +240,9 @@ class Roamer:
         for message in held:
             message.ack()
 
-    def _is_complete(self, qos: rmqtt.QoS) -> bool:
-        if self._ends is None:
-            return False
-        topics = [f"down/{self._orders.name}/{qos}/{line}" for line in DOWN]
-        return qos == 0 or all(self._latest[topic] >= self._ends[topic] for topic in topics)
+    def _is_complete(self) -> bool:
+        ends = {} if self._ends is None else {topic: end for topic, end in self._ends.items() if "/0/" not in topic}
+        return bool(ends) and all(self._latest[topic] >= end for topic, end in ends.items())
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,16 +28,19 @@ from chaos.roamer import DOWN, PATIENCE, QOS, UP, Orders, number_of, payload_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from chaos.books import Entry
     from chaos.link import Weather
 
 BrokerName = Literal["ours", "mosquitto"]
 PACKAGE = Path(__file__).parent.parent
-#: Who roams: one of each version, acknowledgements in every way.
+#: Who roams: one of each version, acknowledgements in every way; and one whose process is killed again and again.
 ROAMERS: dict[str, dict[str, Any]] = {
     "processed": {"version": "5.0", "ack": "processed"},
     "received": {"version": "3.1.1", "ack": "received"},
     "manual": {"version": "5.0", "ack": "manual"},
+    "killed": {"version": "5.0", "ack": "processed"},
 }
+KILLED = "killed"
 #: What a receiver cannot help, if it is sent so. Our broker has to send nothing so.
 OF_SENDER = ("doubled", "disordered")
 MOSQUITTO = """
@@ -60,9 +64,35 @@ class Outcome:
     of_broker: list[Fault] = field(default_factory=list)
     weather: list[tuple[float, Weather]] = field(default_factory=list)
     connections: int = 0
-    kills: int = 0
+    tried: int = 0
+    #: Of its waits for a publish, how many came to an end: all those in the lives that did.
+    waits: int = 0
+    outbox_kib: int = 0
+    #: Messages that a killed process left to the next.
+    restored: int = 0
     rss_kib: list[int] = field(default_factory=list)
-    stats: dict[str, Any] = field(default_factory=dict)
+    #: When each of its processes began.
+    lives: list[float] = field(default_factory=list)
+
+    @property
+    def anew(self) -> list[float]:
+        """When it was begun again after it was killed."""
+        return self.lives[1:]
+
+    def enter(self, entry: Entry) -> None:
+        """Enter a line of its own journal."""
+        match entry.verb:
+            case "complaint":
+                self.faults.append(Fault(entry.topic, "", 0, entry.second))
+            case "began":
+                self.lives.append(entry.second)
+                for topic, book in self.books.items():
+                    setattr(book, "published_anew" if topic.startswith("up/") else "received_anew", self.anew)
+            case "restored":
+                self.restored += entry.number
+            case _ if entry.topic in self.books:
+                self.books[entry.topic].enter(entry)
+                self.waits += entry.verb in {"taken", "unknown", "withdrawn"}
 
 
 class Stage:
@@ -79,19 +109,16 @@ class Stage:
         # Apart for each, so that what one does not change what the others throw.
         return random.Random(f"{self._seed} {' '.join(purpose)}")
 
-    async def run(self) -> list[Outcome]:
-        """Let all roam, come home, and balance the books."""
+    async def run(self) -> None:
+        """Let all roam, and come home."""
         async with running(self._broker, self._folder) as port, rmqtt.Client(f"mqtt://127.0.0.1:{port}") as client:
             with Journal(self._folder / "witness", self._began) as journal:
                 witness = Witness(client, journal, self._dice("witness"))
                 async with client.subscribe("up/#", qos=2, maxsize=10_000) as messages:
                     hearing = asyncio.create_task(witness.hear(messages))
-                    outcomes = await asyncio.gather(*(self._roam(name, port, witness) for name in ROAMERS))
+                    self._outcomes = await asyncio.gather(*(self._roam(name, port, witness) for name in ROAMERS))
                     hearing.cancel()
                     await asyncio.wait((hearing,))
-        for outcome in outcomes:
-            self._balance(outcome)
-        return outcomes
 
     async def _roam(self, name: str, port: int, witness: Witness) -> Outcome:
         outcome = Outcome(name, {})
@@ -102,50 +129,60 @@ class Stage:
                 seed=self._seed,
                 journal=str(self._folder / name),
                 began=self._began,
+                store=str(self._folder / f"{name}.outbox") if name == KILLED else None,
                 **ROAMERS[name],
             )
             outcome.weather = link.log
-            roamer = await Process.start(orders)
+            roamer = Process(orders)
+            await roamer.begin()
+            await roamer.is_ready()
             async with asyncio.TaskGroup() as group:
                 group.create_task(link.storm(self._seconds))
+                if name == KILLED:
+                    group.create_task(roamer.die(self._seconds, self._dice(name, "kills")))
                 sampling = group.create_task(roamer.sample(outcome.rss_kib))
                 ends = await group.create_task(witness.publish_to(name, self._seconds))
                 sampling.cancel()
-            outcome.stats = await roamer.come_home(ends)
+            await roamer.come_home(ends)
             await witness.has_heard(read_taken(self._folder / name))
-            outcome.connections = link.accepted
+            outcome.tried = link.accepted
+        if orders.store:
+            outcome.outbox_kib = Path(orders.store).stat().st_size // 1024
         return outcome
 
+    def balance(self) -> list[Outcome]:
+        """Balance the books; it takes seconds, and whoever still roams would be held up."""
+        for outcome in self._outcomes:
+            self._balance(outcome)
+        return self._outcomes
+
     def _balance(self, outcome: Outcome) -> None:
-        books = outcome.books
         for way, kinds in (("up", UP), ("down", DOWN)):
             for qos in QOS:
-                books.update({f"{way}/{outcome.name}/{qos}/{kind}": Book(int(qos)) for kind in kinds})
-        for path in (self._folder / "witness", self._folder / outcome.name):
-            for entry in read(path):
-                if entry.topic in books:
-                    books[entry.topic].enter(entry)
-                elif entry.verb == "complaint" and path.name == outcome.name:
-                    outcome.faults.append(Fault(entry.topic, "", 0, entry.second))
-        outcome.faults += self._not_as_sent(outcome.name)
-        for topic, book in books.items():
+                outcome.books.update({f"{way}/{outcome.name}/{qos}/{kind}": Book(int(qos)) for kind in kinds})
+        for entry in read(self._folder / "witness"):
+            if entry.topic in outcome.books:
+                outcome.books[entry.topic].enter(entry)
+        for entry in read(self._folder / outcome.name):
+            outcome.enter(entry)
+        outcome.faults += self._not_as_sent(outcome)
+        for topic, book in outcome.books.items():
             for fault in book.faults():
                 is_sent_so = self._broker != "ours" and topic.startswith("down/") and fault.kind in OF_SENDER
                 faults = outcome.of_broker if is_sent_so and book.qos else outcome.faults
                 faults.append(dataclasses.replace(fault, topic=topic))
         outcome.faults.sort(key=lambda fault: fault.second)
 
-    def _not_as_sent(self, name: str) -> Iterator[Fault]:
+    def _not_as_sent(self, outcome: Outcome) -> Iterator[Fault]:
         """Find what our client gave out otherwise than the broker had sent it."""
-        for qos, given in ((1, tape.at_least_once), (2, tape.exactly_once)):
-            topics = {f"down/{name}/{qos}/{line}" for line in DOWN}
-            got = [it for it in read(self._folder / name) if it.verb == "got" and it.topic in topics]
-            passed = (
-                packet
-                for packet in tape.read(self._folder / f"{name}.tape")
-                if packet.way == "down" and (packet.kind == "PubRel" or packet.topic in topics)
-            )
-            so_far = given(passed, [(it.topic, it.number) for it in got])
+        said = list(read(self._folder / outcome.name))
+        down = [packet for packet in tape.read(self._folder / f"{outcome.name}.tape") if packet.way == "down"]
+        outcome.connections = sum(packet.kind == "ConnAck" for packet in down)
+        for qos, given in ((1, tape.at_least_once), (2, partial(tape.exactly_once, anew=outcome.anew))):
+            topics = {f"down/{outcome.name}/{qos}/{line}" for line in DOWN}
+            got = [entry for entry in said if entry.verb == "got" and entry.topic in topics]
+            passed = (packet for packet in down if packet.kind == "PubRel" or packet.topic in topics)
+            so_far = given(passed, [(entry.topic, entry.number) for entry in got])
             for wrong in got[so_far : so_far + 1]:
                 yield Fault("not as it was sent", wrong.topic, wrong.number, wrong.second)
 
@@ -205,32 +242,35 @@ class Witness:
 
 
 class Process:
-    """The process of a roamer."""
+    """The process of a roamer; one after the other, where it is killed."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
 
-    @classmethod
-    async def start(cls, orders: Orders) -> Process:
-        """Start it, and wait until it is there."""
-        process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-X",
-                "faulthandler",
-                "-W",
-                "error",
-                "-m",
-                "chaos.roamer",
-                json.dumps(dataclasses.asdict(orders)),
-            ),
+    async def begin(self) -> None:
+        """Start it."""
+        orders = json.dumps(dataclasses.asdict(self._orders))
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-X", "faulthandler", "-W", "error", "-m", "chaos.roamer", orders),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(PACKAGE)},
         )
-        started = cls(process)
-        await started._expect("ready")
-        return started
+
+    async def is_ready(self) -> None:
+        """Wait until it is connected and has subscribed."""
+        await self._expect("ready")
+
+    async def die(self, seconds: float, dice: random.Random) -> None:
+        """Kill it for so long, again and again, at any moment, and begin it anew."""
+        until = time.monotonic() + seconds
+        while (rest := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(rest, dice.choice((dice.uniform(0.3, 2), dice.uniform(1, 12)))))
+            self._process.kill()
+            await self._process.wait()
+            await asyncio.sleep(dice.choice((0, dice.random())))
+            await self.begin()
+        await self.is_ready()
 
     async def _expect(self, *words: str) -> str:
         assert self._process.stdout is not None
@@ -244,19 +284,19 @@ class Process:
 
     async def sample(self, rss_kib: list[int]) -> None:
         """Look at its memory each second."""
-        pages = Path(f"/proc/{self._process.pid}/statm")
         while True:
-            rss_kib.append(int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024)
+            with contextlib.suppress(FileNotFoundError):
+                pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+                rss_kib.append(pages * os.sysconf("SC_PAGE_SIZE") // 1024)
             await asyncio.sleep(1)
 
-    async def come_home(self, ends: dict[str, int]) -> dict[str, Any]:
-        """Tell it what the last messages were; it ends when it has them, and says what it has counted."""
+    async def come_home(self, ends: dict[str, int]) -> None:
+        """Tell it what the last messages were; it ends when it has them."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(ends).encode() + b"\n")
         await self._expect("published")
-        stats: dict[str, Any] = json.loads(await self._expect())
-        await self._process.wait()
-        return stats
+        if (code := await self._process.wait()) != 0:
+            raise RuntimeError(f"a roamer has ended with {code}")
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect
 from collections import defaultdict
 from itertools import groupby
 from operator import attrgetter
@@ -132,13 +133,19 @@ def at_least_once(passed: Iterable[Passed], got: Sequence[tuple[str, int]]) -> i
     return max(reached)
 
 
-def exactly_once(passed: Iterable[Passed], got: Sequence[tuple[str, int]]) -> int:
-    """Count the messages of QoS 2 that are as they were sent: each is given out once, until its id is released."""
-    at = 0
+def exactly_once(passed: Iterable[Passed], got: Sequence[tuple[str, int]], anew: Sequence[float] = ()) -> int:
+    """Count the messages of QoS 2 that are as they were sent: each is given out once, until its id is released.
+
+    A receiver that was begun anew, after it was killed, is given once more what it has not acknowledged.
+    """
+    at = life = 0
     held: set[int] = set()
     given: set[tuple[str, int]] = set()
     for packets in by_connection(passed):
         for packet in packets:
+            before, life = life, max(life, bisect(anew, packet.second))
+            if before != life:
+                held.clear()
             if packet.kind == "PubRel":
                 held.discard(packet.packet_id)
             elif packet.packet_id in held:

@@ -1,4 +1,4 @@
-"""Two minutes of what `make chaos` does for ten: our client behind a bad network, against our broker and mosquitto."""
+"""Two minutes of what `make chaos` does for ten: our client behind a bad network, and killed, against our broker and mosquitto."""
 
 from __future__ import annotations
 
