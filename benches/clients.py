@@ -3,6 +3,7 @@
     make bench-clients                           # everything: about eight minutes
     make bench-clients ARGS='--only publish-*'   # what you are working on
     make bench-clients ARGS='--peers rmqtt,gmqtt'
+    make bench-clients ARGS='--peers rmqtt,rmqtt@../before/bin/python'   # against what another environment has
 
 Every run is a process of its own, against a sink (or a source) in Rust that answers as fast as a client can ask, since
 with a broker on the other side the broker would be measured. CPU time is that of the whole client process, its threads
@@ -82,9 +83,16 @@ SCENARIOS = [
 ]
 
 
+def split(peer: str) -> tuple[str, str]:
+    """Give the name of a client and the interpreter it runs in: `rmqtt@PATH` is what another environment has."""
+    name, _, interpreter = peer.partition("@")
+    return name, interpreter or sys.executable
+
+
 def messages_of(scenario: Scenario, peer: str, scale: float) -> int:
     """Give the number of messages for this client: at least one step, whole steps."""
-    share = max(SHARE[peer], 0.2) if scenario.name in ("echo", "publish-q1-1") else SHARE[peer]
+    share = SHARE[split(peer)[0]]
+    share = max(share, 0.2) if scenario.name in ("echo", "publish-q1-1") else share
     wanted = int(scenario.messages * share * scale)
     return max(wanted // scenario.step, 1) * scenario.step
 
@@ -102,7 +110,7 @@ VERBS = {
 def lacks(scenario: Scenario, peer: str) -> bool:
     """Say whether this client is known to have no such call."""
     verb = VERBS.get(scenario.name)
-    return verb is not None and getattr(PEERS[peer], verb) is getattr(Peer, verb)
+    return verb is not None and getattr(PEERS[split(peer)[0]], verb) is getattr(Peer, verb)
 
 
 def play(scenario: Scenario, peer: str, loop: str, scale: float) -> dict[str, Any]:
@@ -112,8 +120,9 @@ def play(scenario: Scenario, peer: str, loop: str, scale: float) -> dict[str, An
     if scenario.source:
         other_side += [*scenario.source, f"--messages={count}"]
     with report.program(*other_side) as sink:
-        arguments = [peer, scenario.name, f"--port={sink.port}", f"--count={count}", f"--loop={loop}"]
-        command = [sys.executable, str(HERE / "one_client.py"), *arguments]
+        name, interpreter = split(peer)
+        arguments = [name, scenario.name, f"--port={sink.port}", f"--count={count}", f"--loop={loop}"]
+        command = [interpreter, str(HERE / "one_client.py"), *arguments]
         result = report.run_json(command, seconds=PATIENCE)
         if not result.get("missing") and scenario.name.startswith("publish"):
             come = sink.ask()["publishes"]
@@ -136,7 +145,7 @@ def label(peer: str, loop: str) -> str:
 def versions(peers: list[str]) -> dict[str, str]:
     """Give the version of each client, or what keeps it from being here."""
     found = {}
-    for peer in dict.fromkeys(MODULES.get(peer, peer) for peer in peers):
+    for peer in dict.fromkeys(MODULES.get(name, name) for name, _ in map(split, peers)):
         try:
             found[peer] = importlib.metadata.version({"paho": "paho-mqtt"}.get(peer, peer))
         except importlib.metadata.PackageNotFoundError:
