@@ -564,7 +564,7 @@ class Client(Connection[NativeClient]):
 
         check_responder(self, concurrency)
         native = self._native.subscribe([filter], inquiries(qos, maxsize, max_bytes))
-        return Responder(native, (filter,), client=self, handler=handler, concurrency=concurrency)
+        return Responder(native, client=self, handler=handler, concurrency=concurrency)
 
     async def publish_many(
         self,
@@ -730,7 +730,7 @@ class Client(Connection[NativeClient]):
                 "user_properties": list(user_properties),
             },
         )
-        return Subscription(native, filters, keep=keep)
+        return Subscription(native, keep=keep)
 
     def unsubscribe(
         self, subscription: Subscription, /, *, user_properties: UserProperties = ()

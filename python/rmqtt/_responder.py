@@ -75,13 +75,12 @@ class Responder(Subscription):
     def __init__(
         self,
         native: NativeSubscription,
-        filters: tuple[str, ...],
         *,
         client: Client,
         handler: Callable[[Message], Awaitable[Payload | None]],
         concurrency: int,
     ) -> None:
-        super().__init__(native, filters)
+        super().__init__(native)
         # Weak: who answers must not keep a client alive that nobody else knows.
         self._client = weakref.ref(client)
         self._handler = handler
@@ -206,13 +205,12 @@ class SyncResponder(SyncSubscription):
     def __init__(
         self,
         native: NativeSubscription,
-        filters: tuple[str, ...],
         *,
         client: SyncClient,
         handler: Callable[[Message], Payload | None],
         concurrency: int,
     ) -> None:
-        super().__init__(native, filters)
+        super().__init__(native)
         # Weak: who answers must not keep a client alive that nobody else knows.
         self._client = weakref.ref(client)
         self._handler = handler

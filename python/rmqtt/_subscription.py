@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt.exceptions import Closed, MqttError, MqttTimeout
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rmqtt._stats import SubscriptionStats
     from rmqtt._types import (
         QoS,
+        QoSLike,
         UnsubscribeResult,
         UserProperties,
     )
@@ -25,11 +26,10 @@ __all__ = ["Subscription"]
 class Subscribed:
     """What `Subscription` and `SyncSubscription` share: what is there without a wait."""
 
-    __slots__ = ("__weakref__", "_filters", "_gathered", "_keep", "_many", "_native", "_one")
+    __slots__ = ("__weakref__", "_gathered", "_keep", "_many", "_native", "_one")
 
-    def __init__(self, native: NativeSubscription, filters: tuple[str, ...], *, keep: bool = False) -> None:
+    def __init__(self, native: NativeSubscription, *, keep: bool = False) -> None:
         self._native = native
-        self._filters = filters
         self._keep = keep
         # Readers have their own places, and a place refers to the subscription; so they are made when needed.
         self._one: Reader[Message] | None = None
@@ -88,8 +88,8 @@ class Subscribed:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What was asked for."""
-        return self._filters
+        """What was asked for, by the latest `update` that has held."""
+        return tuple(self._native.filters)
 
     @property
     def granted(self) -> dict[str, QoS]:
@@ -130,12 +130,12 @@ class Subscribed:
         return SubscriptionStats(**self._native.stats())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {', '.join(map(repr, self._filters))}>"
+        return f"<{type(self).__name__} {', '.join(map(repr, self.filters))}>"
 
     def _repr_html_(self) -> str:
         from rmqtt import _html  # noqa: PLC0415 - only notebooks pay for it
 
-        rows: dict[str, object] = {"filters": ", ".join(self._filters)}
+        rows: dict[str, object] = {"filters": ", ".join(self.filters)}
         try:
             newest = self.latest()
             rows["granted"] = ", ".join(f"{name}: QoS {qos}" for name, qos in self._native.granted)
@@ -160,7 +160,7 @@ class Subscription(Subscribed):
     block, so also after a ``break``. A block left by an exception leaves its message unacknowledged, and those that
     still wait: the broker sends them again when the session is resumed. Until this connection ends each counts against
     ``receive_maximum``: when so many were left, no more messages of QoS 1 or 2 come before the client has reconnected.
-    With ``keep=True`` no end of the block unsubscribes.
+    With ``keep=True`` no end of the block unsubscribes. `update` changes the filters of a subscription that goes on.
 
     Examples
     --------
@@ -215,6 +215,65 @@ class Subscription(Subscribed):
         True
         """
         return self._native.stop(True, list(user_properties))
+
+    def update(
+        self,
+        *filters: str,
+        qos: QoSLike | None = None,
+        no_local: bool | None = None,
+        retain_as_published: bool | None = None,
+        retain_handling: Literal[0, 1, 2] | None = None,
+        user_properties: UserProperties = (),
+    ) -> Coroutine[Any, Any, None]:
+        """Ask for other messages, and go on: these filters take the place of those that the subscription has.
+
+        What is new is asked for first; when the broker has granted it, what is no longer wanted is given up. A filter
+        that stays is not touched unless its options change, so nothing of it is lost, and no retained message comes
+        again for it. Meanwhile messages of the old and the new filters come into the same queue; one that matches both
+        may come twice, as the broker likes. The queue, its bounds, and how messages are acknowledged stay as they are.
+
+        Updates of one subscription are done one after the other. Cancelling the wait does not stop what has begun; a
+        connection that is lost meanwhile does not either: it goes on when the client has reconnected.
+
+        Parameters
+        ----------
+        filters
+            All topic filters that shall hold, those that stay among them; as of `Client.subscribe`.
+        qos, no_local, retain_as_published, retain_handling
+            As of `Client.subscribe`, for all filters; `None`: as they are.
+        user_properties
+            Pairs for the SUBSCRIBE packet (MQTT 5; left out under 3.1.1).
+
+        Raises
+        ------
+        SubscribeRefused
+            The broker refused filters; ``results`` says which and why. All is as it was.
+        UnsubscribeRefused
+            The new filters hold, but the broker does not let go of old ones. Their messages are dropped.
+        TopicError
+            A filter is none.
+        ValueError
+            No filter, or a value out of its range.
+        NotSupportedByBroker, PacketTooLarge
+            As of `Client.subscribe`. All is as it was.
+        Closed
+            The subscription has ended.
+
+        Examples
+        --------
+        >>> async with client.subscribe("plant/1/#", "plant/2/#", qos=1) as readings:
+        ...     await readings.update("plant/2/#", "plant/3/#")
+        ...     readings.filters
+        ('plant/2/#', 'plant/3/#')
+        """
+        options = {
+            "qos": qos,
+            "no_local": no_local,
+            "retain_as_published": retain_as_published,
+            "retain_handling": retain_handling,
+            "user_properties": list(user_properties),
+        }
+        return self._native.update(list(filters), options)
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self._native.reader().__aiter__()

@@ -402,7 +402,7 @@ class SyncClient(Connection[NativeSyncClient]):
         check_responder(self, concurrency)
         native = self._native.subscribe([filter], inquiries(qos, maxsize, max_bytes))
         _start(native, timeout)
-        return SyncResponder(native, (filter,), client=self, handler=handler, concurrency=concurrency)
+        return SyncResponder(native, client=self, handler=handler, concurrency=concurrency)
 
     def publish_many(
         self,
@@ -517,7 +517,7 @@ class SyncClient(Connection[NativeSyncClient]):
             },
         )
         _start(native, timeout)
-        return SyncSubscription(native, filters, keep=keep)
+        return SyncSubscription(native, keep=keep)
 
     def unsubscribe(
         self,
@@ -798,6 +798,51 @@ class SyncSubscription(Subscribed):
         True
         """
         return self._native.stop_blocking(True, list(user_properties), timeout)
+
+    def update(
+        self,
+        *filters: str,
+        qos: QoSLike | None = None,
+        no_local: bool | None = None,
+        retain_as_published: bool | None = None,
+        retain_handling: Literal[0, 1, 2] | None = None,
+        user_properties: UserProperties = (),
+        timeout: float | None = None,
+    ) -> None:
+        """Ask for other messages, and go on: these filters take the place of those that the subscription has.
+
+        What is new is asked for first, then what is no longer wanted is given up; a filter that stays is not touched:
+        see `Subscription.update`. Other threads may take messages meanwhile.
+
+        Parameters
+        ----------
+        filters, qos, no_local, retain_as_published, retain_handling, user_properties
+            As of `Subscription.update`.
+        timeout
+            Seconds to wait for the broker's answers; `None`: as long as the client lives. What has begun goes on.
+
+        Raises
+        ------
+        SubscribeRefused, UnsubscribeRefused, TopicError, ValueError, NotSupportedByBroker, PacketTooLarge, Closed
+            As of `Subscription.update`.
+        MqttTimeout
+            It took longer than ``timeout``.
+
+        Examples
+        --------
+        >>> with rmqtt.SyncClient(broker.url) as client, client.subscribe("plant/1/#") as readings:
+        ...     readings.update("plant/2/#")
+        ...     readings.filters
+        ('plant/2/#',)
+        """
+        options = {
+            "qos": qos,
+            "no_local": no_local,
+            "retain_as_published": retain_as_published,
+            "retain_handling": retain_handling,
+            "user_properties": list(user_properties),
+        }
+        self._native.update_blocking(list(filters), options, timeout)
 
     def __iter__(self) -> Iterator[Message]:
         return self.messages()

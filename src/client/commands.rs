@@ -11,7 +11,7 @@ mod taking;
 mod work;
 
 pub(super) use publishes::{Publishes, size_of};
-pub(super) use work::{Command, Outgoing, Reply, Work};
+pub(super) use work::{Command, Outgoing, Reply, Update, Work};
 
 use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;

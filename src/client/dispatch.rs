@@ -86,13 +86,16 @@ impl Dispatch {
     }
 
     /// From now on messages for these filters go to `key`.
-    pub(super) fn insert(&mut self, key: Key, filters: &[SubscribeFilter]) {
+    pub(super) fn add(&mut self, key: Key, filters: &[SubscribeFilter]) {
         self.latest = None;
-        let mut lines: Vec<Line> = Vec::with_capacity(filters.len());
+        let lines = self.entries.entry(key).or_default();
+        lines.reserve_exact(filters.len());
         for asked in filters {
             let Ok(filter) = TopicFilter::new(asked.filter.clone()) else {
                 continue;
             };
+            // The broker knows the filter by this key from now on.
+            drop_ghosts_of(&mut self.ghosts, &asked.filter);
             if lines.iter().any(|line| line.text == asked.filter) {
                 continue;
             }
@@ -103,22 +106,34 @@ impl Dispatch {
             let holders = self.holders.entry(asked.filter.clone()).or_insert(0);
             *holders += 1;
             self.common += usize::from(*holders == 2);
-            // The broker knows the filter by this key from now on.
-            drop_ghosts_of(&mut self.ghosts, &asked.filter);
             lines.push(Line {
                 text: asked.filter.clone(),
                 filter,
             });
         }
-        self.entries.insert(key, lines);
     }
 
     /// Forgets a subscription, and says which of its filters no other has: those the broker can be told to forget.
     pub(super) fn remove(&mut self, key: Key) -> Vec<ByteString> {
+        let lines = self.entries.remove(&key).unwrap_or_default();
+        self.drop_lines(key, lines)
+    }
+
+    /// The same for some filters of a subscription that goes on.
+    pub(super) fn remove_some(&mut self, key: Key, filters: &[ByteString]) -> Vec<ByteString> {
+        let Some(lines) = self.entries.get_mut(&key) else {
+            return Vec::new();
+        };
+        let gone = lines.extract_if(.., |line| filters.contains(&line.text));
+        let gone = gone.collect();
+        self.drop_lines(key, gone)
+    }
+
+    fn drop_lines(&mut self, key: Key, lines: Vec<Line>) -> Vec<ByteString> {
         self.latest = None;
         let mut alone = Vec::new();
         let mut ghost = Vec::new();
-        for line in self.entries.remove(&key).unwrap_or_default() {
+        for line in lines {
             match self.holders.get_mut(&line.text) {
                 Some(holders) if *holders > 1 => {
                     *holders -= 1;
@@ -133,7 +148,7 @@ impl Dispatch {
             }
         }
         if !ghost.is_empty() {
-            self.ghosts.insert(key, ghost);
+            self.ghosts.entry(key).or_default().append(&mut ghost);
         }
         alone
     }
@@ -182,7 +197,8 @@ impl Dispatch {
             keys.extend(all.filter(|key| self.entry_matches(*key, topic)));
         } else if self.common > 0 || !self.ghosts.is_empty() {
             self.add_sharers(topic, keys);
-            keys.retain(|key| self.entries.contains_key(key));
+            // A subscription may have left the filter and gone on with others.
+            keys.retain(|key| self.entry_matches(*key, topic));
         }
     }
 

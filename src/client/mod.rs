@@ -18,6 +18,7 @@ mod requests;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod update;
 mod waiter;
 
 pub use error::{ClientError, Redirect};
@@ -28,6 +29,7 @@ pub use options::{
     Ack, ClientOptions, OnFull, Overflow, Reconnect, Resubscribe, SubscriptionSettings,
 };
 pub use stats::{ClientStats, InboxStats, RoundTrips};
+pub use update::Updated;
 
 use crate::codec::{
     AckProperties, ConnAck, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions,

@@ -218,9 +218,9 @@ fn routed(dispatch: &mut Dispatch, topic: &str, ids: &[u32]) -> Vec<u32> {
 #[test]
 fn identifiers_decide_where_they_make_sense_and_filters_elsewhere() {
     let mut dispatch = Dispatch::default();
-    dispatch.insert(key(1), &filters(&["a/#", "x"]));
-    dispatch.insert(key(2), &filters(&["a/b"]));
-    dispatch.insert(key(3), &filters(&["$share/g/s/+"]));
+    dispatch.add(key(1), &filters(&["a/#", "x"]));
+    dispatch.add(key(2), &filters(&["a/b"]));
+    dispatch.add(key(3), &filters(&["$share/g/s/+"]));
     assert_eq!(routed(&mut dispatch, "a/b", &[2]), [2]);
     assert_eq!(routed(&mut dispatch, "a/b", &[1, 2]), [1, 2]);
     assert_eq!(routed(&mut dispatch, "a/b", &[]), [1, 2]);
@@ -234,9 +234,9 @@ fn identifiers_decide_where_they_make_sense_and_filters_elsewhere() {
 fn who_gets_a_topic_changes_with_the_subscriptions_though_nothing_came_between() {
     let mut dispatch = Dispatch::default();
     assert!(routed(&mut dispatch, "a", &[]).is_empty());
-    dispatch.insert(key(1), &filters(&["a"]));
+    dispatch.add(key(1), &filters(&["a"]));
     assert_eq!(routed(&mut dispatch, "a", &[]), [1]);
-    dispatch.insert(key(2), &filters(&["#"]));
+    dispatch.add(key(2), &filters(&["#"]));
     assert_eq!(routed(&mut dispatch, "a", &[]), [1, 2]);
     assert_eq!(routed(&mut dispatch, "a", &[1]), [1]);
     dispatch.remove(key(1));
@@ -246,8 +246,8 @@ fn who_gets_a_topic_changes_with_the_subscriptions_though_nothing_came_between()
 #[test]
 fn subscriptions_with_one_filter_are_one_to_the_broker_and_two_here() {
     let mut dispatch = Dispatch::default();
-    dispatch.insert(key(1), &filters(&["a/+"]));
-    dispatch.insert(key(2), &filters(&["a/+", "b"]));
+    dispatch.add(key(1), &filters(&["a/+"]));
+    dispatch.add(key(2), &filters(&["a/+", "b"]));
     assert_eq!(routed(&mut dispatch, "a/b", &[2]), [2, 1]);
     assert!(dispatch.is_shared_with_others(key(2), &"a/+".into()));
     assert_eq!(dispatch.remove(key(2)), ["b"]);

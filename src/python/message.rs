@@ -148,6 +148,7 @@ pub(crate) struct Topics {
 struct Known {
     places: Vec<Option<Named>>,
     templates: Templates,
+    edition: u64,
 }
 
 /// What the subscription asked for, where any level of it has a name.
@@ -156,14 +157,35 @@ type Templates = Option<Arc<[TopicTemplate]>>;
 /// A topic, and its name in Python.
 type Named = (Box<str>, Py<PyString>);
 
+fn with_names(templates: &[TopicTemplate]) -> Templates {
+    let has_names = templates.iter().any(|it| it.names().len() > 0);
+    has_names.then(|| templates.into())
+}
+
 impl Topics {
     const PLACES: usize = 256;
     const LENGTH_MAX: usize = 256;
 
-    pub(crate) fn new(templates: Templates) -> Self {
+    pub(crate) fn new(templates: &[TopicTemplate]) -> Self {
         let places = Vec::new();
+        let templates = with_names(templates);
+        let edition = 0;
         Self {
-            known: Mutex::new(Known { places, templates }),
+            known: Mutex::new(Known {
+                places,
+                templates,
+                edition,
+            }),
+        }
+    }
+
+    /// From now on these templates hold, unless those of a later edition do already.
+    pub(crate) fn set_templates(&self, edition: u64, templates: &[TopicTemplate]) {
+        let templates = with_names(templates);
+        let mut known = self.known.lock();
+        if edition > known.edition {
+            known.edition = edition;
+            known.templates = templates;
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) use broker::{SeamsArguments, TermsArguments, broker, farewell, keep, 
 pub(crate) use given::Given;
 pub(crate) use limits::LimitsArguments;
 use outbox::OutboxArguments;
-pub(crate) use subscription::{SubscribeArguments, Wanted, subscription};
+pub(crate) use subscription::{Filters, SubscribeArguments, UpdateArguments, Wanted, subscription};
 pub(crate) use transport::{ListenerArguments, TlsArguments};
 
 use super::auth::AuthArgument;

@@ -6,18 +6,21 @@
 //! With `ack="processed"` a message handed to a reader is *open* until that reader asks for the next one. What a reader
 //! leaves open when it goes (a `break`) counts as processed when the program asks the subscription for more, or leaves
 //! its block cleanly. A block left by an exception abandons what is open and what waits: see [`Inbox::abandon`].
+//! How it gets other filters is in [`updates`].
+
+mod updates;
 
 use super::bridge::{LoopPort, Op, Waiters, block_on, reply};
 use super::errors::{Failure, pairs};
-use super::message::{PyMessage, Topics};
-use super::options::{self, Wanted};
+use super::message::PyMessage;
+use super::options::{self, Given, UpdateArguments, Wanted};
 use super::outcome::Outcome;
 use super::reader::Reader;
 use crate::client::{
     Ack, Client, ClientError, Delivery, DeliveryReceipt, Inbox, Subscription, SubscriptionSettings,
     Taken, Unsubscribed,
 };
-use crate::codec::{ReasonCode, SubscribeFilter};
+use crate::codec::ReasonCode;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -28,6 +31,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use updates::Filtering;
 
 /// Of a reader that is no more.
 const NOBODY: u64 = 0;
@@ -36,6 +40,8 @@ const NOBODY: u64 = 0;
 #[derive(Default)]
 struct Grant {
     subscription: OnceLock<Subscription>,
+    /// The same after an update.
+    updated: Mutex<Option<Subscription>>,
     /// Nobody wants it any more: end it as soon as it is granted.
     is_unwanted: AtomicBool,
 }
@@ -52,14 +58,13 @@ pub(crate) struct NativeSubscription {
     client: super::bridge::ForkSafe<Client>,
     /// Where it is waited for; `None`: where it is used, without an event loop.
     home: Option<Home>,
-    wanted: Mutex<Option<Vec<SubscribeFilter>>>,
+    is_started: AtomicBool,
+    filtering: Arc<Filtering>,
     settings: SubscriptionSettings,
     grant: Arc<Grant>,
     /// Handed out and not acknowledged, by reader.
     open: Mutex<Vec<(u64, DeliveryReceipt)>>,
     readers: AtomicU64,
-    /// The names of topics that came lately.
-    topics: Topics,
 }
 
 impl NativeSubscription {
@@ -71,12 +76,12 @@ impl NativeSubscription {
         Self {
             client: super::bridge::ForkSafe::new(client),
             home,
-            wanted: Mutex::new(Some(wanted.filters)),
+            is_started: AtomicBool::new(false),
+            filtering: Arc::new(Filtering::new(wanted.filters, wanted.options)),
             settings: wanted.settings,
             grant: Arc::default(),
             open: Mutex::default(),
             readers: AtomicU64::new(NOBODY + 1),
-            topics: Topics::new(wanted.templates),
         }
     }
 
@@ -122,11 +127,12 @@ impl NativeSubscription {
     /// Subscribes, once.
     fn starting(&self) -> PyResult<impl Future<Output = Result<(), ClientError>> + Send + use<>> {
         let client = self.client.get()?.clone();
-        let Some(filters) = self.wanted.lock().take() else {
+        if self.is_started.swap(true, Ordering::Relaxed) {
             return Err(PyRuntimeError::new_err(
                 "a subscription is started once; call client.subscribe(...) again for another",
             ));
-        };
+        }
+        let filters = self.filtering.wanted();
         let grant = Arc::clone(&self.grant);
         let settings = self.settings.clone();
         Ok(async move {
@@ -200,7 +206,7 @@ impl NativeSubscription {
         {
             self.open.lock().push((reader, receipt));
         }
-        PyMessage::delivered(py, delivery, inbox, &self.topics)
+        PyMessage::delivered(py, delivery, inbox, &self.filtering.topics)
     }
 
     pub(super) fn forget_reader(&self, reader: u64) {
@@ -311,7 +317,7 @@ impl NativeSubscription {
         let inbox = self.inbox()?;
         let newest = inbox.newest();
         newest
-            .map(|delivery| PyMessage::delivered(py, &delivery, inbox, &self.topics))
+            .map(|delivery| PyMessage::delivered(py, &delivery, inbox, &self.filtering.topics))
             .transpose()
     }
 
@@ -333,7 +339,7 @@ impl NativeSubscription {
     #[getter]
     fn granted(&self, py: Python<'_>) -> PyResult<Vec<(String, Py<PyAny>)>> {
         self.inbox()?;
-        let Some(subscription) = self.grant.subscription.get() else {
+        let Some(subscription) = self.granted_now() else {
             return Ok(Vec::new());
         };
         subscription
@@ -348,17 +354,56 @@ impl NativeSubscription {
             .collect()
     }
 
-    /// What the broker added to its answer: words, names and values.
+    /// What the broker added to its latest answer: words, names and values.
     #[getter]
-    fn answer<'py>(&self, py: Python<'py>) -> PyResult<(Option<&str>, Bound<'py, PyTuple>)> {
+    fn answer<'py>(&self, py: Python<'py>) -> PyResult<(Option<String>, Bound<'py, PyTuple>)> {
         self.inbox()?;
-        let subscription = self.grant.subscription.get();
-        match subscription.and_then(|it| it.properties.as_deref()) {
+        match self.granted_now().and_then(|it| it.properties) {
             Some(properties) => {
                 let own = pairs(py, &properties.user_properties)?;
-                Ok((properties.reason_string.as_deref(), own))
+                Ok((properties.reason_string.map(|it| it.to_string()), own))
             }
             None => Ok((None, PyTuple::empty(py))),
+        }
+    }
+
+    /// The filters that hold, as they were given.
+    #[getter]
+    fn filters(&self) -> Vec<String> {
+        self.filtering.texts()
+    }
+
+    /// Gives it other filters.
+    fn update(
+        &self,
+        py: Python<'_>,
+        filters: Vec<Bound<'_, PyAny>>,
+        arguments: Given<UpdateArguments>,
+    ) -> PyResult<Py<Op>> {
+        let port = self.home()?.port.clone_ref(py);
+        let updating = self.updating(py, filters, arguments.0)?;
+        // To the end: given up half way, nobody would know which filters hold.
+        Op::spawn_to_the_end(py, port, async move { updating.await.into() })
+    }
+
+    /// The same, waiting here. What takes longer than `timeout` goes on by itself.
+    #[pyo3(signature = (filters, arguments, timeout=None))]
+    fn update_blocking(
+        &self,
+        py: Python<'_>,
+        filters: Vec<Bound<'_, PyAny>>,
+        arguments: Given<UpdateArguments>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let limit = options::limit(timeout)?;
+        let updating = self.updating(py, filters, arguments.0)?;
+        let (answer, answered) = reply();
+        super::bridge::runtime()?.spawn(async move { answer(updating.await) });
+        match block_on(py, limit, answered)? {
+            Some(outcome) => outcome
+                .unwrap_or(Err(ClientError::Closed))
+                .map_err(|error| Failure::from(error).to_py(py)),
+            None => Err(Failure::timed_out("update", limit).to_py(py)),
         }
     }
 

@@ -4,7 +4,7 @@ use super::publishes::Publishes;
 use crate::client::dispatch::Key;
 use crate::client::inbox::{DeliveryReceipt, Inbox};
 use crate::client::{
-    ClientError, Done, Published, Subscription, SubscriptionSettings, Unsubscribed,
+    ClientError, Done, Published, Subscription, SubscriptionSettings, Unsubscribed, Updated,
 };
 use crate::codec::{ReasonCode, SubscribeFilter};
 use crate::message::{Message, UserProperty};
@@ -52,6 +52,13 @@ pub(in crate::client) struct Outgoing {
     pub(in crate::client) reply: Reply<Published>,
 }
 
+/// Other filters for a subscription.
+pub(in crate::client) struct Update {
+    pub(in crate::client) filters: Vec<SubscribeFilter>,
+    pub(in crate::client) user_properties: Vec<UserProperty>,
+    pub(in crate::client) reply: Reply<Updated>,
+}
+
 /// An operation that is no message.
 pub(in crate::client) enum Command {
     Subscribe {
@@ -59,6 +66,7 @@ pub(in crate::client) enum Command {
         settings: SubscriptionSettings,
         reply: Reply<Subscription>,
     },
+    Update(Key, Update),
     Unsubscribe {
         key: Key,
         user_properties: Vec<UserProperty>,
@@ -87,6 +95,7 @@ impl Command {
     pub(in crate::client) fn refuse(self, error: &ClientError) {
         match self {
             Self::Subscribe { reply, .. } => reply.send(Err(error.clone())),
+            Self::Update(_, Update { reply, .. }) => reply.send(Err(error.clone())),
             Self::Unsubscribe { reply, .. } => reply.send(Err(error.clone())),
             Self::Drain(reply) | Self::Reauthenticate(reply) => reply.send(Err(error.clone())),
             Self::Dropped(_) | Self::Abandoned(_) | Self::Kept(_) => {}

@@ -29,7 +29,7 @@ impl Driver {
             };
             subscribed.filters.retain(|kept| !is_taken(kept));
             if !subscribed.filters.is_empty() {
-                self.dispatch.insert(key, &subscribed.filters);
+                self.dispatch.add(key, &subscribed.filters);
                 self.subscriptions.insert(key, subscribed);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Driver;
 use super::subscribing::{Stage, key_of};
+use super::updating::updated_key;
 use crate::client::commands::{Command, Reply};
 use crate::client::dispatch::Key;
 use crate::client::inbox::Taken;
@@ -31,6 +32,7 @@ impl Driver {
             }
             return;
         }
+        subscribed.give_up_updates();
         let mut filters: Vec<ByteString> = Vec::with_capacity(subscribed.filters.len());
         for asked in &subscribed.filters {
             if !self.dispatch.is_shared_with_others(key, &asked.filter)
@@ -66,6 +68,9 @@ impl Driver {
     /// The broker has answered an UNSUBSCRIBE. Also where it refused, the subscription is over here: what still comes is
     /// acknowledged and dropped.
     pub(super) fn on_unsubscribed(&mut self, token: Token, unsuback: &UnsubAck) {
+        if let Some(key) = updated_key(token) {
+            return self.on_update_unsubscribed(key, unsuback);
+        }
         let Some(key) = key_of(token) else {
             return;
         };
@@ -136,6 +141,7 @@ impl Driver {
         // First what was said first.
         self.take_processed();
         self.run_leaving();
+        self.leave_rest_without_connection();
         let mut replies = Vec::new();
         for subscribed in self.subscriptions.values_mut() {
             if let Stage::Leaving { reply, .. } = &mut subscribed.stage {

@@ -5,7 +5,7 @@
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
 //! one write. How a connection is made is in `connecting`, to which address in `endpoints`, with the delays in `backoff` and
 //! a mechanism's steps in `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing`,
-//! `restoring`, `keeping` and `leaving`.
+//! `updating`, `restoring`, `keeping` and `leaving`.
 
 mod authenticating;
 mod backoff;
@@ -19,6 +19,7 @@ mod publishing;
 mod restoring;
 mod storing;
 mod subscribing;
+mod updating;
 
 use super::commands::{Outgoing, Queue, Work};
 use super::dispatch::{Dispatch, Key};

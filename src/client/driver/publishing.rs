@@ -172,6 +172,7 @@ impl Driver {
                 settings,
                 reply,
             } => self.subscribe(filters, settings, reply),
+            Command::Update(key, update) => self.update(key, update),
             Command::Unsubscribe {
                 key,
                 user_properties,

@@ -60,6 +60,7 @@ impl Driver {
                 Resubscribe::Never => {}
             },
         }
+        self.restore_update(key, resumption);
     }
 
     fn resubscribe(&self) -> Resubscribe {

@@ -2,6 +2,7 @@
 //! `restoring`, how one is given up in `leaving`.
 
 use super::Driver;
+use super::updating::{Updates, updated_key};
 use crate::client::commands::Reply;
 use crate::client::dispatch::{Done, Key};
 use crate::client::inbox::{Delivery, DeliveryReceipt, Inbox, Taken};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 /// The token of an UNSUBSCRIBE that nobody waits for. Keys, the other tokens, are never 0.
-const NOBODY: Token = 0;
+pub(super) const NOBODY: Token = 0;
 
 /// A subscription of this client, whatever the broker knows of it.
 pub(super) struct Subscribed {
@@ -27,6 +28,9 @@ pub(super) struct Subscribed {
     pub(super) is_known: bool,
     /// The program has left it, and the broker is to keep it.
     pub(super) kept: Option<Arc<Inbox>>,
+    pub(super) updates: Updates,
+    /// As the broker has granted it last.
+    pub(super) granted: Vec<(String, SubscriptionOptions)>,
     /// How many dropped messages have been told of.
     pub(super) told_dropped: u64,
 }
@@ -65,12 +69,9 @@ impl Driver {
         }
         self.last_key = key;
         self.let_go_of_kept(&filters);
-        self.dispatch.insert(key, &filters);
+        self.dispatch.add(key, &filters);
         let inbox = Arc::new(Inbox::new(key, settings, Arc::clone(&self.queue)));
-        for (publish, delivery) in self.dispatch.claim(key) {
-            self.dispatch.owe(&publish, delivery, &[key]);
-            self.push(&inbox, publish, delivery);
-        }
+        self.claim_early(&inbox);
         self.subscriptions.insert(
             key,
             Subscribed {
@@ -80,14 +81,28 @@ impl Driver {
                 stage: Stage::Asking { inbox, reply },
                 kept: None,
                 is_known: false,
+                updates: Updates::default(),
+                granted: Vec::new(),
                 told_dropped: 0,
             },
         );
         self.settle_inboxes();
     }
 
+    /// Messages that came before their subscription.
+    pub(super) fn claim_early(&mut self, inbox: &Inbox) {
+        let key = inbox.key();
+        for (publish, delivery) in self.dispatch.claim(key) {
+            self.dispatch.owe(&publish, delivery, &[key]);
+            self.push(inbox, publish, delivery);
+        }
+    }
+
     /// The broker has answered a SUBSCRIBE.
     pub(super) fn on_subscribed(&mut self, token: Token, suback: &SubAck) {
+        if let Some(key) = updated_key(token) {
+            return self.on_update_subscribed(key, suback);
+        }
         let Some(key) = key_of(token) else {
             return;
         };
@@ -110,6 +125,7 @@ impl Driver {
         }
         let granted = granted(&subscribed.filters, suback);
         subscribed.is_known = true;
+        subscribed.granted.clone_from(&granted);
         let stage = std::mem::replace(&mut subscribed.stage, Stage::Granted);
         if let Stage::Asking { inbox, reply } = stage {
             reply.send(Ok(Subscription {
@@ -303,7 +319,10 @@ pub(super) fn key_of(token: Token) -> Option<Key> {
 }
 
 /// The filters with their options, the QoS as granted.
-fn granted(filters: &[SubscribeFilter], suback: &SubAck) -> Vec<(String, SubscriptionOptions)> {
+pub(super) fn granted(
+    filters: &[SubscribeFilter],
+    suback: &SubAck,
+) -> Vec<(String, SubscriptionOptions)> {
     filters
         .iter()
         .zip(&suback.reasons)
