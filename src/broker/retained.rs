@@ -24,6 +24,25 @@ pub struct RetainedMessage {
     pub expires_at: Option<Instant>,
 }
 
+impl RetainedMessage {
+    fn is_of_use(&self, now: Instant) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
+/// So much of the store is looked at in one go, whatever is found: others must not wait while somebody's wildcards meet
+/// a million topics and match none.
+pub const NODES_MAX: usize = 2048;
+
+/// Some of what a filter matches.
+#[derive(Debug)]
+pub struct Slice {
+    /// In the order of their levels.
+    pub found: Vec<RetainedMessage>,
+    /// Where to go on; `None`: there is no more.
+    pub rest: Option<Box<str>>,
+}
+
 /// What a node costs the one above, in bytes, and a message beside its content.
 const NODE_COST: usize = 96;
 
@@ -227,23 +246,28 @@ impl Retained {
         expired
     }
 
-    /// Finds up to `limit` messages that the filter matches and that are of use at `now`, behind the topic `after`, in
-    /// the order of their levels. Fewer than `limit` means that there are no more.
+    /// Finds up to `limit` messages that the filter matches and that are of use at `now`, in the order of their levels,
+    /// behind `after`: where the slice before ended. Looks at [`NODES_MAX`] levels of topics at most.
     ///
     /// The store may change between two slices: a value set behind `after` is found, one before it is not, which is why
     /// live messages and slices go into a session's queue in turn.
     pub fn matching(
         &self,
         filter: &TopicFilter,
-        after: Option<&TopicName>,
+        after: Option<&str>,
         limit: usize,
         now: Instant,
-    ) -> Vec<RetainedMessage> {
-        Walk::new(self, filter, after)
-            .filter(|value| value.expires_at.is_none_or(|at| at > now))
-            .take(limit)
-            .cloned()
-            .collect()
+    ) -> Slice {
+        let mut walk = Walk::new(self, filter, after);
+        let mut found = Vec::new();
+        while let Some(value) = walk.next() {
+            found.extend(value.filter(|it| it.is_of_use(now)).cloned());
+            if found.len() >= limit || walk.nodes >= NODES_MAX {
+                let rest = Some(walk.path());
+                return Slice { found, rest };
+            }
+        }
+        Slice { found, rest: None }
     }
 
     /// All of them, by the levels of their topics.
@@ -253,11 +277,13 @@ impl Retained {
             pattern: Vec::new(),
             after: Vec::new(),
             below_dollar: true,
+            nodes: 0,
             stack: Vec::new(),
         };
-        everything.enter(ROOT, true, true);
+        everything.enter("", ROOT, true, true);
         everything
-            .filter(|value| value.expires_at.is_none_or(|at| at > now))
+            .flatten()
+            .filter(|value| value.is_of_use(now))
             .map(|value| value.message.clone())
             .collect()
     }
@@ -303,6 +329,7 @@ pub fn expiry(message: &Message, now: Instant) -> Option<Instant> {
 
 /// One node under way: its children still to be met.
 struct Step<'a> {
+    level: &'a str,
     children: Range<'a, Box<str>, NodeId>,
     /// Whether the path to this node is that of the topic to start behind.
     on_path: bool,
@@ -310,31 +337,46 @@ struct Step<'a> {
     all: bool,
 }
 
-/// A depth-first walk that can start behind a topic.
+/// A depth-first walk that can start behind a topic. Says of each node what is to be reported of it.
 struct Walk<'a> {
     store: &'a Retained,
     pattern: Vec<&'a str>,
     after: Vec<&'a str>,
     /// Whether wildcards of the first level see topics that start with `$`.
     below_dollar: bool,
+    /// How many it has met, but for those on the way to where it starts.
+    nodes: usize,
     stack: Vec<Step<'a>>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(store: &'a Retained, filter: &'a TopicFilter, after: Option<&'a TopicName>) -> Self {
+    fn new(store: &'a Retained, filter: &'a TopicFilter, after: Option<&'a str>) -> Self {
         let mut walk = Self {
             store,
             pattern: filter.as_str().split('/').collect(),
-            after: after.map_or_else(Vec::new, |topic| topic.as_str().split('/').collect()),
+            after: after.map_or_else(Vec::new, |path| path.split('/').collect()),
             below_dollar: false,
+            nodes: 0,
             stack: Vec::new(),
         };
-        walk.enter(ROOT, true, false);
+        walk.enter("", ROOT, true, false);
         walk
     }
 
+    /// The levels down to the node that was met last.
+    fn path(&self) -> Box<str> {
+        let levels: Vec<_> = self.stack.iter().skip(1).map(|step| step.level).collect();
+        levels.join("/").into()
+    }
+
     /// Goes down to a node; its children come next. Returns its value if that is to be reported.
-    fn enter(&mut self, id: NodeId, on_path: bool, all: bool) -> Option<&'a RetainedMessage> {
+    fn enter(
+        &mut self,
+        level: &'a str,
+        id: NodeId,
+        on_path: bool,
+        all: bool,
+    ) -> Option<&'a RetainedMessage> {
         let node = &self.store.nodes[id];
         let depth = self.stack.len();
         let wanted = self.pattern.get(depth).copied();
@@ -342,6 +384,7 @@ impl<'a> Walk<'a> {
         let is_match = all || wanted.is_none();
         // On the path of the topic to start behind, what is before it and the topic itself have been reported.
         let is_new = !on_path;
+        self.nodes += usize::from(is_new);
         let first = match self.after.get(depth) {
             Some(level) if on_path => Bound::Included(*level),
             _ => Bound::Unbounded,
@@ -354,6 +397,7 @@ impl<'a> Walk<'a> {
             None => (Bound::Included(""), Bound::Excluded("")),
         };
         self.stack.push(Step {
+            level,
             children: node.children.range::<str, _>((from, to)),
             on_path,
             all,
@@ -363,7 +407,7 @@ impl<'a> Walk<'a> {
 }
 
 impl<'a> Iterator for Walk<'a> {
-    type Item = &'a RetainedMessage;
+    type Item = Option<&'a RetainedMessage>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -387,9 +431,7 @@ impl<'a> Iterator for Walk<'a> {
                 continue;
             }
             let on_path = on_path && self.after.get(depth) == Some(&level.as_ref());
-            if let Some(value) = self.enter(*child, on_path, all) {
-                return Some(value);
-            }
+            return Some(self.enter(level, *child, on_path, all));
         }
     }
 }

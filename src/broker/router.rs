@@ -86,8 +86,8 @@ pub struct RetainedCursor {
     pub qos: QoS,
     /// The identifier of the subscription.
     pub subscription_id: Option<NonZeroU32>,
-    /// The last topic that was sent.
-    pub after: Option<TopicName>,
+    /// Where the last slice ended.
+    pub after: Option<Box<str>>,
 }
 
 /// Who subscribed and what is kept.
@@ -246,15 +246,13 @@ impl Router {
         now: Instant,
         found: &mut Vec<RetainedMessage>,
     ) -> bool {
+        let after = cursor.after.take();
         let slice = self
             .retained
-            .matching(&cursor.filter, cursor.after.as_ref(), limit, now);
-        if let Some(last) = slice.last() {
-            cursor.after = Some(last.message.topic.clone());
-        }
-        let has_more = slice.len() == limit;
-        found.extend(slice);
-        has_more
+            .matching(&cursor.filter, after.as_deref(), limit, now);
+        found.extend(slice.found);
+        cursor.after = slice.rest;
+        cursor.after.is_some()
     }
 }
 

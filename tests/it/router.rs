@@ -4,7 +4,7 @@
 
 use crate::seed::epoch;
 use proptest::prelude::*;
-use rmqtt::broker::retained::Retained;
+use rmqtt::broker::retained::{NODES_MAX, Retained};
 use rmqtt::broker::router::{Router, Routes, SessionKey};
 use rmqtt::broker::subscriptions::{Frontier, Subscription, Subscriptions};
 use rmqtt::broker::{BrokerError, Limit, Limits};
@@ -194,14 +194,7 @@ proptest! {
         }
         prop_assert_eq!(store.len(), model.len());
         prop_assert_eq!(store.bytes(), model.values().map(Message::size).sum::<usize>());
-        let mut found = Vec::new();
-        loop {
-            let after = found.last().map(|message: &Message| message.topic.clone());
-            let next = store.matching(&filter, after.as_ref(), slice, epoch());
-            let is_last = next.len() < slice;
-            found.extend(next.into_iter().map(|kept| kept.message));
-            if is_last { break; }
-        }
+        let mut found = all_in_slices(&store, &filter, slice).0;
         found.sort_by(|a, b| a.topic.cmp(&b.topic));
         let wanted: Vec<_> = model.iter().filter(|(topic, _)| filter.matches(topic)).map(|(_, message)| message.clone()).collect();
         prop_assert_eq!(found, wanted);
@@ -210,6 +203,40 @@ proptest! {
             store.delete(topic);
         }
         prop_assert_eq!(store.node_count(), 0);
+    }
+}
+
+/// What is found, and in how many slices.
+fn all_in_slices(store: &Retained, filter: &TopicFilter, limit: usize) -> (Vec<Message>, usize) {
+    let (mut found, mut slices, mut after) = (Vec::new(), 0, None::<Box<str>>);
+    loop {
+        let slice = store.matching(filter, after.as_deref(), limit, epoch());
+        assert!(slice.found.len() <= limit);
+        slices += 1;
+        found.extend(slice.found.into_iter().map(|kept| kept.message));
+        match slice.rest {
+            Some(rest) => after = Some(rest),
+            None => return (found, slices),
+        }
+    }
+}
+
+#[test]
+fn wildcards_that_match_nothing_look_at_a_bounded_part_of_the_store_at_a_time() {
+    let mut store = Retained::new(&Limits::default());
+    for number in 0..10_000 {
+        let name = format!("a/{}/{number}/x", number % 7);
+        store.set(&retained(&name, "1"), epoch()).unwrap();
+    }
+    store.set(&retained("a/3/last/y", "1"), epoch()).unwrap();
+    for (text, count, goes) in [
+        ("+/+/+/y", 1, 5),
+        ("+/+/+/+/+", 0, 10),
+        ("#", 10_001, 10),
+        ("a/3/last/#", 1, 1),
+    ] {
+        let (found, slices) = all_in_slices(&store, &filter(text), usize::MAX);
+        assert_eq!((found.len(), slices), (count, goes), "{text}");
     }
 }
 
@@ -258,8 +285,8 @@ fn sixty_five_thousand_levels_are_only_memory() {
     let mut store = Retained::new(&Limits::default());
     let message = Message::new(topic.clone(), "deep").with_retain(true);
     store.set(&message, epoch()).unwrap();
-    assert_eq!(store.matching(&filter, None, 2, epoch()).len(), 1);
-    assert_eq!(store.matching(&filter, Some(&topic), 2, epoch()).len(), 0);
+    let (found, slices) = all_in_slices(&store, &filter, 2);
+    assert_eq!((found.len(), slices), (1, 65_536 / NODES_MAX + 1));
     store.delete(&topic);
     assert_eq!(store.node_count(), 0);
 }
@@ -324,7 +351,7 @@ fn a_retained_message_expires() {
     let later = now + Duration::from_secs(1);
     assert_eq!(store.next_timeout(), Some(later));
     // Not found any more, even before it is swept out.
-    assert_eq!(store.matching(&filter("#"), None, 9, later).len(), 2);
+    assert_eq!(store.matching(&filter("#"), None, 9, later).found.len(), 2);
     assert_eq!(store.expire(later, 100), 1);
     assert_eq!(store.expire(later + Duration::from_secs(9), 100), 1);
     assert_eq!((store.len(), store.next_timeout()), (1, None));

@@ -13,8 +13,9 @@ use std::time::Instant;
 /// Retained messages fetched under one lock.
 const RETAINED_SLICE: usize = 64;
 
-/// Slices fetched in one go. A session that may read none of them must not keep its thread from others.
-const RETAINED_SLICES_MAX: usize = 64;
+/// Slices fetched in one go. A session that may read none of them, or whose wildcards match none, must not keep its thread
+/// from others.
+const RETAINED_SLICES_MAX: usize = 8;
 
 impl Hub {
     /// Subscribes a session; one code for each filter, in order.
