@@ -21,7 +21,8 @@ class Limits:
     connections_per_address_max: int = 10_000
     #: Connections of one user, where the broker has users; 0: as many as there are.
     connections_per_user_max: int = 10_000
-    #: Connections let in for each second, from all addresses; what comes faster waits at the door. 0: no bound.
+    #: Connections let in for each second, from all addresses; what comes faster waits at the door, where the addresses
+    #: take turns. 0: no bound.
     connect_rate_max: int = 0
     #: The same from one address; ten seconds' worth may come at once, what is more is turned away. 0: no bound.
     connect_rate_per_address_max: int = 1000

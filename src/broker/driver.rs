@@ -26,6 +26,7 @@ use crate::broker::group::Sharing;
 use crate::broker::hub::{Batch, Hub};
 use crate::broker::journal::Entry;
 use crate::broker::places::Places;
+use crate::broker::quota::Turns;
 use crate::broker::seams::Seams;
 use crate::broker::{BrokerError, BrokerOptions, Keep, ListenerOptions, Snapshot};
 use crate::clock::{Clock, yield_now};
@@ -216,6 +217,7 @@ impl Server {
                 cores: Arc::clone(&cores),
                 places: Arc::clone(&self.places),
                 entrance,
+                waiting: Turns::new(self.places.waiting_max()),
                 arrivals: JoinSet::new(),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long all together may come faster.
 const BURST: Duration = Duration::from_secs(1);
 
+/// How many seconds' worth of connections may wait.
+const WAIT_SECONDS: usize = 5;
+
 /// How long one address may: many clients behind one router come back at once.
 const BURST_OF_ADDRESS: Duration = Duration::from_secs(10);
 
@@ -65,6 +68,13 @@ impl Places {
     pub fn closed_until(&self, now: Instant) -> Option<Instant> {
         let state = self.state.lock();
         (state.pace.left(now) == 0).then(|| state.pace.ready_at())
+    }
+
+    /// How many may wait until there is room in the rate: as long as somebody may be expected to.
+    pub fn waiting_max(&self) -> usize {
+        let rate = usize::try_from(self.limits.connect_rate_max).unwrap_or(usize::MAX);
+        rate.saturating_mul(WAIT_SECONDS)
+            .min(self.limits.connections_max)
     }
 
     /// A place for a connection from there; who is in this process has no address.
@@ -141,7 +151,7 @@ impl Drop for Place {
 }
 
 /// What one subscriber to the internet has: of IPv6 that is a network of 64 bits at least.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [one, two, three, four, ..] = address.segments();

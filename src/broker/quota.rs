@@ -1,10 +1,10 @@
-//! How much somebody may have: at a time ([`Crowd`]), or in a time ([`Pace`], [`Meter`], [`Meters`]). Plain arithmetic over
-//! the time that is passed in.
+//! How much somebody may have: at a time ([`Crowd`]), or in a time ([`Pace`], [`Meter`], [`Meters`]), and whose turn it is
+//! ([`Turns`]). Plain arithmetic over the time that is passed in.
 //!
 //! A pace is kept by one instant: until when all that was taken will have been earned. It lies ahead of now by what was
 //! taken in advance, at most by the burst; nothing has to be refilled, and whoever takes nothing costs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Fewer keys than this are not worth looking through for those that can be forgotten.
@@ -171,5 +171,73 @@ impl<K: Ord> Crowd<K> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
+    }
+}
+
+/// Who waits, each in the line of its key; the lines take turns, so that a long one does not keep the others waiting.
+#[derive(Debug)]
+pub struct Turns<K, V> {
+    lines: BTreeMap<K, VecDeque<V>>,
+    /// Whose turn comes next. Each that has a line is in it once.
+    order: VecDeque<K>,
+    len: usize,
+    len_max: usize,
+}
+
+impl<K: Ord + Clone, V> Turns<K, V> {
+    /// Nobody waits, and so many may.
+    pub fn new(len_max: usize) -> Self {
+        Self {
+            lines: BTreeMap::new(),
+            order: VecDeque::new(),
+            len: 0,
+            len_max,
+        }
+    }
+
+    /// One more waits. If that is too many, the last one of the longest line comes back.
+    pub fn push(&mut self, key: K, value: V) -> Option<V> {
+        let line = self.lines.entry(key.clone()).or_default();
+        if line.is_empty() {
+            self.order.push_back(key);
+        }
+        line.push_back(value);
+        self.len += 1;
+        if self.len <= self.len_max {
+            return None;
+        }
+        let longest = self.lines.iter().max_by_key(|(_, line)| line.len());
+        let key = longest.map(|(key, _)| key.clone())?;
+        let last = self.lines.get_mut(&key)?.pop_back();
+        self.len -= usize::from(last.is_some());
+        self.forget_if_empty(&key);
+        last
+    }
+
+    /// The one whose turn it is.
+    pub fn pop(&mut self) -> Option<V> {
+        let key = self.order.pop_front()?;
+        let first = self.lines.get_mut(&key)?.pop_front();
+        self.len -= usize::from(first.is_some());
+        self.order.push_back(key.clone());
+        self.forget_if_empty(&key);
+        first
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nobody does.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn forget_if_empty(&mut self, key: &K) {
+        if self.lines.get(key).is_some_and(VecDeque::is_empty) {
+            self.lines.remove(key);
+            self.order.retain(|other| other != key);
+        }
     }
 }

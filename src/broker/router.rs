@@ -12,7 +12,7 @@ use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::{Edition, Frontier, Match, Subscription, Subscriptions};
 use crate::codec::RetainHandling;
 use crate::message::{Message, QoS};
-use crate::topic::{TopicFilter, TopicName};
+use crate::topic::TopicFilter;
 use std::num::NonZeroU32;
 use std::time::Instant;
 

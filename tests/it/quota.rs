@@ -1,7 +1,7 @@
 //! How much somebody may have, at a time and in a time: plain arithmetic, so any hour will do.
 
 use crate::seed::{each, epoch};
-use rmqtt::broker::quota::{Crowd, Meter, Meters, Pace};
+use rmqtt::broker::quota::{Crowd, Meter, Meters, Pace, Turns};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -110,4 +110,23 @@ fn a_crowd_counts_as_a_list_would() {
             assert_eq!(crowd.len(), counts.len());
         }
     });
+}
+
+#[test]
+fn lines_take_turns_and_the_longest_gives_way() {
+    let mut turns = Turns::new(5);
+    for number in 0..4 {
+        assert_eq!(turns.push("long", number), None);
+    }
+    assert_eq!(turns.push("short", 10), None);
+    assert_eq!(turns.push("short", 11), Some(3), "the last of the longest");
+    assert_eq!(turns.push("new", 20), Some(2));
+    let order: Vec<_> = std::iter::from_fn(|| turns.pop()).collect();
+    assert_eq!(order, [0, 10, 20, 1, 11]);
+    assert!(turns.is_empty() && turns.pop().is_none());
+    assert_eq!(turns.push("again", 30), None);
+    assert_eq!((turns.len(), turns.pop()), (1, Some(30)));
+    let mut none = Turns::new(0);
+    assert_eq!(none.push("a", 1), Some(1));
+    assert!(none.is_empty());
 }

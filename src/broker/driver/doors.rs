@@ -11,15 +11,15 @@ use super::pipe::Pipe;
 use crate::broker::bell::Bell;
 use crate::broker::hub::Hub;
 use crate::broker::memory::Claim;
-use crate::broker::places::{Place, Places};
+use crate::broker::places::{Place, Places, network_of};
 use crate::broker::protocol::Protocol;
+use crate::broker::quota::Turns;
 use crate::broker::seams::Seams;
 use crate::broker::{Limit, ListenerOptions, Terms};
-use crate::clock::Clock;
 use crate::codec::ReasonCode;
 use crate::transport::{Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
-use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -83,6 +83,8 @@ pub(super) struct Doors {
     /// Of all listeners.
     pub(super) places: Arc<Places>,
     pub(super) entrance: Entrance,
+    /// Those for whom connections have come too fast.
+    pub(super) waiting: Turns<IpAddr, Stream>,
     /// Those that shake hands.
     pub(super) arrivals: JoinSet<Option<Arrival>>,
     pub(super) connections: JoinSet<()>,
@@ -97,6 +99,7 @@ impl Doors {
         mut stopped: watch::Receiver<Option<Duration>>,
     ) {
         loop {
+            let turn = self.next_turn();
             tokio::select! {
                 biased;
                 _ = stopped.changed() => break,
@@ -109,8 +112,13 @@ impl Doors {
                         _ => self.hub.counters().connects_refused.add_one(),
                     }
                 }
-                accepted = accept(&listener, &self.places, &self.seams.clock) => match accepted {
-                    Ok(stream) => self.take_in(stream),
+                () = self.seams.clock.sleep_until(turn), if !self.waiting.is_empty() => {
+                    if let Some(stream) = self.waiting.pop() {
+                        self.take_in(stream);
+                    }
+                }
+                accepted = listener.accept() => match accepted {
+                    Ok(stream) => self.receive(stream),
                     Err(_) => self.seams.clock.sleep(ACCEPT_PAUSE).await,
                 },
             }
@@ -136,15 +144,40 @@ impl Doors {
         }
     }
 
-    /// Somebody has connected.
+    /// Somebody has connected. Where many come at once they wait for their turns, each address for its own; what comes
+    /// through memory need not wait.
+    fn receive(&mut self, stream: Stream) {
+        let is_open = || {
+            let closed_until = self.places.closed_until(self.seams.clock.now());
+            self.waiting.is_empty() && closed_until.is_none()
+        };
+        let address = stream.peer_address();
+        let Some(address) = address.filter(|_| !is_open()) else {
+            return self.take_in(stream);
+        };
+        let counters = self.hub.counters();
+        counters.reached(Limit::ConnectRateMax);
+        if self
+            .waiting
+            .push(network_of(address.ip()), stream)
+            .is_some()
+        {
+            counters.connects_refused.add_one();
+        }
+    }
+
+    /// When the next one who waits may come in.
+    fn next_turn(&self) -> Instant {
+        let now = self.seams.clock.now();
+        self.places.closed_until(now).unwrap_or(now)
+    }
+
+    /// Somebody may come in.
     fn take_in(&mut self, stream: Stream) {
         let now = self.seams.clock.now();
         let counters = self.hub.counters();
         let address = stream.peer_address();
         let place = self.places.take(address.map(|address| address.ip()), now);
-        if self.places.closed_until(now).is_some() {
-            counters.reached(Limit::ConnectRateMax);
-        }
         let seat = Seat::take(&self.entrance.open, self.entrance.connections_max);
         let seat = seat.ok_or(Limit::ConnectionsMax);
         let room = self.hub.memory().grants(Claim::Rest);
@@ -257,16 +290,6 @@ impl Doors {
         };
         self.bells.remove(&id);
     }
-}
-
-/// The next connection, once it may be let through. What comes through memory need not wait.
-async fn accept(listener: &Listener, places: &Places, clock: &Clock) -> io::Result<Stream> {
-    if !matches!(listener, Listener::Memory(_))
-        && let Some(at) = places.closed_until(clock.now())
-    {
-        clock.sleep_until(at).await;
-    }
-    listener.accept().await
 }
 
 /// One of the places of one listener; free again when dropped.

@@ -86,6 +86,32 @@ async fn connections_that_come_too_fast_wait_at_the_door() {
     assert!(server.stats().limits_reached["connect_rate_max"] > 0);
 }
 
+/// Where too many come, the addresses take turns: one that floods does not take what is another's.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_that_floods_the_door_does_not_keep_others_waiting() {
+    let server = Server::with(|limits| limits.connect_rate_max = 5).await;
+    let mut flood = Vec::new();
+    for number in 0..60 {
+        let mut peer = server.socket_from(ELSEWHERE, V5).await;
+        peer.try_send(&Connect::new(V5, format!("f{number}")).bytes())
+            .await;
+        flood.push(peer);
+    }
+    // Five come in at once, 25 wait, and the rest has been sent away.
+    until("the flood to be here", server.broker(), |broker| {
+        broker.stats().connects_refused >= 25
+    })
+    .await;
+    let mut honest = server.socket(V5).await;
+    honest.send(&Connect::new(V5, "honest").bytes()).await;
+    honest.expect_accepted().await;
+    let accepted = server.stats().connects_accepted;
+    assert!(accepted < 20, "{accepted} came before");
+    let stats = server.stats();
+    assert!(stats.limits_reached["connect_rate_max"] >= 50, "{stats:?}");
+}
+
 async fn greedy_user(server: &Server, version: Version, client_id: &str, password: &str) -> Peer {
     let mut connect = Connect::new(version, client_id);
     connect.flags |= 0xC0;
