@@ -44,9 +44,10 @@ class Broker:
     ----------
     listeners
         Where to listen: ``mqtt://host:port``; port 0 takes any free one (`port` and `url` tell which);
-        ``unix:///path``, a socket in the file system, for processes of the same user; ``mem://name`` for clients in
-        this process. A `Listener` says more of such a place: ``mqtts://host:port`` needs one, for its certificate.
-        Without any: ``mqtt://127.0.0.1:1883``.
+        ``ws://host:port`` for WebSocket at any path, ``ws://host:port/path`` at this one; ``unix:///path``, a socket in
+        the file system, for processes of the same user; ``mem://name`` for clients in this process. A `Listener` says
+        more of such a place: ``mqtts://host:port`` and ``wss://host:port`` need one, for their certificate. Without
+        any: ``mqtt://127.0.0.1:1883``.
     limits
         The bounds.
     features

@@ -45,10 +45,11 @@ class Client(Connection[NativeClient]):
     Parameters
     ----------
     url
-        ``mqtt://host[:port]``; ``mqtts://host[:port]``, encrypted; ``unix:///path`` for a socket of this machine;
-        ``mem://name`` for a broker in this process; or a bare host name. The port is 1883 if not said, and 8883 where
-        it is encrypted. Or several of these, all of them encrypted or none: each is tried in turn, the one that worked
-        last first. The addresses of a name are raced, IPv6 against IPv4.
+        ``mqtt://host[:port]``; ``mqtts://host[:port]``, encrypted; ``ws://host[:port][/path]`` and ``wss://…``, over
+        WebSocket, where the path is ``/mqtt`` if not said; ``unix:///path`` for a socket of this machine;
+        ``mem://name`` for a broker in this process; or a bare host name. The port is 1883 if not said, 8883 where it is
+        encrypted, and 80 and 443 with WebSocket. Or several of these, all of them encrypted or none: each is tried in
+        turn, the one that worked last first. The addresses of a name are raced, IPv6 against IPv4.
     port
         Port, where no URL has one; 1 to 65 535.
     client_id
@@ -84,12 +85,15 @@ class Client(Connection[NativeClient]):
     will
         Published by the broker when it loses us.
     tls
-        How to encrypt: `TLS`. With ``mqtts://`` it may be left out: then the system's authorities are believed. `True`
-        is the same, also for a bare host name.
+        How to encrypt: `TLS`. With ``mqtts://`` and ``wss://`` it may be left out: then the system's authorities are
+        believed. `True` is the same, also for a bare host name.
     proxy
         What every connection goes through: ``http://[user:password@]host:port`` (CONNECT), ``socks5://…``, where names
         are resolved here, or ``socks5h://…``, where the proxy resolves them. Encryption and user names are between us
         and the broker; the proxy sees neither. What the environment says of proxies is not looked at.
+    ws_headers
+        HTTP headers for ``ws://`` and ``wss://``, such as ``{"Authorization": "Bearer …"}``: what stands before the
+        broker may ask for them. They go to every address, those that a broker sends its clients to among them.
     reconnect
         When to connect again after a cut; `None`: never, the first cut ends the client.
     outbox
@@ -106,8 +110,8 @@ class Client(Connection[NativeClient]):
     Raises
     ------
     ValueError
-        The URL is none, a value is out of its range, ``tls`` or ``proxy`` does not go with the URL, or there are no
-        certificates in ``tls``.
+        The URL is none, a value is out of its range, ``tls``, ``proxy`` or ``ws_headers`` does not go with the URL, or
+        there are no certificates in ``tls``.
     TypeError
         ``tls`` is an ``ssl.SSLContext``: the message shows the `TLS` in its place.
     OSError

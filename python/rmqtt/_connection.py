@@ -58,6 +58,7 @@ class Connection(Generic[_Native]):
         will: Will | None = None,
         tls: TLS | bool | None = None,
         proxy: str | None = None,
+        ws_headers: Mapping[str, str] | None = None,
         reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - frozen
         outbox: Outbox = Outbox(),  # noqa: B008 - frozen
         user_properties: UserProperties = (),
@@ -83,6 +84,7 @@ class Connection(Generic[_Native]):
                 "version": version,
                 "tls": encrypted,
                 "proxy": proxy,
+                "ws_headers": list((ws_headers or {}).items()),
                 "username": username,
                 "password": password,
                 "auth": mechanism(auth),
@@ -167,9 +169,12 @@ class Connection(Generic[_Native]):
 
 
 def _with_port(url: str, port: int) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
     # An IPv6 address needs brackets in front of a port.
-    is_bare_ipv6 = "://" not in url and url.count(":") > 1 and not url.startswith("[")
-    return f"[{url}]:{port}" if is_bare_ipv6 else f"{url}:{port}"
+    if not separator and host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{scheme}{separator}{host}:{port}{slash}{path}"
 
 
 def connected(fields: dict[str, Any]) -> Connected:

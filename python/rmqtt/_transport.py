@@ -45,7 +45,7 @@ class TLS:
     crl: Material | None = None
     #: The name that the server's certificate has to be for; `None`: the host of the URL. Clients only.
     server_name: str | None = None
-    #: Protocols to agree on (ALPN); empty: ``mqtt``.
+    #: Protocols to agree on (ALPN); empty: ``mqtt``, and ``http/1.1`` for ``wss://``.
     alpn: Sequence[str] = ()
     #: Whether to ask who the server is. `False` is for tests: anybody on the way can read and change everything.
     verify: bool = True
@@ -69,7 +69,7 @@ class Listener:
     #: As of `Broker`.
     url: str
     _: KW_ONLY
-    #: Certificate and key, for ``mqtts://``.
+    #: Certificate and key, for ``mqtts://`` and ``wss://``.
     tls: TLS | None = None
     #: Mode of the file of a ``unix://`` socket: who may write to it may connect.
     socket_mode: int = 0o600
@@ -77,6 +77,10 @@ class Listener:
     max_connections: int | None = None
     #: Whether anybody may come in here who is asked nothing; `None`: as of `Broker`.
     allow_anonymous: bool | None = None
+    #: Whose pages may connect to ``ws://`` and ``wss://`` from a browser: origins such as ``"https://app.example"``,
+    #: ``"null"`` for pages that have none, ``"*"`` for all. `None`: pages from ``localhost``, as seen by the browser.
+    #: Programs that are no browsers are not asked.
+    origins: Sequence[str] | None = None
 
 
 def tls_argument(tls: object) -> TLS | None:

@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 #: The features that are there or not.
 _SWITCHES = [field.name for field in fields(Features) if field.name != "maximum_qos"]
+#: What URLs of that kind begin with.
+_ENCRYPTED = ("mqtts:", "wss:")
+_WEBSOCKET = ("ws:", "wss:")
 
 
 class _Version(argparse.Action):
@@ -150,12 +153,19 @@ def _add_listeners(broker: argparse.ArgumentParser) -> None:
         "--listen",
         metavar="URL",
         action="append",
-        help="instead of host and port; may be given several times: mqtt, mqtts, unix",
+        help="instead of host and port; may be given several times: mqtt, mqtts, ws, wss, unix",
     )
-    where.add_argument("--cert", metavar="FILE", help="certificate for mqtts, PEM; SIGHUP reads it again")
+    where.add_argument("--cert", metavar="FILE", help="certificate for mqtts and wss, PEM; SIGHUP reads it again")
     where.add_argument("--key", metavar="FILE", help="its key (default: in the same file)")
     where.add_argument("--ca", metavar="FILE", help="let in only clients with a certificate of these authorities")
     where.add_argument("--crl", metavar="FILE", help="and none that these revoke")
+    where.add_argument(
+        "--origin",
+        metavar="ORIGIN",
+        action="append",
+        help="whose pages may connect to ws and wss, as in https://app.example; may be given several times "
+        "(default: those from localhost)",
+    )
 
 
 def _add_numbers(group: argparse._ArgumentGroup, defaults: Limits | AuthLimits) -> None:
@@ -209,15 +219,22 @@ def _listeners(given: dict[str, Any]) -> list[Listener] | None:
         host = given.get("host", "127.0.0.1")
         urls = [f"mqtt://{f'[{host}]' if ':' in host else host}:{given.get('port', 1883)}"]
     material = {name: given[name] for name in ("ca", "cert", "key", "crl") if name in given}
+    origins = given.get("origin")
+    if material and not any(url.startswith(_ENCRYPTED) for url in urls or ()):
+        raise ValueError(f"--{next(iter(material))} is for --listen mqtts://… and wss://…")
+    if origins and not any(url.startswith(_WEBSOCKET) for url in urls or ()):
+        raise ValueError("--origin is for --listen ws://… and wss://…")
     if urls is None:
-        if material:
-            raise ValueError(f"--{next(iter(material))} is for --listen mqtts://…")
         return None
-    encrypted = [url.startswith("mqtts:") for url in urls]
-    if material and not any(encrypted):
-        raise ValueError(f"--{next(iter(material))} is for --listen mqtts://…")
     tls = TLS(**material) if material else None
-    return [Listener(url, tls=tls if is_encrypted else None) for url, is_encrypted in zip(urls, encrypted, strict=True)]
+    return [
+        Listener(
+            url,
+            tls=tls if url.startswith(_ENCRYPTED) else None,
+            origins=origins if url.startswith(_WEBSOCKET) else None,
+        )
+        for url in urls
+    ]
 
 
 def _configured(options: argparse.Namespace) -> dict[str, Any]:

@@ -199,7 +199,7 @@ impl Server {
             listeners.push((listener, Entrance::of(options, index)));
             addresses.push(bound);
         }
-        let inside = Entrance::inside();
+        let inside = Entrance::inside(self.memory_address.clone());
         let (listener, _) = bind(&self.memory_address, &inside.gate, clock).await?;
         listeners.push((listener, inside));
         let (cores, threads) = Cores::start(self.options.threads)

@@ -21,14 +21,14 @@ pub(crate) use transport::{ListenerArguments, TlsArguments};
 
 use super::auth::AuthArgument;
 use super::bridge::Asker;
-use super::errors::{Failure, address_error, tls_error};
+use super::errors::{Failure, address_error};
 use super::journal::NativeJournal;
 use super::payload;
 use crate::client::{ClientOptions, Farewell, Reconnect, Resubscribe};
 use crate::codec::{ProtocolVersion, ReasonCode, Will};
 use crate::message::{Message, MessageProperties, QoS, UserProperty};
 use crate::topic::TopicName;
-use crate::transport::{Address, Route, TlsClient, TlsOptions};
+use crate::transport::Address;
 use bytes::Bytes;
 use bytestring::ByteString;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -51,6 +51,7 @@ pub(crate) struct ClientArguments<'py> {
     version: Option<String>,
     tls: Option<TlsArguments>,
     proxy: Option<String>,
+    ws_headers: Vec<(String, String)>,
     username: Option<String>,
     password: Option<Bound<'py, PyAny>>,
     auth: Option<AuthArgument>,
@@ -111,7 +112,7 @@ pub(crate) fn client(
     let mut options = ClientOptions::new(endpoint(url)?);
     options.others = endpoints(&arguments.others)?;
     options.nodelay = arguments.nodelay;
-    options.route = route(&options, arguments.tls, py)?;
+    options.route = transport::route(&options, arguments.tls, &arguments.ws_headers, py)?;
     transport::go_through(arguments.proxy.as_deref(), &mut options)?;
     options.client_id = arguments.client_id;
     check_length("client_id", options.client_id.as_ref().map(String::len))?;
@@ -182,25 +183,6 @@ fn endpoint(url: &str) -> PyResult<Address> {
         address if address.port() == Some(0) => Err(out_of_range("port", "1 to 65535")),
         address => Ok(address),
     }
-}
-
-/// What lies on the way to the broker: encryption by what the system believes, unless more is said.
-fn route(options: &ClientOptions, tls: Option<TlsArguments>, py: Python<'_>) -> PyResult<Route> {
-    let addresses = || std::iter::once(&options.address).chain(&options.others);
-    let tls = match tls {
-        Some(tls) => Some(tls.client(py)?),
-        None if addresses().any(Address::is_secure) => {
-            let usual = py.detach(|| TlsClient::new(&TlsOptions::default()));
-            Some(usual.map_err(|error| tls_error(py, &error))?)
-        }
-        None => None,
-    };
-    let route = Route { tls, proxy: None };
-    for address in addresses() {
-        // One that is not encrypted among others would be where somebody on the way could drive the client to.
-        route.check(address).map_err(PyValueError::new_err)?;
-    }
-    Ok(route)
 }
 
 /// Reads an address.

@@ -3,16 +3,21 @@
 
 use super::{Address, AddressError};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use tungstenite::http::uri::PathAndQuery;
 
 /// The registered port of MQTT without TLS.
 const PORT: u16 = 1883;
 /// And with it.
 const PORT_TLS: u16 = 8883;
+/// Those of HTTP, for WebSocket.
+const PORT_WS: u16 = 80;
+const PORT_WSS: u16 = 443;
 
 impl Address {
-    /// Reads `mqtt://host[:port]`, `mqtts://…`, `unix:///path`, `mem://name`, or a bare `host[:port]`. `tcp://` is the same
-    /// as `mqtt://`; `ssl://` and `tls://` are the same as `mqtts://`.
+    /// Reads `mqtt://host[:port]`, `mqtts://…`, `ws://host[:port][/path]`, `wss://…`, `unix:///path`, `mem://name`, or a bare
+    /// `host[:port]`. `tcp://` is the same as `mqtt://`; `ssl://` and `tls://` are the same as `mqtts://`.
     ///
     /// IPv6 addresses stand in brackets where a port follows: `[::1]:1883`. Alone, `::1` is read as well.
     ///
@@ -33,15 +38,23 @@ impl Address {
                 let (host, port) = authority(text, rest, PORT_TLS)?;
                 Ok(Self::Tls { host, port })
             }
+            "ws" => {
+                let (authority, path) = split_path(text, rest)?;
+                let (host, port) = self::authority(text, authority, PORT_WS)?;
+                Ok(Self::Ws { host, port, path })
+            }
+            "wss" => {
+                let (authority, path) = split_path(text, rest)?;
+                let (host, port) = self::authority(text, authority, PORT_WSS)?;
+                Ok(Self::Wss { host, port, path })
+            }
             "unix" => unix(text, rest),
             "mem" => memory(text, rest),
-            known @ ("ws" | "wss") => refuse(
-                text,
-                &format!("{known}:// is not built yet; use mqtt:// or mqtts://"),
-            ),
             _ => refuse(
                 text,
-                &format!("unknown scheme '{scheme}'; use mqtt://, mqtts://, unix:// or mem://"),
+                &format!(
+                    "unknown scheme '{scheme}'; use mqtt://, mqtts://, ws://, wss://, unix:// or mem://"
+                ),
             ),
         }
     }
@@ -49,7 +62,10 @@ impl Address {
     /// The host, where there is one.
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Tcp { host, .. } | Self::Tls { host, .. } => Some(host),
+            Self::Tcp { host, .. }
+            | Self::Tls { host, .. }
+            | Self::Ws { host, .. }
+            | Self::Wss { host, .. } => Some(host),
             Self::Unix { .. } | Self::Memory { .. } => None,
         }
     }
@@ -57,14 +73,53 @@ impl Address {
     /// The port, where there is one.
     pub fn port(&self) -> Option<u16> {
         match self {
-            Self::Tcp { port, .. } | Self::Tls { port, .. } => Some(*port),
+            Self::Tcp { port, .. }
+            | Self::Tls { port, .. }
+            | Self::Ws { port, .. }
+            | Self::Wss { port, .. } => Some(*port),
             Self::Unix { .. } | Self::Memory { .. } => None,
         }
     }
 
     /// Whether what is said there is encrypted.
     pub fn is_secure(&self) -> bool {
-        matches!(self, Self::Tls { .. })
+        matches!(self, Self::Tls { .. } | Self::Wss { .. })
+    }
+
+    /// Whether it is said in the frames of a WebSocket.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self, Self::Ws { .. } | Self::Wss { .. })
+    }
+
+    /// The path of a WebSocket; empty where there is none.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Ws { path, .. } | Self::Wss { path, .. } => path,
+            _ => "",
+        }
+    }
+
+    /// The same, at this place.
+    pub(super) fn at(&self, place: SocketAddr) -> Self {
+        let mut moved = self.clone();
+        if let Self::Tcp { host, port }
+        | Self::Tls { host, port }
+        | Self::Ws { host, port, .. }
+        | Self::Wss { host, port, .. } = &mut moved
+        {
+            (*host, *port) = (place.ip().to_string(), place.port());
+        }
+        moved
+    }
+
+    /// The same with another's path, unless it has one of its own.
+    pub(super) fn with_path_of(mut self, other: &Self) -> Self {
+        if let Self::Ws { path, .. } | Self::Wss { path, .. } = &mut self
+            && path.is_empty()
+        {
+            other.path().clone_into(path);
+        }
+        self
     }
 }
 
@@ -73,19 +128,40 @@ impl fmt::Display for Address {
         let (scheme, host, port) = match self {
             Self::Tcp { host, port } => ("mqtt", host, port),
             Self::Tls { host, port } => ("mqtts", host, port),
+            Self::Ws { host, port, .. } => ("ws", host, port),
+            Self::Wss { host, port, .. } => ("wss", host, port),
             Self::Unix { path } => return write!(f, "unix://{}", path.display()),
             Self::Memory { name } => return write!(f, "mem://{name}"),
         };
+        let path = self.path();
         if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
+            write!(f, "{scheme}://[{host}]:{port}{path}")
         } else {
-            write!(f, "{scheme}://{host}:{port}")
+            write!(f, "{scheme}://{host}:{port}{path}")
         }
     }
 }
 
 pub(super) fn refuse<T>(text: &str, why: &str) -> Result<T, AddressError> {
     Err(AddressError(format!("'{text}' is not an address: {why}")))
+}
+
+/// Takes `host[:port][/path]` apart.
+fn split_path<'a>(text: &str, rest: &'a str) -> Result<(&'a str, String), AddressError> {
+    let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(at);
+    let is_path = path.is_empty() || path.starts_with('/');
+    let is_sent_as_it_is = path.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path && is_sent_as_it_is && !path.contains('#') {
+        let is_valid = path.is_empty() || path.parse::<PathAndQuery>().is_ok();
+        if is_valid {
+            return Ok((authority, path.to_owned()));
+        }
+    }
+    refuse(
+        text,
+        "behind the host stands a path like /mqtt, in ASCII, with everything else percent-encoded",
+    )
 }
 
 /// Takes `host[:port]` apart.

@@ -8,7 +8,7 @@ const NAMES_MAX: usize = 8;
 impl Address {
     /// The addresses in a reference to other servers: host names or IP addresses, each with a port or without, parted by
     /// spaces. They are of this address's own kind, whatever the reference says: whoever came encrypted is not sent on in
-    /// plain. What is no such address is left out.
+    /// plain, and a WebSocket keeps its path where none is named. What is no such address is left out.
     pub fn elsewhere(&self, reference: &str) -> Vec<Self> {
         let own = self.to_string();
         let Some((scheme, _)) = own.split_once("://") else {
@@ -24,6 +24,7 @@ impl Address {
             })
             .filter_map(|name| Self::parse(&format!("{scheme}://{name}")).ok())
             .filter(|address| address.port() != Some(0))
+            .map(|address| address.with_path_of(self))
             .collect()
     }
 }

@@ -2,9 +2,11 @@
 
 use super::peer::PeerInfo;
 use super::tls::TlsServer;
+use super::websocket::{self, Origins};
 use super::{Address, Stream};
 use std::io;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The owner alone.
 const SOCKET_MODE: u32 = 0o600;
@@ -16,6 +18,8 @@ pub struct Gate {
     pub tls: Option<Arc<TlsServer>>,
     /// The mode of the file of a Unix socket: who may write to it may connect.
     pub socket_mode: u32,
+    /// Whose pages may connect to `ws://` and `wss://`.
+    pub origins: Origins,
 }
 
 impl Default for Gate {
@@ -23,14 +27,15 @@ impl Default for Gate {
         Self {
             tls: None,
             socket_mode: SOCKET_MODE,
+            origins: Origins::default(),
         }
     }
 }
 
 impl Gate {
-    /// Whether what has connected has nothing to pass.
-    pub fn is_open(&self) -> bool {
-        self.tls.is_none()
+    /// Whether what has connected at this address has nothing to pass.
+    pub fn is_open(&self, address: &Address) -> bool {
+        self.tls.is_none() && !address.is_websocket()
     }
 
     /// What does not fit together.
@@ -38,6 +43,14 @@ impl Gate {
     /// # Errors
     /// In words for users.
     pub fn check(&self, address: &Address) -> Result<(), String> {
+        if self.origins != Origins::default() && !address.is_websocket() {
+            return Err(format!(
+                "{address} is no WebSocket, and has origins all the same: write ws:// or wss://, or leave origins out"
+            ));
+        }
+        if address.path().contains('?') {
+            return Err(format!("{address}: a listener's path has no question mark"));
+        }
         match (address.is_secure(), &self.tls) {
             (true, None) => Err(format!("{address} needs tls: a certificate and its key")),
             (false, Some(_)) => Err(format!(
@@ -47,19 +60,32 @@ impl Gate {
         }
     }
 
-    /// Shakes hands with what has connected, and adds to what is known of it. How long that may take is the caller's to say.
+    /// Shakes hands with what has connected at this address, and adds to what is known of it. How long that may take is the
+    /// caller's to say.
     ///
     /// # Errors
     /// It has not passed.
     pub async fn admit(
         &self,
+        address: &Address,
         stream: Stream,
         mut peer: PeerInfo,
     ) -> io::Result<(Stream, PeerInfo)> {
         let mut stream = stream;
         if let Some(tls) = &self.tls {
-            (stream, peer.certificate) = tls.accept(stream).await?;
+            (stream, peer.certificate) = tls.accept(stream, address.is_websocket()).await?;
+        }
+        if address.is_websocket() {
+            stream = websocket::accept(stream, address.path(), &self.origins).await?;
         }
         Ok((stream, peer))
+    }
+}
+
+/// What was said last, why it was not let in, must not be lost to a reset, as it would be with something unread.
+pub(super) async fn turn_away(mut stream: Stream) {
+    const UNREAD_MAX: u64 = 64 << 10;
+    if stream.shutdown().await.is_ok() {
+        let _ = tokio::io::copy(&mut stream.take(UNREAD_MAX), &mut tokio::io::sink()).await;
     }
 }

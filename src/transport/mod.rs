@@ -1,9 +1,10 @@
-//! Byte pipes: TCP, TLS, Unix sockets and in-memory; nothing of MQTT.
+//! Byte pipes: TCP, TLS, WebSocket, Unix sockets and in-memory; nothing of MQTT.
 //!
 //! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe. How an address
 //! is read is in `address`, how sockets are opened in `tcp` and `unix`, which of a name's addresses gets the connection in
 //! `race`, and the names inside this process in `memory`. What lies on top of a socket is put there by a client's
-//! [`Route`] and a listener's [`Gate`]: encryption in `tls`, the way through a [`Proxy`] in `proxy`. What is known of a peer by then is in `peer`.
+//! [`Route`] and a listener's [`Gate`]: encryption in `tls`, frames in `websocket`, the way through a [`Proxy`] in `proxy`.
+//! What is known of a peer by then is in `peer`.
 //! `certificates` makes some for tests.
 
 mod address;
@@ -22,6 +23,7 @@ mod tests;
 mod tls;
 #[cfg(unix)]
 mod unix;
+mod websocket;
 
 pub use certificates::{Certificates, Issued};
 pub use gate::Gate;
@@ -33,6 +35,7 @@ pub use stream::Stream;
 pub use tls::{Encrypted, Source, TlsClient, TlsError, TlsOptions, TlsServer, TlsVersion};
 #[cfg(unix)]
 pub use unix::UnixListener;
+pub use websocket::{Headers, Origins, WebSocket};
 
 use crate::clock::Clock;
 use std::io;
@@ -54,6 +57,25 @@ pub enum Address {
         host: String,
         /// 8883 where the URL has none.
         port: u16,
+    },
+    /// `ws://host:port/path`: WebSocket.
+    Ws {
+        /// As of `Tcp`.
+        host: String,
+        /// 80 where the URL has none.
+        port: u16,
+        /// With its slash, and what follows a question mark. Empty where the URL has none: for a listener any, for a client
+        /// `/mqtt`.
+        path: String,
+    },
+    /// `wss://host:port/path`: the same, encrypted.
+    Wss {
+        /// As of `Tcp`.
+        host: String,
+        /// 443 where the URL has none.
+        port: u16,
+        /// As of `Ws`.
+        path: String,
     },
     /// `unix:///path`: a socket in the file system.
     Unix {
@@ -85,22 +107,13 @@ pub fn clock(address: &Address) -> Option<Clock> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Listener {
-    /// TCP, and whether what comes is to be encrypted.
-    Tcp(tokio::net::TcpListener, Layers),
+    /// TCP, whatever lies on top of it, and the address that it was bound for.
+    Tcp(tokio::net::TcpListener, Address),
     /// Unix sockets; the file is gone when this is dropped.
     #[cfg(unix)]
     Unix(UnixListener),
     /// In-memory; the name is free again when this is dropped.
     Memory(MemoryListener),
-}
-
-/// What lies on top of TCP, for the address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layers {
-    /// Nothing.
-    Plain,
-    /// TLS.
-    Tls,
 }
 
 impl Listener {
@@ -117,7 +130,7 @@ impl Listener {
     /// # Errors
     /// As [`Listener::bind`].
     pub async fn bind_at(address: &Address, clock: &Clock, gate: &Gate) -> io::Result<Self> {
-        let (host, port, layers) = match address {
+        let (host, port) = match address {
             Address::Memory { name } => {
                 return MemoryListener::bind(name, clock).map(Self::Memory);
             }
@@ -127,11 +140,13 @@ impl Listener {
             }
             #[cfg(not(unix))]
             Address::Unix { .. } => return Err(io::ErrorKind::Unsupported.into()),
-            Address::Tcp { host, port } => (host, port, Layers::Plain),
-            Address::Tls { host, port } => (host, port, Layers::Tls),
+            Address::Tcp { host, port }
+            | Address::Tls { host, port }
+            | Address::Ws { host, port, .. }
+            | Address::Wss { host, port, .. } => (host, port),
         };
         let listener = tcp::bind(host, *port).await?;
-        Ok(Self::Tcp(listener, layers))
+        Ok(Self::Tcp(listener, address.clone()))
     }
 
     /// Where it really listens: with the port that was chosen for port 0.
@@ -140,14 +155,7 @@ impl Listener {
     /// Of the operating system.
     pub fn address(&self) -> io::Result<Address> {
         match self {
-            Self::Tcp(listener, layers) => {
-                let bound = listener.local_addr()?;
-                let (host, port) = (bound.ip().to_string(), bound.port());
-                Ok(match layers {
-                    Layers::Plain => Address::Tcp { host, port },
-                    Layers::Tls => Address::Tls { host, port },
-                })
-            }
+            Self::Tcp(listener, address) => Ok(address.at(listener.local_addr()?)),
             #[cfg(unix)]
             Self::Unix(listener) => Ok(Address::Unix {
                 path: listener.path().to_owned(),

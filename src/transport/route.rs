@@ -1,6 +1,7 @@
 //! The way of a client to an address: what lies between it and the pipe.
 
 use super::tls::TlsClient;
+use super::websocket::{self, Headers};
 use super::{Address, Proxy, Stream};
 use std::io;
 
@@ -11,6 +12,8 @@ pub struct Route {
     pub tls: Option<TlsClient>,
     /// Between the client and every address that is on the network.
     pub proxy: Option<Proxy>,
+    /// Sent along where the way begins with HTTP: `ws://` and `wss://`.
+    pub ws_headers: Headers,
 }
 
 impl Route {
@@ -21,6 +24,11 @@ impl Route {
     pub fn check(&self, address: &Address) -> Result<(), String> {
         if self.proxy.is_some() && address.host().is_none() {
             return Err(format!("there is no way to {address} through a proxy"));
+        }
+        if !self.ws_headers.is_empty() && !address.is_websocket() {
+            return Err(format!(
+                "{address} has no headers, and ws_headers were given: write ws:// or wss://"
+            ));
         }
         match (address.is_secure(), &self.tls) {
             (true, None) => Err(format!("{address} needs tls")),
@@ -39,14 +47,17 @@ impl Route {
     pub async fn open(&self, address: &Address) -> io::Result<Stream> {
         self.check(address)
             .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        let stream = match (&self.proxy, address.host(), address.port()) {
+        let mut stream = match (&self.proxy, address.host(), address.port()) {
             (Some(proxy), Some(host), Some(port)) => proxy.open(host, port).await?,
             _ => Stream::plain(address).await?,
         };
-        match (address, &self.tls) {
-            (Address::Tls { host, .. }, Some(tls)) => tls.connect(stream, host).await,
-            _ => Ok(stream),
+        if let (Some(tls), Some(host)) = (&self.tls, address.host()) {
+            stream = tls.connect(stream, host, address.is_websocket()).await?;
         }
+        if address.is_websocket() {
+            stream = websocket::connect(stream, address, &self.ws_headers).await?;
+        }
+        Ok(stream)
     }
 }
 

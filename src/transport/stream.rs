@@ -1,6 +1,7 @@
 //! One byte pipe, of whatever kind.
 
 use super::tls::Encrypted;
+use super::websocket::WebSocket;
 use super::{Address, Route, memory, tcp};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub enum Stream {
     Unix(tokio::net::UnixStream),
     /// Encrypted, within another pipe. On the heap: most connections are not, and must not be larger for it.
     Tls(Box<Encrypted>),
+    /// In the frames of a WebSocket, within another pipe; on the heap as well.
+    WebSocket(Box<WebSocket>),
 }
 
 impl Stream {
@@ -37,9 +40,10 @@ impl Stream {
     /// What is below everything else on the way to `address`.
     pub(super) async fn plain(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp { host, port } | Address::Tls { host, port } => {
-                tcp::connect(host, *port).await.map(Self::Tcp)
-            }
+            Address::Tcp { host, port }
+            | Address::Tls { host, port }
+            | Address::Ws { host, port, .. }
+            | Address::Wss { host, port, .. } => tcp::connect(host, *port).await.map(Self::Tcp),
             #[cfg(unix)]
             Address::Unix { path } => super::unix::connect(path).await.map(Self::Unix),
             #[cfg(not(unix))]
@@ -64,6 +68,11 @@ impl Stream {
                 let inner = stream.inner_mut();
                 *inner = inner.take_over().adopt()?;
                 Ok(Self::Tls(stream))
+            }
+            Self::WebSocket(mut stream) => {
+                let inner = stream.inner_mut();
+                *inner = inner.take_over().adopt()?;
+                Ok(Self::WebSocket(stream))
             }
         }
     }
@@ -102,6 +111,16 @@ impl Stream {
     pub fn has_unsent(&self) -> bool {
         match self {
             Self::Tls(stream) => stream.has_unsent(),
+            Self::WebSocket(stream) => stream.has_unsent(),
+            _ => false,
+        }
+    }
+
+    /// Whether it has a goodbye of its own that the peer waits for, whatever was said before: then it has to be shut down, and
+    /// not just dropped.
+    pub fn owes_goodbye(&self) -> bool {
+        match self {
+            Self::WebSocket(stream) => stream.owes_goodbye(),
             _ => false,
         }
     }
@@ -110,6 +129,7 @@ impl Stream {
     fn bottom(&self) -> &Self {
         match self {
             Self::Tls(stream) => stream.inner().bottom(),
+            Self::WebSocket(stream) => stream.inner().bottom(),
             socket => socket,
         }
     }
@@ -127,6 +147,7 @@ impl AsyncRead for Stream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => stream.poll_read(cx, buf),
+            Self::WebSocket(stream) => stream.poll_read(cx, buf),
         }
     }
 }
@@ -143,6 +164,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => stream.pipe().poll_write(cx, buf),
+            Self::WebSocket(stream) => stream.poll_write(cx, &[IoSlice::new(buf)]),
         }
     }
 
@@ -157,6 +179,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => stream.pipe().poll_write_vectored(cx, bufs),
+            Self::WebSocket(stream) => stream.poll_write(cx, bufs),
         }
     }
 
@@ -166,7 +189,7 @@ impl AsyncWrite for Stream {
             Self::Memory(stream) => stream.is_write_vectored(),
             #[cfg(unix)]
             Self::Unix(stream) => stream.is_write_vectored(),
-            Self::Tls(_) => true,
+            Self::Tls(_) | Self::WebSocket(_) => true,
         }
     }
 
@@ -177,6 +200,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => stream.pipe().poll_flush(cx),
+            Self::WebSocket(stream) => stream.poll_flush(cx),
         }
     }
 
@@ -187,6 +211,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => stream.pipe().poll_shutdown(cx),
+            Self::WebSocket(stream) => stream.poll_shutdown(cx),
         }
     }
 }

@@ -18,6 +18,16 @@ fn tls(host: &str, port: u16) -> Address {
     }
 }
 
+fn ws(host: &str, port: u16, path: &str) -> Address {
+    let (host, path) = (host.to_owned(), path.to_owned());
+    Address::Ws { host, port, path }
+}
+
+fn wss(host: &str, port: u16, path: &str) -> Address {
+    let (host, path) = (host.to_owned(), path.to_owned());
+    Address::Wss { host, port, path }
+}
+
 fn unix(path: &str) -> Address {
     Address::Unix { path: path.into() }
 }
@@ -44,6 +54,14 @@ fn every_spelling_of_an_address_is_read() {
         ("mqtts://host", tls("host", 8883)),
         ("SSL://[::1]:1", tls("::1", 1)),
         ("tls://host:8884/", tls("host", 8884)),
+        ("ws://host", ws("host", 80, "")),
+        ("ws://host/", ws("host", 80, "/")),
+        ("WS://[::1]:9001/mqtt", ws("::1", 9001, "/mqtt")),
+        ("wss://host", wss("host", 443, "")),
+        (
+            "wss://host:8084/a/b?token=x%20y@z:1/",
+            wss("host", 8084, "/a/b?token=x%20y@z:1/"),
+        ),
         ("unix:///run/mqtt.sock", unix("/run/mqtt.sock")),
     ] {
         assert_eq!(Address::parse(text), Ok(address), "{text}");
@@ -56,6 +74,8 @@ fn an_address_as_text_is_read_as_the_same_address() {
         tcp("127.0.0.1", 0),
         tcp("::1", 1884),
         tls("::1", 1),
+        ws("host", 80, ""),
+        wss("::1", 1, "/mqtt?a=b"),
         unix("/a b"),
         memory("x"),
     ] {
@@ -83,8 +103,14 @@ fn what_is_no_address_is_refused_with_a_reason() {
         ("mqtts://", "host is missing"),
         ("unix://run/mqtt", "absolute"),
         ("unix:///run/", "no path of a socket"),
-        ("ws://host", "not built yet"),
-        ("wss://host", "not built yet"),
+        ("ws://", "host is missing"),
+        ("ws:///mqtt", "host is missing"),
+        ("ws://host?token=1", "a path like /mqtt"),
+        ("ws://host/mqtt#part", "a path like /mqtt"),
+        ("wss://host/a b", "a path like /mqtt"),
+        ("wss://host/a\r\nEvil: 1", "a path like /mqtt"),
+        ("wss://host/ü", "a path like /mqtt"),
+        ("wss://user:hush@host/mqtt", "user name or password"),
         ("http://host", "unknown scheme 'http'"),
         ("mem://", "name is missing"),
         ("mem://a/b", "none of"),

@@ -169,7 +169,9 @@ impl Connection {
         if matches!(end, End::Cut(Cut::Reset)) {
             return self.pipe.reset();
         }
-        let has_words = !self.protocol.outgoing().is_empty() || self.pipe.has_leftovers();
+        let has_words = !self.protocol.outgoing().is_empty()
+            || self.pipe.has_leftovers()
+            || self.pipe.owes_goodbye();
         if matches!(end, End::Cut(_)) || (!matches!(end, End::Lost) && has_words) {
             // When nobody reads them, last words are lost words.
             let last_words = self.protocol.outgoing();
@@ -231,7 +233,11 @@ impl Connection {
         self.hold_for_stranger()?;
         self.end_by_fault()?;
         if self.pipe.is_at_end() && !self.is_unread() {
-            return Err(End::Lost);
+            return Err(if self.pipe.is_garbled() {
+                End::Fault(ProtocolError::Garbled)
+            } else {
+                End::Lost
+            });
         }
         self.deliver(now);
         Ok(())

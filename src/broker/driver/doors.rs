@@ -17,7 +17,7 @@ use crate::broker::quota::Turns;
 use crate::broker::seams::Seams;
 use crate::broker::{Limit, ListenerOptions, Terms};
 use crate::codec::ReasonCode;
-use crate::transport::{Gate, Listener, PeerInfo, Stream};
+use crate::transport::{Address, Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub(super) struct Entrance {
     /// Which of the options it is; `None`: the broker's own name in memory.
     index: Option<usize>,
     pub(super) gate: Gate,
+    address: Arc<Address>,
     connections_max: usize,
     /// Connections that came through it.
     open: Arc<AtomicUsize>,
@@ -46,15 +47,17 @@ impl Entrance {
         Self {
             index: Some(index),
             gate: options.gate.clone(),
+            address: Arc::new(options.address.clone()),
             connections_max: options.connections_max.unwrap_or(usize::MAX),
             open: Arc::default(),
         }
     }
 
-    pub(super) fn inside() -> Self {
+    pub(super) fn inside(address: Address) -> Self {
         Self {
             index: None,
             gate: Gate::default(),
+            address: Arc::new(address),
             connections_max: usize::MAX,
             open: Arc::default(),
         }
@@ -86,7 +89,7 @@ pub(super) struct Doors {
     /// Those for whom connections have come too fast.
     pub(super) waiting: Turns<IpAddr, Stream>,
     /// Those that shake hands.
-    pub(super) arrivals: JoinSet<Option<Arrival>>,
+    pub(super) arrivals: JoinSet<Result<Arrival, Option<Limit>>>,
     pub(super) connections: JoinSet<()>,
     pub(super) bells: HashMap<Id, Arc<Bell>>,
 }
@@ -108,8 +111,9 @@ impl Doors {
                 }
                 Some(arrived) = self.arrivals.join_next(), if !self.arrivals.is_empty() => {
                     match arrived {
-                        Ok(Some(arrival)) => self.welcome(arrival),
-                        _ => self.hub.counters().connects_refused.add_one(),
+                        Ok(Ok(arrival)) => self.welcome(arrival),
+                        Ok(Err(limit)) => self.turn_away(limit),
+                        Err(_) => self.turn_away(None),
                     }
                 }
                 () = self.seams.clock.sleep_until(turn), if !self.waiting.is_empty() => {
@@ -186,8 +190,7 @@ impl Doors {
             Ok(taken) => taken,
             Err(limit) => {
                 // Before CONNECT there is nothing that could be said.
-                counters.connects_refused.add_one();
-                return counters.reached(limit);
+                return self.turn_away(Some(limit));
             }
         };
         let core = self.cores.place(&stream).cloned();
@@ -200,8 +203,7 @@ impl Doors {
         drop(entered);
         let Ok(stream) = stream else {
             // As if it had been lost just after it was taken.
-            counters.connects_refused.add_one();
-            return;
+            return self.turn_away(None);
         };
         let peer = PeerInfo {
             address,
@@ -216,7 +218,7 @@ impl Doors {
             seat,
             core,
         };
-        if self.entrance.gate.is_open() {
+        if self.entrance.gate.is_open(&self.entrance.address) {
             self.welcome(arrival);
         } else {
             self.shake_hands(arrival);
@@ -225,7 +227,10 @@ impl Doors {
 
     /// Lets it pass the gate, for as long as CONNECT may take.
     fn shake_hands(&mut self, arrival: Arrival) {
-        let gate = self.entrance.gate.clone();
+        let (gate, address) = (
+            self.entrance.gate.clone(),
+            Arc::clone(&self.entrance.address),
+        );
         let limit = self.hub.limits().connect_timeout;
         let clock = self.seams.clock.clone();
         let core = arrival.core.clone();
@@ -233,9 +238,11 @@ impl Doors {
         let outside = clock.outside();
         let task = self.seams.clock.track(async move {
             let _outside = outside;
-            let passed = gate.admit(arrival.stream, arrival.peer);
-            let (stream, peer) = clock.timeout(limit, passed).await?.ok()?;
-            Some(Arrival {
+            let passed = gate.admit(&address, arrival.stream, arrival.peer);
+            let passed = clock.timeout(limit, passed).await;
+            let passed = passed.ok_or(Some(Limit::ConnectTimeout))?;
+            let (stream, peer) = passed.map_err(|_| None)?;
+            Ok(Arrival {
                 stream,
                 peer,
                 ..arrival
@@ -245,6 +252,15 @@ impl Doors {
             Some(core) => self.arrivals.spawn_on(task, core),
             None => self.arrivals.spawn(task),
         };
+    }
+
+    /// It has not passed the gate.
+    fn turn_away(&self, reached: Option<Limit>) {
+        let counters = self.hub.counters();
+        counters.connects_refused.add_one();
+        if let Some(limit) = reached {
+            counters.reached(limit);
+        }
     }
 
     /// Serves it.

@@ -34,6 +34,15 @@ thread_local! {
     static ASIDE: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_ASIDE].into());
 }
 
+/// Why nothing more will come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputEnd {
+    /// The peer has closed, or the pipe broke.
+    Closed,
+    /// The peer broke a rule of what lies below MQTT.
+    Garbled,
+}
+
 /// A stream with what was read from it and not yet dealt with.
 pub(super) struct Pipe {
     stream: Stream,
@@ -41,7 +50,7 @@ pub(super) struct Pipe {
     /// While tests look on.
     relay: Option<Box<Relay>>,
     input: BytesMut,
-    is_at_end: bool,
+    end: Option<InputEnd>,
     /// Bytes that were read the last time.
     batch: usize,
     /// Bytes that were read since this was last asked.
@@ -61,7 +70,7 @@ impl Pipe {
             seams,
             relay: None,
             input: BytesMut::new(),
-            is_at_end: false,
+            end: None,
             batch: 0,
             read: 0,
             is_flowing: false,
@@ -105,9 +114,19 @@ impl Pipe {
     /// Whether nothing more will come.
     pub(super) fn is_at_end(&self) -> bool {
         match &self.relay {
-            Some(relay) => relay.is_at_end(self.is_at_end),
-            None => self.is_at_end,
+            Some(relay) => relay.is_at_end(self.end.is_some()),
+            None => self.end.is_some(),
         }
+    }
+
+    /// Whether that is because what came could not be read.
+    pub(super) fn is_garbled(&self) -> bool {
+        self.end == Some(InputEnd::Garbled)
+    }
+
+    /// Whether the stream has to be shut down in good order, though there is nothing more to say.
+    pub(super) fn owes_goodbye(&self) -> bool {
+        self.stream.owes_goodbye() && !self.is_mute
     }
 
     /// Whether packets have to be shown one by one from now on.
@@ -282,15 +301,16 @@ impl Pipe {
         counters: &Counters,
         cx: &mut Context<'_>,
     ) -> bool {
-        let was_at_end = self.is_at_end;
+        let was_at_end = self.end.is_some();
         let mut batch = 0;
         let may_read = self.relay.as_ref().is_none_or(|it| it.may_read());
         let enough = if may_read { room.min(BATCH_BYTES) } else { 0 };
-        while !self.is_at_end && batch < enough {
+        while self.end.is_none() && batch < enough {
             match self.read_once(room - batch, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    self.is_at_end = true;
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.end = Some(InputEnd::Garbled);
                 }
+                Poll::Ready(Ok(0) | Err(_)) => self.end = Some(InputEnd::Closed),
                 Poll::Ready(Ok(count)) => {
                     batch += count;
                     if count < READ_ASIDE {
@@ -314,7 +334,7 @@ impl Pipe {
             // Nothing half-read: while nothing comes, no memory is held for it.
             self.input = BytesMut::new();
         }
-        batch > 0 || self.is_at_end != was_at_end
+        batch > 0 || self.end.is_some() != was_at_end
     }
 
     /// Reads what there is, once: into a buffer of its own while much comes, else by way of the thread's, so that a small

@@ -29,6 +29,9 @@ pub enum ProtocolError {
     /// What has to be answered does not fit what the peer takes.
     #[error("an answer is larger than the peer takes")]
     AnswerTooLarge,
+    /// What lies below MQTT, frames or encryption, could not be read.
+    #[error("the bytes are not what the transport carries")]
+    Garbled,
     /// It has ended before.
     #[error("the connection has ended")]
     Closed,
@@ -65,7 +68,7 @@ impl ProtocolError {
             Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Self::Refused(reason) => *reason,
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
-            Self::Closed => ReasonCode::UnspecifiedError,
+            Self::Garbled | Self::Closed => ReasonCode::UnspecifiedError,
         }
     }
 }

@@ -8,10 +8,10 @@ use crate::transport::Stream;
 use bytes::{Buf, BytesMut};
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 /// Less room than this is not worth a read.
@@ -103,6 +103,12 @@ fn poll_write(
             Poll::Ready(Ok(count)) => written += count,
             Poll::Ready(Err(error)) => return Err(error),
         }
+    }
+    // What it has taken and kept, as with encryption.
+    if stream.has_unsent()
+        && let Poll::Ready(Err(error)) = Pin::new(stream).poll_flush(cx)
+    {
+        return Err(error);
     }
     Ok(written)
 }

@@ -4,7 +4,10 @@ use super::super::errors::tls_error;
 use super::{address, out_of_range};
 use crate::broker::ListenerOptions;
 use crate::client::ClientOptions;
-use crate::transport::{Gate, Proxy, Source, TlsClient, TlsOptions, TlsServer, TlsVersion};
+use crate::transport::{
+    Address, Gate, Headers, Origins, Proxy, Route, Source, TlsClient, TlsOptions, TlsServer,
+    TlsVersion,
+};
 use bytes::Bytes;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -81,7 +84,7 @@ impl TlsArguments {
     }
 
     /// For a client.
-    pub(super) fn client(self, py: Python<'_>) -> PyResult<TlsClient> {
+    fn client(self, py: Python<'_>) -> PyResult<TlsClient> {
         let options = self.read()?;
         py.detach(|| TlsClient::new(&options))
             .map_err(|error| tls_error(py, &error))
@@ -92,6 +95,39 @@ impl TlsArguments {
         py.detach(|| TlsServer::new(options))
             .map_err(|error| tls_error(py, &error))
     }
+}
+
+/// What lies on the way to the broker: encryption by what the system believes, unless more is said.
+pub(super) fn route(
+    options: &ClientOptions,
+    tls: Option<TlsArguments>,
+    headers: &[(String, String)],
+    py: Python<'_>,
+) -> PyResult<Route> {
+    let addresses = || std::iter::once(&options.address).chain(&options.others);
+    let tls = match tls {
+        Some(tls) => Some(tls.client(py)?),
+        None if addresses().any(Address::is_secure) => {
+            let usual = py.detach(|| TlsClient::new(&TlsOptions::default()));
+            Some(usual.map_err(|error| tls_error(py, &error))?)
+        }
+        None => None,
+    };
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let ws_headers =
+        Headers::new(headers).map_err(|why| PyValueError::new_err(format!("ws_headers: {why}")))?;
+    let route = Route {
+        tls,
+        proxy: None,
+        ws_headers,
+    };
+    for address in addresses() {
+        // One that is not encrypted among others would be where somebody on the way could drive the client to.
+        route.check(address).map_err(PyValueError::new_err)?;
+    }
+    Ok(route)
 }
 
 /// Lays a client's way to all of its addresses through a proxy.
@@ -116,6 +152,7 @@ pub(crate) struct ListenerArguments {
     socket_mode: u32,
     max_connections: Option<usize>,
     allow_anonymous: Option<bool>,
+    origins: Option<Vec<String>>,
 }
 
 impl ListenerArguments {
@@ -127,12 +164,18 @@ impl ListenerArguments {
             return Err(out_of_range("max_connections", "1 or more, or None"));
         }
         let address = address(&self.url)?;
+        let origins = match self.origins {
+            Some(origins) => Origins::listed(&origins)
+                .map_err(|why| PyValueError::new_err(format!("origins: {why}")))?,
+            None => Origins::default(),
+        };
         let gate = Gate {
             tls: self
                 .tls
                 .map(|tls| tls.server(py).map(Arc::new))
                 .transpose()?,
             socket_mode: self.socket_mode,
+            origins,
         };
         gate.check(&address).map_err(PyValueError::new_err)?;
         Ok(ListenerOptions {

@@ -21,7 +21,8 @@ use tokio_rustls::rustls::{
 /// What a client needs for encrypted connections, made once: sessions are resumed from one connection to the next.
 #[derive(Clone)]
 pub struct TlsClient {
-    connector: TlsConnector,
+    mqtt: TlsConnector,
+    http: TlsConnector,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -58,27 +59,32 @@ impl TlsClient {
                     .map_err(|error| unusable(format!("cert and key: {error}")))?
             }
         };
-        config.alpn_protocols = protocols(&options.alpn, &["mqtt"]);
+        config.alpn_protocols = protocols(&options.alpn, "http/1.1");
+        let http = TlsConnector::from(Arc::new(config.clone()));
+        config.alpn_protocols = protocols(&options.alpn, "mqtt");
         let server_name = options.server_name.as_deref().map(name).transpose();
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            mqtt: TlsConnector::from(Arc::new(config)),
+            http,
             server_name: server_name
                 .map_err(|error| TlsError::Unusable(format!("server_name: {error}")))?,
         })
     }
 
-    /// Encrypts a pipe to this host.
+    /// Encrypts a pipe to this host, for MQTT or for HTTP.
     pub(in crate::transport) async fn connect(
         &self,
         stream: Stream,
         host: &str,
+        is_http: bool,
     ) -> io::Result<Stream> {
+        let connector = if is_http { &self.http } else { &self.mqtt };
         let server_name = match &self.server_name {
             Some(name) => name.clone(),
             None => name(host)?,
         };
         let named = server_name.to_str().into_owned();
-        let connecting = self.connector.connect(server_name, stream);
+        let connecting = connector.connect(server_name, stream);
         match connecting.await {
             Ok(stream) => Ok(Stream::Tls(Box::new(Encrypted(stream.into())))),
             Err(error) => Err(words::explained(&error, &named)),

@@ -151,11 +151,11 @@ fn unusable(error: impl fmt::Display) -> TlsError {
     TlsError::Unusable(error.to_string())
 }
 
-/// What was asked for, or what goes with MQTT.
-fn protocols(asked: &[String], usual: &[&str]) -> Vec<Vec<u8>> {
+/// What was asked for, or what is usual.
+fn protocols(asked: &[String], usual: &str) -> Vec<Vec<u8>> {
     let asked: Vec<_> = asked.iter().map(|name| name.clone().into_bytes()).collect();
     if asked.is_empty() {
-        return usual.iter().map(|name| name.as_bytes().to_vec()).collect();
+        return vec![usual.as_bytes().to_vec()];
     }
     asked
 }

@@ -2,11 +2,11 @@
 
 use super::{Encrypted, TlsError, TlsOptions, material, protocols, provider, unusable};
 use crate::transport::Stream;
+use crate::transport::gate::turn_away;
 use crate::transport::peer::PeerCertificate;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -17,11 +17,19 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 /// What a listener needs for encrypted connections. Its certificates can be read anew while it listens.
 pub struct TlsServer {
     options: TlsOptions,
-    current: watch::Sender<TlsAcceptor>,
+    current: watch::Sender<Acceptors>,
+}
+
+/// One for each protocol that is agreed on where nothing else was asked for: whoever means to speak HTTP must not end up
+/// where MQTT is spoken, nor the reverse.
+#[derive(Clone)]
+struct Acceptors {
+    mqtt: TlsAcceptor,
+    http: TlsAcceptor,
 }
 
 /// What was read anew.
-pub struct Renewed(TlsAcceptor);
+pub struct Renewed(Acceptors);
 
 impl fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,10 +45,10 @@ impl TlsServer {
     /// # Errors
     /// Something is missing, cannot be read, or is not what it should be.
     pub fn new(options: TlsOptions) -> Result<Self, TlsError> {
-        let acceptor = acceptor(&options)?;
+        let acceptors = acceptors(&options)?;
         Ok(Self {
             options,
-            current: watch::Sender::new(acceptor),
+            current: watch::Sender::new(acceptors),
         })
     }
 
@@ -49,7 +57,7 @@ impl TlsServer {
     /// # Errors
     /// As [`TlsServer::new`].
     pub fn prepare(&self) -> Result<Renewed, TlsError> {
-        acceptor(&self.options).map(Renewed)
+        acceptors(&self.options).map(Renewed)
     }
 
     /// The next connections get what was read. Sessions from before cannot be resumed, so that a certificate that was
@@ -63,12 +71,14 @@ impl TlsServer {
         self.options.ca.is_some() && self.options.needs_client_cert
     }
 
-    /// Encrypts a pipe, and says who is at its other end.
+    /// Encrypts a pipe, for MQTT or for HTTP, and says who is at its other end.
     pub(in crate::transport) async fn accept(
         &self,
         stream: Stream,
+        is_http: bool,
     ) -> io::Result<(Stream, Option<Arc<PeerCertificate>>)> {
-        let acceptor = self.current.borrow().clone();
+        let Acceptors { mqtt, http } = self.current.borrow().clone();
+        let acceptor = if is_http { http } else { mqtt };
         let stream = match acceptor.accept(stream).into_fallible().await {
             Ok(stream) => stream,
             Err((error, stream)) => {
@@ -89,15 +99,7 @@ impl TlsServer {
     }
 }
 
-/// What was said last, why it was not let in, must not be lost to a reset, as it would be with something unread.
-async fn turn_away(mut stream: Stream) {
-    const UNREAD_MAX: u64 = 64 << 10;
-    if stream.shutdown().await.is_ok() {
-        let _ = tokio::io::copy(&mut stream.take(UNREAD_MAX), &mut tokio::io::sink()).await;
-    }
-}
-
-fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, TlsError> {
+fn acceptors(options: &TlsOptions) -> Result<Acceptors, TlsError> {
     if options.server_name.is_some() || !options.verify {
         return Err(TlsError::Unusable(
             "server_name and verify=False are for clients; a listener asks for certificates where there is a ca".to_owned(),
@@ -117,9 +119,16 @@ fn acceptor(options: &TlsOptions) -> Result<TlsAcceptor, TlsError> {
         .with_client_cert_verifier(verifier(options)?)
         .with_single_cert(chain, key)
         .map_err(|error| unusable(format!("cert and key: {error}")))?;
-    config.alpn_protocols = protocols(&options.alpn, &["mqtt", "http/1.1"]);
     config.ticketer = Ticketer::new().map_err(unusable)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let agreeing_on = |usual| {
+        let mut config = config.clone();
+        config.alpn_protocols = protocols(&options.alpn, usual);
+        TlsAcceptor::from(Arc::new(config))
+    };
+    Ok(Acceptors {
+        mqtt: agreeing_on("mqtt"),
+        http: agreeing_on("http/1.1"),
+    })
 }
 
 fn verifier(options: &TlsOptions) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod frames;
 mod tls;
 mod tls_refused;
 #[cfg(unix)]
 mod unix;
+mod websocket;
 
 use crate::client_script::{message, read, soon, subscribe};
 use rmqtt::broker::{Broker, BrokerOptions, ListenerOptions};
