@@ -31,11 +31,12 @@ async def watched(url: str, **options: Any) -> AsyncIterator[tuple[rmqtt.Client,
 
 
 async def following(events: AsyncIterator[rmqtt.Event], kind: type[Any]) -> Any:
-    """Return the next event of this kind; those before it can only be tries that failed."""
+    """Return the next event of this kind; those before it can only be tries that failed, and what was lost by it."""
     async with asyncio.timeout(GUARD):
         while not isinstance(event := await anext(events), kind):
-            assert isinstance(event, rmqtt.Disconnected)
-            assert event.retry_in is not None
+            assert isinstance(event, rmqtt.Dropped) or (
+                isinstance(event, rmqtt.Disconnected) and event.retry_in is not None
+            )
     return event
 
 
