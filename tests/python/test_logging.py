@@ -65,6 +65,18 @@ def test_a_broker_tells_when_it_listens_who_comes_and_goes_and_when_it_stops(hea
     heard.until("stopped")
 
 
+def test_what_nobody_wants_to_know_does_not_hold_up_what_somebody_does(heard: Heard) -> None:
+    logging.getLogger("rmqtt").setLevel(logging.WARNING)
+    with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
+        for _ in range(100):
+            with rmqtt.SyncClient(broker.url):
+                pass
+        client = rmqtt.SyncClient(broker.url, client_id="left behind")
+        client.connect()
+    heard.until("left behind", "has no connection")
+    client.abort()
+
+
 def test_a_client_tells_where_it_connects_and_when_it_is_closed(heard: Heard) -> None:
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker, rmqtt.SyncClient(broker.url, client_id="me") as client:
         assert heard.until('client "me" connects to', broker.url).levelno == logging.DEBUG

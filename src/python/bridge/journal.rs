@@ -63,12 +63,14 @@ impl<T> Journal<T> {
         }
     }
 
-    /// Waits for the next entry, but not before this rest is over; not while attached to Python. `None`: closed, and all
-    /// are read.
+    /// The next entry. Where there is none, it is waited for, but not before this rest is over, so that what comes
+    /// meanwhile wakes nobody; not while attached to Python. `None`: closed, and all are read.
     pub(crate) fn next(&self, rest: Duration) -> Option<Noted<T>> {
         let mut state = self.state.lock();
-        self.changed
-            .wait_while_for(&mut state, |state| !state.is_closed, rest);
+        if state.entries.is_empty() {
+            self.changed
+                .wait_while_for(&mut state, |state| !state.is_closed, rest);
+        }
         state.is_awaited = true;
         self.changed.wait_while(&mut state, |state| {
             state.entries.is_empty() && state.missing == 0 && !state.is_closed
