@@ -29,7 +29,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-hostile bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -175,6 +175,9 @@ bench-churn: .venv-bench/.stamp $(LOAD) ## clients come and go: is memory level,
 
 bench-hostile: .venv-bench/.stamp $(LOAD) ## a hundred honest clients beside thousands that mean harm (ARGS='--count 5000')
 	$(BENCH)/python benches/hostile.py $(if $(OUT),--out $(abspath $(OUT))) $(ARGS)
+
+bench-bad-inputs: .venv-bench/.stamp $(LOAD) ## what each bad input costs beside an honest connection (ARGS='--count 100')
+	$(BENCH)/python benches/bad_inputs.py $(if $(OUT),--out $(abspath $(OUT))) $(ARGS)
 
 bench-verdict: .venv-bench/.stamp ## what of the targets is met, by the figures in OUT
 	$(BENCH)/python benches/verdict.py --write $(or $(OUT),docs/benchmarks)

@@ -16,6 +16,7 @@ mod properties;
 mod queues;
 mod rates;
 mod stop;
+mod strings;
 mod subscriptions;
 mod topics;
 
