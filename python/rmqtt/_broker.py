@@ -11,6 +11,7 @@ from rmqtt._acl import source as acl_source
 from rmqtt._client import Client
 from rmqtt._journal import journal, keep
 from rmqtt._limits import BrokerStats, Limits
+from rmqtt._live import Live
 from rmqtt._rmqtt import NativeBroker
 from rmqtt._transport import Listener
 from rmqtt._types import ClientInfo, Features, SessionInfo
@@ -33,7 +34,7 @@ __all__ = ["Broker"]
 WIRE_LINES: Final = 10_000
 
 
-class Broker:
+class Broker(Live):
     """An MQTT broker for 3.1.1 and 5.0 that runs on threads of its own: a busy interpreter does not stall it.
 
     ``async with`` and ``with`` start and stop it; `serve` runs it until cancelled; `start` and `stop` do where blocks

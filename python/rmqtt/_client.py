@@ -7,7 +7,7 @@ import collections.abc
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question
+from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question, telling
 from rmqtt._journal import keep
 from rmqtt._receipt import Receipt
 from rmqtt._rmqtt import Finished, NativeClient, NativeMany
@@ -529,9 +529,9 @@ class Client(Connection[NativeClient]):
         its bounds at the broker. A question is acknowledged when it has arrived, so that a slow handler does not hold
         back what its client receives otherwise; a process that dies leaves its askers to their time-outs.
 
-        A handler that raises is logged once (``rmqtt.client``) and counted (``failed``), and the asker is told that it
-        failed, but not why. To tell more, raise `RequestFailed` with a text for the asker: that is an answer, and not
-        logged. On the wire such an answer has a user property ``rmqtt-error``.
+        A handler that raises is logged once (``rmqtt.client``), counted (``failed``) and told to `events`; the asker is
+        told that it failed, but not why. To tell more, raise `RequestFailed` with a text for the asker: that is an
+        answer, and not logged. On the wire such an answer has a user property ``rmqtt-error``.
 
         Parameters
         ----------
@@ -577,7 +577,7 @@ class Client(Connection[NativeClient]):
         *,
         qos: QoSLike = 0,
         window: int = 1024,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int, int | None], object] | None = None,
     ) -> ManyResult:
         """Send many messages, in their order, at a fraction of what a `publish` for each costs.
 
@@ -598,7 +598,10 @@ class Client(Connection[NativeClient]):
             Messages of QoS 1 and 2 that may be unsettled at a time; 1 or more. What the broker grants
             (``negotiated.receive_maximum``) and the outbox bound it too.
         progress
-            Called with the number of messages settled so far, now and then and at the end. What it raises, this raises.
+            Called with the number of messages settled so far and that of all, now and then and at the end. That of all
+            is `None` where `items` cannot tell. What it raises, this raises. With *tqdm*:
+            ``progress=lambda done, total: bar.update(done - bar.n)``; with *rich*:
+            ``progress=lambda done, total: bars.update(task, completed=done, total=total)``.
 
         Returns
         -------
@@ -623,21 +626,22 @@ class Client(Connection[NativeClient]):
         if window < 1:
             raise ValueError("window must be 1 or more")
         many = NativeMany(self._native, qos, window)
+        tell = telling(progress, items)
         try:
             try:
                 if isinstance(items, collections.abc.AsyncIterable):
                     async for item in items:
-                        await _feed(many, iter((item,)), window, progress)
+                        await _feed(many, iter((item,)), window, tell)
                 else:
-                    await _feed(many, iter(items), window, progress)
+                    await _feed(many, iter(items), window, tell)
             except Exception:
                 await many.below(0)
                 raise
             await many.below(0)
         finally:
             many.give_up()
-        if progress is not None:
-            progress(many.settled)
+        if tell is not None:
+            tell(many.settled)
         published, failed, errors = many.result()
         return ManyResult(published=published, failed=failed, errors=errors)
 
@@ -813,11 +817,13 @@ class Client(Connection[NativeClient]):
         return connected(fields)
 
     def events(self) -> AsyncIterator[Event]:
-        """Tell, from this call on, what happens to the connection. What nobody reads is lost, the oldest first.
+        """Tell, from this call on, what happens to the connection, and which handlers fail.
+
+        What nobody reads is lost, the oldest first.
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten or Resubscribed or Dropped or ServerRedirect
+        Connected or Disconnected or SessionForgotten or Resubscribed or Dropped or ServerRedirect or HandlerFailed
             What happened.
 
         Examples
@@ -834,9 +840,7 @@ async def _events(native: NativeEvents) -> AsyncIterator[Event]:
         yield happened(*event)
 
 
-async def _feed(
-    many: NativeMany, items: Iterator[object], window: int, progress: Callable[[int], object] | None
-) -> None:
+async def _feed(many: NativeMany, items: Iterator[object], window: int, tell: Callable[[int], object] | None) -> None:
     """Send all of these, as there is room."""
     told = 0
     while (stop := many.feed(items)) != "end":
@@ -847,6 +851,6 @@ async def _feed(
             await many.below(window // 2)
         else:
             await many.room()
-        if progress is not None and many.settled != told:
+        if tell is not None and many.settled != told:
             told = many.settled
-            progress(told)
+            tell(told)

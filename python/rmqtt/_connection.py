@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from rmqtt import _events
 from rmqtt._auth import mechanism
 from rmqtt._events import Connected
 from rmqtt._journal import journal
+from rmqtt._live import Live
 from rmqtt._outbox import Outbox
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
 from rmqtt._stats import ClientStats, RoundTrip
@@ -16,7 +18,7 @@ from rmqtt._transport import TLS, tls_argument
 from rmqtt._types import Negotiated, Reconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._events import Event
@@ -28,7 +30,7 @@ DRAIN = 5.0
 _Native = TypeVar("_Native", NativeClient, NativeSyncClient)
 
 
-class Connection(Generic[_Native]):
+class Connection(Live, Generic[_Native]):
     """One connection to a broker."""
 
     __slots__ = ("__weakref__", "_native", "_url", "_waits_for_room")
@@ -214,6 +216,15 @@ def question(
         "user_properties": list(user_properties),
     }
     return {"timeout": timeout, "properties": properties}
+
+
+def telling(progress: Callable[[int, int | None], object] | None, items: object) -> Callable[[int], object] | None:
+    """Tell how far it is of what there is, as far as `items` can tell."""
+    if progress is None:
+        return None
+    length = operator.length_hint(items, -1)
+    total = None if length < 0 else length
+    return lambda done: progress(done, total)
 
 
 def inquiries(qos: QoSLike, maxsize: int, max_bytes: int) -> dict[str, Any]:

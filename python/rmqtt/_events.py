@@ -74,4 +74,14 @@ class ServerRedirect:
     server_reference: str | None
 
 
-Event: TypeAlias = Connected | Disconnected | SessionForgotten | Resubscribed | Dropped | ServerRedirect
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandlerFailed:
+    """A handler given to `respond` has raised, or what it returned could not be sent. The log has the traceback."""
+
+    #: Of the request.
+    topic: str
+    #: The kind of error, and what it says.
+    error: str
+
+
+Event: TypeAlias = Connected | Disconnected | SessionForgotten | Resubscribed | Dropped | ServerRedirect | HandlerFailed

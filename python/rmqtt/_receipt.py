@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from rmqtt._live import Live
 from rmqtt.exceptions import MqttError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["Receipt"]
 ReceiptState: TypeAlias = Literal["queued", "sent", "done", "failed", "withdrawn"]
 
 
-class Receipt:
+class Receipt(Live):
     """What became of a message. Made by `Client.publish_nowait`; await it for the result, or forget it.
 
     A failure that nobody has awaited or looked at is told to the event loop's exception handler.

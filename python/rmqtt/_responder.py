@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import logging
 import threading
+import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -164,9 +165,8 @@ class Responder(Subscription):
             payload = await self._handler(message)
         except RequestFailed as error:
             await self._say(message, b"", error=str(error))
-        except Exception:
-            self._failed += 1
-            _logger.exception(_FAILED, message.topic)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the asker hears that there is no answer
+            self._fail(message, error)
             await self._say(message, b"", error=_UNTOLD)
         else:
             await self._say(message, payload)
@@ -179,11 +179,14 @@ class Responder(Subscription):
             await client.publish(*arguments[:2], **arguments[2])
         except Closed:
             pass  # nobody is told anything any more
-        except Exception:  # it is no payload, or too large: the asker is told so
-            self._failed += 1
-            _logger.exception(_FAILED, message.topic)
+        except Exception as failure:  # noqa: BLE001 - it is no payload, or too large: the asker is told so
+            self._fail(message, failure)
             if error is None:
                 await self._say(message, b"", error=_UNTOLD)
+
+    def _fail(self, message: Message, error: Exception) -> None:
+        self._failed += 1
+        _tell(self._client(), message, error)
 
 
 class SyncResponder(SyncSubscription):
@@ -297,10 +300,8 @@ class SyncResponder(SyncSubscription):
             payload = self._handler(message)
         except RequestFailed as error:
             self._say(message, b"", error=str(error))
-        except Exception:
-            with self._lock:
-                self._failed += 1
-            _logger.exception(_FAILED, message.topic)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the asker hears that there is no answer
+            self._fail(message, error)
             self._say(message, b"", error=_UNTOLD)
         else:
             self._say(message, payload)
@@ -313,9 +314,19 @@ class SyncResponder(SyncSubscription):
             client.publish(*arguments[:2], **arguments[2])
         except Closed:
             pass  # nobody is told anything any more
-        except Exception:  # it is no payload, or too large: the asker is told so
-            with self._lock:
-                self._failed += 1
-            _logger.exception(_FAILED, message.topic)
+        except Exception as failure:  # noqa: BLE001 - it is no payload, or too large: the asker is told so
+            self._fail(message, failure)
             if error is None:
                 self._say(message, b"", error=_UNTOLD)
+
+    def _fail(self, message: Message, error: Exception) -> None:
+        with self._lock:
+            self._failed += 1
+        _tell(self._client(), message, error)
+
+
+def _tell(client: Client | SyncClient | None, message: Message, error: Exception) -> None:
+    _logger.error(_FAILED, message.topic, exc_info=error)
+    if client is not None:
+        said = "".join(traceback.format_exception_only(error)).strip()
+        client._native.handler_failed(message.topic, said)  # noqa: SLF001 - of this package

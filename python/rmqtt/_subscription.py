@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from rmqtt._live import Live
 from rmqtt.exceptions import Closed, MqttError, MqttTimeout
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Subscription"]
 
 
-class Subscribed:
+class Subscribed(Live):
     """What `Subscription` and `SyncSubscription` share: what is there without a wait."""
 
     __slots__ = ("__weakref__", "_gathered", "_keep", "_many", "_native", "_one")

@@ -9,9 +9,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rmqtt._auth import Runner
-from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question
+from rmqtt._connection import DRAIN, Connection, check_responder, connected, happened, inquiries, question, telling
 from rmqtt._journal import keep
-from rmqtt._receipt import shown
+from rmqtt._live import Live
+from rmqtt._receipt import ReceiptState, shown
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._subscription import Subscribed
 from rmqtt._types import ManyResult, Outgoing
@@ -366,9 +367,9 @@ class SyncClient(Connection[NativeSyncClient]):
         its bounds at the broker. A question is acknowledged when it has arrived, so that a slow handler does not hold
         back what its client receives otherwise; a process that dies leaves its askers to their time-outs.
 
-        A handler that raises is logged once (``rmqtt.client``) and counted (``failed``), and the asker is told that it
-        failed, but not why. To tell more, raise `RequestFailed` with a text for the asker: that is an answer, and not
-        logged. On the wire such an answer has a user property ``rmqtt-error``.
+        A handler that raises is logged once (``rmqtt.client``), counted (``failed``) and told to `events`; the asker is
+        told that it failed, but not why. To tell more, raise `RequestFailed` with a text for the asker: that is an
+        answer, and not logged. On the wire such an answer has a user property ``rmqtt-error``.
 
         Parameters
         ----------
@@ -411,7 +412,7 @@ class SyncClient(Connection[NativeSyncClient]):
         *,
         qos: QoSLike = 0,
         window: int = 1024,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int, int | None], object] | None = None,
     ) -> ManyResult:
         """Send many messages, in their order, without waiting for each. Returns when all are settled.
 
@@ -428,7 +429,10 @@ class SyncClient(Connection[NativeSyncClient]):
         window
             Messages that may be unsettled at a time; 1 or more.
         progress
-            Called with the number of messages settled so far, now and then and at the end. What it raises, this raises.
+            Called with the number of messages settled so far and that of all, now and then and at the end. That of all
+            is `None` where `items` cannot tell. What it raises, this raises. With *tqdm*:
+            ``progress=lambda done, total: bar.update(done - bar.n)``; with *rich*:
+            ``progress=lambda done, total: bars.update(task, completed=done, total=total)``.
 
         Returns
         -------
@@ -450,7 +454,7 @@ class SyncClient(Connection[NativeSyncClient]):
         """
         if window < 1:
             raise ValueError("window must be 1 or more")
-        many = _Many(self, progress, waits=self._waits_for_room)
+        many = _Many(self, telling(progress, items), waits=self._waits_for_room)
         for place, item in enumerate(items):
             outgoing = item if isinstance(item, Outgoing) else Outgoing(*item, qos=qos)
             many.send(place, outgoing)
@@ -605,7 +609,9 @@ class SyncClient(Connection[NativeSyncClient]):
         return connected(fields)
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Tell, from this call on, what happens to the connection. What nobody reads is lost, the oldest first.
+        """Tell, from this call on, what happens to the connection, and which handlers fail.
+
+        What nobody reads is lost, the oldest first.
 
         Parameters
         ----------
@@ -614,7 +620,7 @@ class SyncClient(Connection[NativeSyncClient]):
 
         Yields
         ------
-        Connected or Disconnected or SessionForgotten or Resubscribed or Dropped or ServerRedirect
+        Connected or Disconnected or SessionForgotten or Resubscribed or Dropped or ServerRedirect or HandlerFailed
             What happened.
 
         Examples
@@ -639,9 +645,9 @@ def _start(native: NativeSubscription, timeout: float | None) -> None:
 class _Many:
     """What became of the messages of one `publish_many` so far."""
 
-    def __init__(self, client: SyncClient, progress: Callable[[int], object] | None, *, waits: bool) -> None:
+    def __init__(self, client: SyncClient, tell: Callable[[int], object] | None, *, waits: bool) -> None:
         self._client = client
-        self._progress = progress
+        self._tell = tell
         self._waits = waits
         self.open: deque[tuple[int, SyncReceipt]] = deque()
         self.published = 0
@@ -674,8 +680,8 @@ class _Many:
                 self._fail(place, error)
             else:
                 self.published += 1
-        if self._progress is not None:
-            self._progress(self.published + self.failed)
+        if self._tell is not None:
+            self._tell(self.published + self.failed)
 
     def _fail(self, place: int, error: Exception) -> None:
         self.failed += 1
@@ -683,7 +689,7 @@ class _Many:
             self.errors[place] = error
 
 
-class SyncReceipt:
+class SyncReceipt(Live):
     """What became of a message. Made by `SyncClient.publish_nowait`; ask it for the result, or forget it.
 
     Examples
@@ -701,17 +707,28 @@ class SyncReceipt:
         self._native = native
 
     @property
-    def state(self) -> Literal["queued", "sent", "done", "failed"]:
+    def state(self) -> ReceiptState:
         """Where the message is.
 
-        ``"queued"``: not on its way. ``"sent"``: on its way. ``"done"``: taken over by the broker; with QoS 0, in the
-        outbox, which is all there is to know. ``"failed"``: `result` says why.
+        ``"queued"``: not on its way, and can be taken back. ``"sent"``: on its way. ``"done"``: taken over by the
+        broker; with QoS 0, in the outbox, which is all there is to know. ``"failed"``: `result` says why.
+        ``"withdrawn"``: taken back before it was on its way.
         """
         return self._native.state
 
     def done(self) -> bool:
-        """Whether the result is there."""
-        return self._native.state in ("done", "failed")
+        """Whether there is nothing more to wait for: the result is there, or the message was taken back."""
+        return self._native.state in ("done", "failed", "withdrawn")
+
+    def cancel(self) -> bool:
+        """Take the message back if it is not on its way; else nothing is changed, and `result` tells how it ends.
+
+        Returns
+        -------
+        bool
+            Whether it was taken back.
+        """
+        return self._native.cancel()
 
     def result(self, timeout: float | None = None) -> PublishResult:
         """Wait for the result.
@@ -727,8 +744,15 @@ class SyncReceipt:
             It is not there yet.
         MqttError
             What went wrong.
+        concurrent.futures.CancelledError
+            The message was taken back.
         """
-        return self._native.result(timeout)
+        result = self._native.result(timeout)
+        if result is None:
+            from concurrent.futures import CancelledError  # noqa: PLC0415 - rare
+
+            raise CancelledError("the message was taken back")
+        return result
 
     def __repr__(self) -> str:
         return f"<SyncReceipt, {self.state}>"

@@ -17,6 +17,7 @@ PublishResult(SUCCESS)
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +81,20 @@ def _outgoing(item: tuple[str, Any] | Outgoing, qos: Any) -> Outgoing:
     return dataclasses.replace(outgoing, user_properties=_traced(outgoing.user_properties))
 
 
-def _each(items: Iterable[Any], qos: Any) -> Iterator[Outgoing]:
-    for item in items:
-        yield _outgoing(item, qos)
+class _Each:
+    """Each item with the context; how many there are is told as far as it is known."""
+
+    def __init__(self, items: Iterable[Any], qos: Any) -> None:
+        self._items = items
+        self._qos = qos
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        for item in self._items:
+            yield _outgoing(item, self._qos)
+
+    def __length_hint__(self) -> Any:
+        length = operator.length_hint(self._items, -1)
+        return NotImplemented if length < 0 else length
 
 
 async def _each_async(items: AsyncIterable[Any], qos: Any) -> AsyncIterator[Outgoing]:
@@ -114,7 +126,7 @@ class TracingClient(Client):
 
     async def publish_many(self, items: Any, /, *, qos: Any = 0, **options: Any) -> Any:
         if self._native.speaks_v5:
-            items = _each_async(items, qos) if isinstance(items, AsyncIterable) else _each(items, qos)
+            items = _each_async(items, qos) if isinstance(items, AsyncIterable) else _Each(items, qos)
         return await super().publish_many(items, qos=qos, **options)
 
     def respond(self, filter: str, handler: Callable[[Message], Any], /, **options: Any) -> Any:

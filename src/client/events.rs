@@ -1,6 +1,6 @@
 //! What happens to a client's connection, for who listens.
 
-use super::{ClientError, Negotiated, Redirect};
+use super::{Client, ClientError, Negotiated, Redirect};
 use std::time::Duration;
 
 /// Why messages were dropped on this side.
@@ -46,4 +46,20 @@ pub enum Event {
     },
     /// The broker sends its clients elsewhere. The end of the connection, or of the try, comes behind it.
     ServerRedirect(Redirect),
+    /// Code of the application's that the client calls has failed.
+    HandlerFailed {
+        /// Of the message that it was called for.
+        topic: String,
+        /// What it said.
+        error: String,
+    },
+}
+
+impl Client {
+    /// Tells whoever listens that code of the application's has failed over a message of this topic.
+    pub fn handler_failed(&self, topic: String, error: String) {
+        self.shared
+            .queue
+            .tell(Event::HandlerFailed { topic, error });
+    }
 }

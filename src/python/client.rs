@@ -317,6 +317,12 @@ impl NativeClient {
         })
     }
 
+    /// A handler has failed: whoever listens is told.
+    fn handler_failed(&self, topic: String, error: String) -> PyResult<()> {
+        self.client.get()?.handler_failed(topic, error);
+        Ok(())
+    }
+
     fn reauthenticate(&self, py: Python<'_>) -> PyResult<Py<Op>> {
         let client = self.client.get()?.clone();
         let (port, _) = self.open_port(py)?;

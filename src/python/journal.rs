@@ -34,7 +34,11 @@ impl NativeJournal {
     /// For a client's options.
     pub(super) fn of_client(&self) -> client::Journal {
         let journal = Arc::clone(&self.0);
-        client::Journal::new(move |entry| journal.note(said_by_client(entry)))
+        client::Journal::new(move |entry| {
+            if let Some(said) = said_by_client(entry) {
+                journal.note(said);
+            }
+        })
     }
 
     /// For a broker's options.
@@ -68,7 +72,7 @@ impl NativeJournal {
     }
 }
 
-fn said_by_client(entry: &client::Entry<'_>) -> Said {
+fn said_by_client(entry: &client::Entry<'_>) -> Option<Said> {
     let whom = [
         name(entry.client_id),
         plain(&entry.address.to_string(), NAME_CHARS_MAX),
@@ -101,6 +105,8 @@ fn said_by_client(entry: &client::Entry<'_>) -> Said {
             DropCause::OutboxFull => ("dropped full", vec![count.to_string()]),
             _ => ("dropped offline", vec![count.to_string()]),
         },
+        // Whoever called it has logged it, with the traceback.
+        Some(Event::HandlerFailed { .. }) => return None,
         Some(Event::ServerRedirect(redirect)) => {
             let to = redirect.server_reference.as_deref();
             let to = to.map_or_else(|| "another server".to_owned(), name);
@@ -108,7 +114,7 @@ fn said_by_client(entry: &client::Entry<'_>) -> Said {
         }
     };
     let words = whom.into_iter().chain(more).collect();
-    Said { kind, words }
+    Some(Said { kind, words })
 }
 
 fn said_by_broker(entry: &of_broker::Entry<'_>) -> Said {

@@ -143,6 +143,11 @@ fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
             fields.set_item("server_reference", reference)?;
             "ServerRedirect"
         }
+        Event::HandlerFailed { topic, error } => {
+            fields.set_item("topic", topic)?;
+            fields.set_item("error", error)?;
+            "HandlerFailed"
+        }
     };
     (kind, fields).into_py_any(py)
 }

@@ -6,15 +6,34 @@ use super::options;
 use super::outcome::Outcome;
 use crate::client::{Answer, ClientError, Published};
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
+
+/// Not on its way, and can be taken back.
+const QUEUED: u8 = 0;
+const SENT: u8 = 1;
+const WITHDRAWN: u8 = 2;
 
 /// What the network's side fills in.
 #[derive(Default)]
 struct Slot {
     outcome: OnceLock<Outcome>,
-    is_on_its_way: AtomicBool,
+    stage: AtomicU8,
     bell: Arc<Bell>,
+}
+
+impl Slot {
+    /// Leaves the queue, one way or the other, if it is there.
+    fn leaves(&self, to: u8) -> bool {
+        let stage = &self.stage;
+        stage
+            .compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == WITHDRAWN
+    }
 }
 
 /// The network's end.
@@ -22,8 +41,8 @@ pub(super) struct Sender(Arc<Slot>);
 
 impl Answer<Published> for Sender {
     fn begins(&self) -> bool {
-        self.0.is_on_its_way.store(true, Ordering::Relaxed);
-        true
+        // Asked anew where it is sent again.
+        self.0.leaves(SENT) || !self.0.is_withdrawn()
     }
 
     fn answer(self: Box<Self>, outcome: Result<Published, ClientError>) {
@@ -61,21 +80,38 @@ impl NativeReceipt {
     #[getter]
     fn state(&self) -> PyResult<&'static str> {
         let slot = self.slot.get()?;
-        Ok(match slot.outcome.get() {
-            Some(Outcome::Failed(_)) => "failed",
-            Some(_) => "done",
-            None if slot.is_on_its_way.load(Ordering::Relaxed) => "sent",
-            None => "queued",
-        })
+        Ok(
+            match (slot.stage.load(Ordering::Acquire), slot.outcome.get()) {
+                (WITHDRAWN, _) => "withdrawn",
+                (_, Some(Outcome::Failed(_))) => "failed",
+                (_, Some(_)) => "done",
+                (SENT, None) => "sent",
+                (_, None) => "queued",
+            },
+        )
     }
 
-    /// The result, waiting here for so many seconds at most.
+    /// Takes it back, if it is not on its way.
+    fn cancel(&self) -> PyResult<bool> {
+        let slot = self.slot.get()?;
+        let is_withdrawn = slot.outcome.get().is_none() && slot.leaves(WITHDRAWN);
+        if is_withdrawn {
+            slot.bell.ring();
+        }
+        Ok(is_withdrawn)
+    }
+
+    /// The result, waiting here for so many seconds at most; `None`: it was taken back.
     #[pyo3(signature = (timeout=None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let limit = options::limit(timeout)?;
         let ends = Deadline::after(limit);
         let slot = self.slot.get()?;
         loop {
+            if slot.is_withdrawn() {
+                slot.bell.ring();
+                return Ok(py.None());
+            }
             if let Some(outcome) = slot.outcome.get() {
                 // For the next who waits: one ring wakes one.
                 slot.bell.ring();

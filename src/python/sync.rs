@@ -207,6 +207,12 @@ impl NativeSyncClient {
         self.status.speaks_v5.load(Ordering::Relaxed)
     }
 
+    /// A handler has failed: whoever listens is told.
+    fn handler_failed(&self, topic: String, error: String) -> PyResult<()> {
+        self.client.get()?.handler_failed(topic, error);
+        Ok(())
+    }
+
     fn negotiated<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         self.client
             .get()?

@@ -196,12 +196,12 @@ async def test_cancelling_takes_back_what_is_not_on_its_way() -> None:
 async def test_progress_grows_to_the_number_of_messages_and_what_it_raises_is_raised() -> None:
     told: list[int] = []
 
-    def stop(_: int) -> None:
+    def stop(*_: object) -> None:
         raise KeyError("enough")
 
     with HeldBroker(hold=()) as broker:
         async with rmqtt.Client(broker.url) as client:
-            await client.publish_many(numbers(1000), qos=1, window=10, progress=told.append)
+            await client.publish_many(numbers(1000), qos=1, window=10, progress=lambda done, _: told.append(done))
             with pytest.raises(KeyError, match="enough"):
                 await client.publish_many(numbers(1000), qos=1, window=10, progress=stop)
     assert told == sorted(told)

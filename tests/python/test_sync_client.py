@@ -226,7 +226,7 @@ def test_many_messages_arrive_in_order_and_failures_do_not_stop_the_rest(client:
         items: list[tuple[str, str] | rmqtt.Outgoing] = [("many/1", str(n)) for n in range(1000)]
         items[500] = ("no/#", "wildcards")
         items[501] = rmqtt.Outgoing("many/2", "kept", qos=2, retain=True)
-        result = client.publish_many(items, qos=1, window=16, progress=told.append)
+        result = client.publish_many(items, qos=1, window=16, progress=lambda done, _: told.append(done))
         assert (result.published, result.failed) == (999, 1)
         assert isinstance(result.errors[500], rmqtt.TopicError)
         arrived = [message.text() for message in islice(messages, 999)]

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from rmqtt._live import Live
 from rmqtt._rmqtt import topic_matches
 from rmqtt.testing._nearest import Wanted, listed, nearest
 
@@ -32,7 +33,7 @@ class Captured:
     """The client id; `None`: the broker itself (`Broker.publish`), or a will."""
 
 
-class Capture:
+class Capture(Live):
     """Everything that a broker has routed since the capture began; made by `Broker.capture`.
 
     It is taken inside the broker, before a message is queued for anybody and before its publisher is answered. So there

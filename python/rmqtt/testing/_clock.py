@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rmqtt._live import Live
 from rmqtt._rmqtt import NativeClock
 
 __all__ = ["Clock"]
@@ -12,7 +13,7 @@ PATIENCE: Final = 0.01
 FAR: Final = 1e10  # three hundred years
 
 
-class Clock:
+class Clock(Live):
     """A clock that stands still until it is moved, for ``rmqtt.Broker(clock=…)``.
 
     All that a broker does by the hour goes by it: keep alive, the expiry of sessions and messages, delayed wills,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
+from rmqtt._live import Live
+
 if TYPE_CHECKING:
     from rmqtt._rmqtt import NativeFaults
 
 __all__ = ["Faults", "Rule"]
 
 
-class Faults:
+class Faults(Live):
     """What goes wrong between clients and a broker, by plan: `rmqtt.Broker.faults`.
 
     Rules act on packets between a connection and the broker, and so on every client, ours or another's, on sockets or
@@ -119,7 +121,7 @@ class Faults:
         return f"<Faults, seed {self.seed}>"
 
 
-class Rule:
+class Rule(Live):
     """One rule of `Faults`: which packets, and what befalls them. Every method returns the rule."""
 
     __slots__ = ("_deeds", "_match", "_native", "_number", "_packet")

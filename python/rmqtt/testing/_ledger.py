@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from rmqtt._live import Live
 from rmqtt._rmqtt import topic_matches
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class LedgerEntry:
     """Why; `None`: it still waits."""
 
 
-class Ledger:
+class Ledger(Live):
     """What became of each message for each subscriber that it matched; `Broker.ledger` of ``Broker(ledger=True)``.
 
     Every accepted message ends, for each subscriber, as exactly one of *delivered* (QoS 0: written), *acknowledged*

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rmqtt._live import Live
+
 if TYPE_CHECKING:
     from rmqtt._rmqtt import NativeSnapshot
 
 __all__ = ["Snapshot"]
 
 
-class Snapshot:
+class Snapshot(Live):
     """The whole state of a broker at one moment; made by `Broker.snapshot`, for `Broker.restore`.
 
     It does not change, and may be restored as often as wanted, by any broker of this process.
