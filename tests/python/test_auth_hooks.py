@@ -9,7 +9,6 @@ import gc
 import logging
 import pickle
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -214,23 +213,22 @@ async def test_a_session_of_a_named_user_is_not_that_of_an_anonymous_one_nor_the
 
 
 def test_its_threads_end_with_the_broker() -> None:
-    def names() -> list[str]:
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("rmqtt-auth")]
+    def threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("rmqtt-auth")]
 
     async def check(_: rmqtt.Login) -> bool:
         return True
 
-    def rest() -> list[str]:
-        until = time.monotonic() + GUARD
-        while names() and time.monotonic() < until:
-            time.sleep(0.001)
-        return names()
+    def rest() -> list[threading.Thread]:
+        for thread in threads():
+            thread.join(GUARD)
+        return threads()
 
     broker = rmqtt.Broker("mqtt://127.0.0.1:0", auth=check)
     assert rest() == [], "those of other tests are gone, and none is there yet"
     with broker:
         run(login(broker))
-        assert names()
+        assert threads()
     assert rest() == []
     broker.start()
     run(login(broker))

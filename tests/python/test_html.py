@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 import rmqtt
+from order import everything_came
 from rmqtt import _html
 
 #: Far more than anything takes.
@@ -100,8 +100,7 @@ async def test_clients_subscriptions_and_receipts_show_what_they_are(broker: rmq
             receipt = client.publish_nowait("a", EVIL, qos=1)
             await receipt
             await client.publish("a", "newest", qos=1)
-            while waiting.pending < 2:
-                await asyncio.sleep(0.001)
+            await everything_came(client)
             for shown, words in (
                 (client, ["client id" + EVIL, "MQTT5.0", "stateconnected"]),
                 (waiting, ["a: QoS 1", "2 / 0", "newest"]),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
+from order import everything_came
 from programs import assert_clean, run_script, script
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ async def client(broker: rmqtt.Broker) -> AsyncIterator[rmqtt.Client]:
 
 async def echo(request: rmqtt.Message) -> bytes:
     return request.payload
+
+
+async def others_end(known: set[asyncio.Task[Any]] | None = None) -> None:
+    """Wait until no task is left but that of the test, and those that are known."""
+    kept = (known or set()) | {asyncio.current_task()}
+    while others := asyncio.all_tasks() - kept:
+        _, waiting = await asyncio.wait(others, timeout=GUARD)
+        assert not waiting
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -54,7 +63,8 @@ async def test_a_thousand_requests_at_a_time_find_their_answers_over_one_subscri
     client: rmqtt.Client, broker: rmqtt.Broker
 ) -> None:
     async def later(request: rmqtt.Message) -> bytes:
-        await asyncio.sleep(0 if request.payload[-1] % 2 else 0.001)
+        for _ in range(request.payload[-1] % 5):
+            await asyncio.sleep(0)
         return request.payload
 
     async with client.respond("echo/+", later, concurrency=100), rmqtt.Client(broker.url, client_id="asker") as asker:
@@ -129,21 +139,26 @@ async def test_a_handler_may_publish_and_request_itself_however_small_the_window
 
 async def test_no_more_handlers_run_than_may_and_the_rest_waits(client: rmqtt.Client, broker: rmqtt.Broker) -> None:
     running = highest = 0
-    release = asyncio.Event()
+    began, release = asyncio.Semaphore(0), asyncio.Event()
 
     async def count(request: rmqtt.Message) -> bytes:
         nonlocal running, highest
         running += 1
         highest = max(highest, running)
+        began.release()
         await release.wait()
         running -= 1
         return request.payload
 
+    capture = broker.capture()
     async with client.respond("count", count, concurrency=3) as responder, rmqtt.Client(broker.url) as asker:
         asked = [asyncio.ensure_future(asker.request("count", str(n), timeout=GUARD)) for n in range(10)]
-        while running < 3 or responder.pending < 7:
-            await asyncio.sleep(0.001)
-        assert running == 3
+        await capture.wait_for_async("count", count=10, timeout=GUARD)
+        await everything_came(client)
+        async with asyncio.timeout(GUARD):
+            for _ in range(3):
+                await began.acquire()
+        assert (running, responder.pending) == (3, 7)
         release.set()
         answers = await asyncio.gather(*asked)
     assert [answer.text() for answer in answers] == [str(n) for n in range(10)]
@@ -269,8 +284,7 @@ async def test_closing_the_client_ends_requests_and_responders(broker: rmqtt.Bro
     with pytest.raises(rmqtt.Closed):
         await task
     release.set()
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0.001)
+    await others_end()
 
 
 async def test_a_responder_that_nobody_holds_goes_on_and_a_handler_may_close_it(client: rmqtt.Client) -> None:
@@ -327,15 +341,15 @@ async def test_a_client_nobody_closed_goes_with_its_responders(broker: rmqtt.Bro
     clients = [rmqtt.Client(broker.url)]
     await clients[0].connect()
     await clients[0].respond("echo", echo)
+    known = asyncio.all_tasks()
     await clients[0].request("echo", timeout=GUARD)
-    while len(asyncio.all_tasks()) > 2:  # the handler's task, which has used the client
-        await asyncio.sleep(0.001)
+    await others_end(known)  # the handler's task, which has used the client
+    known.clear()
     gone = weakref.ref(clients[0])
     with pytest.warns(ResourceWarning, match="was not closed"):
         clients.clear()
     assert gone() is None
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0.001)
+    await others_end()
 
 
 def test_plain_code_asks_and_answers_on_several_threads(broker: rmqtt.Broker) -> None:
