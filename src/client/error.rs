@@ -173,7 +173,7 @@ impl ClientError {
                     | ReasonCode::PayloadFormatInvalid
                     | ReasonCode::PacketTooLarge
             ),
-            // Whoever took the session over would be thrown out in turn, and come back, for ever.
+            // Whoever took the session over would be thrown out in turn, and come back, for ever; but see `driver/ghosts`.
             Self::ServerDisconnected(disconnect) => matches!(
                 disconnect.reason,
                 ReasonCode::SessionTakenOver | ReasonCode::ServerMoved

@@ -357,3 +357,51 @@ async fn a_busy_client_hears_why_it_is_thrown_out_although_its_writes_fail() {
         assert_eq!(soon(events.recv()).await.unwrap(), told);
     }
 }
+
+/// A CONNECT that was given up unanswered may reach the broker after the next one, which it then throws out.
+#[tokio::test(start_paused = true)]
+async fn a_client_comes_back_when_its_own_late_connect_may_have_thrown_it_out_and_once_for_each() {
+    let mut stage = Stage::new("ghost", V5).await;
+    stage.keep_session();
+    stage.options.connect_timeout = Duration::from_secs(3);
+    let (client, peer) = stage.pair(accepted()).await;
+    let mut events = client.events();
+    drop(peer);
+    let late = stage.accept().await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    drop(late);
+    for is_ours in [true, false] {
+        let mut peer = stage.welcome(resumed()).await;
+        while !matches!(soon(events.recv()).await.unwrap(), Event::Connected(_)) {}
+        let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
+        peer.say(&Packet::Disconnect(disconnect)).await;
+        let Event::Disconnected { retry_in, .. } = soon(events.recv()).await.unwrap() else {
+            panic!("thrown out, and it says nothing");
+        };
+        assert_eq!(retry_in.is_some(), is_ours);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_is_long_gone_throws_nobody_out() {
+    let mut stage = Stage::new("old-ghost", V5).await;
+    stage.keep_session();
+    stage.options.keep_alive = 0;
+    stage.options.connect_timeout = Duration::from_secs(3);
+    let (client, peer) = stage.pair(accepted()).await;
+    let mut events = client.events();
+    drop(peer);
+    let late = stage.accept().await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    drop(late);
+    let mut peer = stage.welcome(resumed()).await;
+    while !matches!(soon(events.recv()).await.unwrap(), Event::Connected(_)) {}
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
+    peer.say(&Packet::Disconnect(disconnect)).await;
+    let told = soon(events.recv()).await.unwrap();
+    assert!(
+        matches!(told, Event::Disconnected { retry_in: None, .. }),
+        "{told:?}"
+    );
+}

@@ -91,7 +91,8 @@ impl Driver {
     /// How long to wait before the next round; `None`: there will be none.
     fn delay_after(&mut self, error: &ClientError) -> Option<Duration> {
         let goes_elsewhere = std::mem::take(&mut self.goes_elsewhere);
-        if error.is_terminal() && !goes_elsewhere {
+        let is_ours = self.ghosts.explain(error, self.now());
+        if error.is_terminal() && !goes_elsewhere && !is_ours {
             return None;
         }
         let is_unwanted = error.redirect().is_some() && !goes_elsewhere;
@@ -190,7 +191,9 @@ impl Driver {
             // It may be another broker, whose session of ours is an old one.
             self.protocol.doubt_session();
         }
-        self.protocol.connect_as(first, self.now())?;
+        let now = self.now();
+        self.protocol.connect_as(first, now)?;
+        self.ghosts.appear(now);
         loop {
             let came = self.exchange_bytes(&mut stream, None).await;
             if matches!(came, Ok(came) if came.read == 0) {
@@ -201,6 +204,7 @@ impl Driver {
             }
             match self.hear_answer(&mut handshake).await {
                 Ok(Some(Heard::Connected { connack, lost })) => {
+                    self.ghosts.answered();
                     self.accepted_at = Some(address);
                     let negotiated = self.on_connected(*connack, lost);
                     return Ok((stream, negotiated));
@@ -216,6 +220,7 @@ impl Driver {
                     came => drop(came?),
                 },
                 Err(error) => {
+                    self.ghosts.answered();
                     self.say_last(&mut stream).await;
                     return Err(error);
                 }

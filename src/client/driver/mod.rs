@@ -12,6 +12,7 @@ mod backoff;
 mod connecting;
 mod dropping;
 mod endpoints;
+mod ghosts;
 mod keeping;
 mod leaving;
 mod pipe;
@@ -35,6 +36,7 @@ use backoff::Backoff;
 use bytes::{Buf, BytesMut};
 use dropping::Drops;
 use endpoints::Endpoints;
+use ghosts::Ghosts;
 use publishing::{Drain, Exchanges, Settled};
 use restoring::Restoring;
 use std::collections::{BTreeMap, VecDeque};
@@ -85,6 +87,7 @@ pub(super) struct Driver {
     accepted_at: Option<Address>,
     /// The broker sends us away, and there is somewhere to go.
     goes_elsewhere: bool,
+    ghosts: Ghosts,
     storing: Option<Storing>,
     input: BytesMut,
     /// Scratch for routing.
@@ -127,6 +130,7 @@ impl Driver {
             address: options.address.clone(),
             accepted_at: None,
             goes_elsewhere: false,
+            ghosts: Ghosts::default(),
             storing: None,
             input: BytesMut::new(),
             keys: Vec::new(),

@@ -51,6 +51,7 @@ impl Driver {
         let opened = tokio::task::spawn_blocking(move || Store::open(&path, &client_id)).await;
         let (store, stored) = opened.map_err(|_| ClientError::Closed)??;
         self.take_up(store, stored);
+        self.ghosts.haunt(self.now());
         Ok(())
     }
 
