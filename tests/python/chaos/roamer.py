@@ -248,8 +248,8 @@ class Roamer:
 def main() -> None:
     """Run as it is told on the command line."""
     orders = Orders(**json.loads(sys.argv[1]))
-    with Journal(Path(orders.journal), orders.began) as journal:
-        asyncio.run(Roamer(orders, journal).run())
+    # Not closed before the process ends: the last complaints come while things are collected.
+    asyncio.run(Roamer(orders, Journal(Path(orders.journal), orders.began)).run())
 
 
 if __name__ == "__main__":
