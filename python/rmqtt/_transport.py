@@ -81,6 +81,11 @@ class Listener:
     #: ``"null"`` for pages that have none, ``"*"`` for all. `None`: pages from ``localhost``, as seen by the browser.
     #: Programs that are no browsers are not asked.
     origins: Sequence[str] | None = None
+    #: The proxies, addresses and networks such as ``10.0.0.0/8``, through which everybody comes here: each connection
+    #: has to begin with a header of the PROXY protocol (version 1 or 2), and the client's address is the one in it.
+    #: Who comes from elsewhere is turned away. Empty for ``unix://``, where whoever may open the file is the proxy.
+    #: `None`: there is no proxy.
+    proxy_protocol: Sequence[str] | None = None
 
 
 def tls_argument(tls: object) -> TLS | None:

@@ -40,7 +40,9 @@ impl ListenerOptions {
             )));
         }
         let may_be_anonymous = self.allow_anonymous.unwrap_or(allow_anonymous);
-        let is_reachable = address.host().is_some_and(|host| !is_loopback(host));
+        // Whom a proxy speaks for is seldom on this machine, wherever the proxy is.
+        let is_reachable =
+            self.gate.forwarders.is_some() || address.host().is_some_and(|host| !is_loopback(host));
         if is_reachable && !may_be_anonymous && !has_users && !self.asks_for_certificates() {
             return Err(BrokerError::Options(format!(
                 "listening at {address} lets anybody in the network in, since no client is asked who it is: \

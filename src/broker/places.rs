@@ -82,20 +82,12 @@ impl Places {
     /// # Errors
     /// The limit that it would go beyond.
     pub fn take(self: &Arc<Self>, address: Option<IpAddr>, now: Instant) -> Result<Place, Limit> {
-        let limits = &self.limits;
         let address = address.map(network_of);
         let mut state = self.state.lock();
         if let Some(address) = address {
-            state.pace.take(1, now);
-            if !state.paces.try_take(address, now) {
-                return Err(Limit::ConnectRatePerAddressMax);
-            }
-            let max = limits.connections_per_address_max;
-            if max > 0 && state.by_address.count(&address) >= max {
-                return Err(Limit::ConnectionsPerAddressMax);
-            }
+            state.check(address, &self.limits, now)?;
         }
-        if state.taken >= limits.connections_max {
+        if state.taken >= self.limits.connections_max {
             return Err(Limit::ConnectionsMax);
         }
         state.taken += 1;
@@ -110,6 +102,21 @@ impl Places {
     }
 }
 
+impl State {
+    /// Whether one more may come from there.
+    fn check(&mut self, address: IpAddr, limits: &Limits, now: Instant) -> Result<(), Limit> {
+        self.pace.take(1, now);
+        if !self.paces.try_take(address, now) {
+            return Err(Limit::ConnectRatePerAddressMax);
+        }
+        let max = limits.connections_per_address_max;
+        if max > 0 && self.by_address.count(&address) >= max {
+            return Err(Limit::ConnectionsPerAddressMax);
+        }
+        Ok(())
+    }
+}
+
 /// One of the places; free again when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -119,6 +126,23 @@ pub struct Place {
 }
 
 impl Place {
+    /// It was taken before it was known for whom: for somebody from there.
+    ///
+    /// # Errors
+    /// The limit that it would go beyond.
+    pub fn assign(&mut self, address: Option<IpAddr>, now: Instant) -> Result<(), Limit> {
+        let Some(address) = address.map(network_of) else {
+            return Ok(());
+        };
+        let mut state = self.places.state.lock();
+        state.check(address, &self.places.limits, now)?;
+        state.by_address.add(address);
+        if let Some(before) = self.address.replace(address) {
+            state.by_address.remove(&before);
+        }
+        Ok(())
+    }
+
     /// A stranger makes us hold so many bytes now; says whether there is room for them. It counts what was most: a CONNECT
     /// that waits to be judged lies elsewhere, and is held all the same.
     pub fn hold(&mut self, bytes: usize) -> bool {

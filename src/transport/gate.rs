@@ -3,8 +3,9 @@
 use super::peer::PeerInfo;
 use super::tls::TlsServer;
 use super::websocket::{self, Origins};
-use super::{Address, Stream};
+use super::{Address, Forwarders, Stream, forwarded};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -20,6 +21,9 @@ pub struct Gate {
     pub socket_mode: u32,
     /// Whose pages may connect to `ws://` and `wss://`.
     pub origins: Origins,
+    /// The proxies through which everybody comes here, each connection with a header of the PROXY protocol; `None`: there
+    /// are none, and nobody is asked.
+    pub forwarders: Option<Forwarders>,
 }
 
 impl Default for Gate {
@@ -28,6 +32,7 @@ impl Default for Gate {
             tls: None,
             socket_mode: SOCKET_MODE,
             origins: Origins::default(),
+            forwarders: None,
         }
     }
 }
@@ -35,7 +40,7 @@ impl Default for Gate {
 impl Gate {
     /// Whether what has connected at this address has nothing to pass.
     pub fn is_open(&self, address: &Address) -> bool {
-        self.tls.is_none() && !address.is_websocket()
+        self.tls.is_none() && self.forwarders.is_none() && !address.is_websocket()
     }
 
     /// What does not fit together.
@@ -51,6 +56,8 @@ impl Gate {
         if address.path().contains('?') {
             return Err(format!("{address}: a listener's path has no question mark"));
         }
+        let forwarders = self.forwarders.as_ref();
+        forwarders.map_or(Ok(()), |forwarders| forwarders.check(address))?;
         match (address.is_secure(), &self.tls) {
             (true, None) => Err(format!("{address} needs tls: a certificate and its key")),
             (false, Some(_)) => Err(format!(
@@ -58,6 +65,24 @@ impl Gate {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what has connected from there may say for whom it is, or nobody is asked.
+    pub fn trusts(&self, address: Option<SocketAddr>) -> bool {
+        let address = address.map(|address| address.ip());
+        let forwarders = self.forwarders.as_ref();
+        forwarders.is_none_or(|forwarders| forwarders.trust(address))
+    }
+
+    /// Hears for whom it is, where that is asked. How long that may take, and [`Gate::trusts`], are the caller's to see to.
+    ///
+    /// # Errors
+    /// It does not say so.
+    pub async fn hear_source(&self, stream: &mut Stream, peer: &mut PeerInfo) -> io::Result<()> {
+        if self.forwarders.is_some() {
+            peer.address = forwarded::source(stream, peer.address).await?;
+        }
+        Ok(())
     }
 
     /// Shakes hands with what has connected at this address, and adds to what is known of it. How long that may take is the

@@ -3,13 +3,14 @@
 //! [`Address`] says where, [`Listener`] and [`Stream`] are closed enums with an arm for each kind of pipe. How an address
 //! is read is in `address`, how sockets are opened in `tcp` and `unix`, which of a name's addresses gets the connection in
 //! `race`, and the names inside this process in `memory`. What lies on top of a socket is put there by a client's
-//! [`Route`] and a listener's [`Gate`]: encryption in `tls`, frames in `websocket`, the way through a [`Proxy`] in `proxy`.
-//! What is known of a peer by then is in `peer`.
+//! [`Route`] and a listener's [`Gate`]: encryption in `tls`, frames in `websocket`, the way through a [`Proxy`] in `proxy`,
+//! what proxies before a listener say in `forwarded`. What is known of a peer by then is in `peer`.
 //! `certificates` makes some for tests.
 
 mod address;
 mod certificates;
 mod elsewhere;
+mod forwarded;
 mod gate;
 mod memory;
 mod peer;
@@ -26,6 +27,7 @@ mod unix;
 mod websocket;
 
 pub use certificates::{Certificates, Issued};
+pub use forwarded::Forwarders;
 pub use gate::Gate;
 pub use memory::MemoryListener;
 pub use peer::{PeerCertificate, PeerInfo};

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -145,3 +146,25 @@ def test_messages_go_through_a_unix_socket(mqtt_broker_factory: BrokerFactory, t
         assert [known.peer_address for known in broker.clients.values()] == [None]
     broker.stop()
     assert not path.exists()
+
+
+def test_a_client_behind_a_proxy_is_known_by_its_own_address(mqtt_broker_factory: BrokerFactory) -> None:
+    listener = Listener("mqtt://127.0.0.1:0", proxy_protocol=["127.0.0.1", "10.0.0.0/8"], allow_anonymous=True)
+    broker = mqtt_broker_factory(listener)
+    with socket.create_connection(("127.0.0.1", broker.port)) as proxy:
+        proxy.sendall(b"PROXY TCP4 192.0.2.7 10.0.0.2 8080 1883\r\n" + b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01m")
+        assert proxy.recv(4)[:1] == b"\x20"
+        assert [known.peer_address for known in broker.clients.values()] == ["192.0.2.7:8080"]
+
+
+@pytest.mark.parametrize(
+    ("url", "proxies", "words"),
+    [
+        ("mqtt://127.0.0.1:0", ["proxy.example"], "neither an IP address nor a network"),
+        ("mqtt://127.0.0.1:0", [], "names no proxy"),
+        ("mem://proxied", ["127.0.0.1"], "no proxy within a process"),
+    ],
+)
+def test_proxies_that_could_not_be_told_are_refused(url: str, proxies: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        rmqtt.Broker(Listener(url, proxy_protocol=proxies))

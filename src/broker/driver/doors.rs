@@ -16,6 +16,7 @@ use crate::broker::protocol::Protocol;
 use crate::broker::quota::Turns;
 use crate::broker::seams::Seams;
 use crate::broker::{Limit, ListenerOptions, Terms};
+use crate::clock::Clock;
 use crate::codec::ReasonCode;
 use crate::transport::{Address, Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
@@ -156,6 +157,9 @@ impl Doors {
             self.waiting.is_empty() && closed_until.is_none()
         };
         let address = stream.peer_address();
+        if !self.entrance.gate.trusts(address) {
+            return self.turn_away(None);
+        }
         let Some(address) = address.filter(|_| !is_open()) else {
             return self.take_in(stream);
         };
@@ -179,9 +183,10 @@ impl Doors {
     /// Somebody may come in.
     fn take_in(&mut self, stream: Stream) {
         let now = self.seams.clock.now();
-        let counters = self.hub.counters();
         let address = stream.peer_address();
-        let place = self.places.take(address.map(|address| address.ip()), now);
+        // Not a proxy's, but of whom it speaks for.
+        let known = address.filter(|_| self.entrance.gate.forwarders.is_none());
+        let place = self.places.take(known.map(|address| address.ip()), now);
         let seat = Seat::take(&self.entrance.open, self.entrance.connections_max);
         let seat = seat.ok_or(Limit::ConnectionsMax);
         let room = self.hub.memory().grants(Claim::Rest);
@@ -238,15 +243,10 @@ impl Doors {
         let outside = clock.outside();
         let task = self.seams.clock.track(async move {
             let _outside = outside;
-            let passed = gate.admit(&address, arrival.stream, arrival.peer);
-            let passed = clock.timeout(limit, passed).await;
-            let passed = passed.ok_or(Some(Limit::ConnectTimeout))?;
-            let (stream, peer) = passed.map_err(|_| None)?;
-            Ok(Arrival {
-                stream,
-                peer,
-                ..arrival
-            })
+            let passed = clock
+                .timeout(limit, pass(&gate, &address, arrival, &clock))
+                .await;
+            passed.unwrap_or(Err(Some(Limit::ConnectTimeout)))
         });
         match &core {
             Some(core) => self.arrivals.spawn_on(task, core),
@@ -306,6 +306,28 @@ impl Doors {
         };
         self.bells.remove(&id);
     }
+}
+
+/// By way of the gate, to who is at its other end. The error is the limit that was reached, if any.
+async fn pass(
+    gate: &Gate,
+    address: &Address,
+    mut arrival: Arrival,
+    clock: &Clock,
+) -> Result<Arrival, Option<Limit>> {
+    if gate.forwarders.is_some() {
+        let heard = gate.hear_source(&mut arrival.stream, &mut arrival.peer);
+        heard.await.map_err(|_| None)?;
+        let said = arrival.peer.address.map(|said| said.ip());
+        arrival.place.assign(said, clock.now())?;
+    }
+    let passed = gate.admit(address, arrival.stream, arrival.peer).await;
+    let (stream, peer) = passed.map_err(|_| None)?;
+    Ok(Arrival {
+        stream,
+        peer,
+        ..arrival
+    })
 }
 
 /// One of the places of one listener; free again when dropped.

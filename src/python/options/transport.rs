@@ -5,8 +5,8 @@ use super::{address, out_of_range};
 use crate::broker::ListenerOptions;
 use crate::client::ClientOptions;
 use crate::transport::{
-    Address, Gate, Headers, Origins, Proxy, Route, Source, TlsClient, TlsOptions, TlsServer,
-    TlsVersion,
+    Address, Forwarders, Gate, Headers, Origins, Proxy, Route, Source, TlsClient, TlsOptions,
+    TlsServer, TlsVersion,
 };
 use bytes::Bytes;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -153,6 +153,7 @@ pub(crate) struct ListenerArguments {
     max_connections: Option<usize>,
     allow_anonymous: Option<bool>,
     origins: Option<Vec<String>>,
+    proxy_protocol: Option<Vec<String>>,
 }
 
 impl ListenerArguments {
@@ -176,6 +177,11 @@ impl ListenerArguments {
                 .transpose()?,
             socket_mode: self.socket_mode,
             origins,
+            forwarders: self
+                .proxy_protocol
+                .map(Forwarders::listed)
+                .transpose()
+                .map_err(|why| PyValueError::new_err(format!("proxy_protocol: {why}")))?,
         };
         gate.check(&address).map_err(PyValueError::new_err)?;
         Ok(ListenerOptions {
