@@ -14,7 +14,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A duration that nothing outlasts.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
@@ -36,6 +36,17 @@ impl Clock {
             // Tokio's, since tests may have stopped it.
             None => tokio::time::Instant::now().into_std(),
         }
+    }
+
+    /// What the clock on the wall shows: for what is compared by another process. A clock that was moved is so much ahead.
+    #[expect(clippy::disallowed_methods, reason = "this is where it is asked")]
+    pub fn wall(&self) -> SystemTime {
+        let ahead = match &self.0 {
+            Some(manual) => manual.passed(),
+            // Of one that tests have stopped.
+            None => self.now().saturating_duration_since(Instant::now()),
+        };
+        SystemTime::now() + ahead
     }
 
     /// How far a manual clock has been moved since it was made; zero on the system's.

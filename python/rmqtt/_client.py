@@ -339,6 +339,8 @@ class Client(Connection[NativeClient]):
             The broker answered with a failure; see ``reason_code``.
         QueueFull, MessageDropped
             The outbox was full, and ``Outbox(on_full="error")`` or ``"drop_oldest"``.
+        MessageExpired
+            It was not sent in time: ``Outbox(ttl=...)``, or `expiry`.
         MqttTimeout
             It took longer than ``timeout``.
         Closed

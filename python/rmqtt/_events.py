@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from rmqtt._types import Negotiated
 
-DropCause: TypeAlias = Literal["overflow", "offline", "full"]
+DropCause: TypeAlias = Literal["overflow", "offline", "full", "expired"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,7 @@ class Dropped:
     count: int
     #: ``"overflow"``: received, and a subscription had no room. ``"offline"``: to be sent with QoS 0, and there was no
     #: connection. ``"full"``: not sent yet, and given up for newer ones by ``Outbox(on_full="drop_oldest")``.
+    #: ``"expired"``: not sent in time, by ``Outbox(ttl=...)`` or by its own ``expiry``.
     cause: DropCause
     #: Of the subscription that had no room for them; none: they were to be sent.
     filters: tuple[str, ...]

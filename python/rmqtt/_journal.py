@@ -34,6 +34,7 @@ _SENTENCES: Final = {
     "dropped": (_CLIENT, WARNING, "client %s of %s dropped %s messages: the queue is full of the subscription to %s"),
     "dropped offline": (_CLIENT, WARNING, "client %s had no connection to %s and dropped %s messages of QoS 0"),
     "dropped full": (_CLIENT, WARNING, "the outbox of client %s to %s was full and dropped %s messages for newer ones"),
+    "dropped late": (_CLIENT, WARNING, "client %s could not send to %s in time and dropped %s messages"),
     "redirected": (_CLIENT, WARNING, "client %s was sent from %s to %s"),
     "listening": (_BROKER, INFO, "listening at %s"),
     "client connected": (_BROKER, INFO, "client %s connected from %s: MQTT %s, session %s"),

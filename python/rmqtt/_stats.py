@@ -41,12 +41,14 @@ class ClientStats:
     bytes_received: int
     #: Messages of QoS 1 and 2 that the broker has answered.
     acknowledged: int
-    #: All of the five that follow.
+    #: All of the six that follow.
     dropped: int
     #: QoS 0, published or waiting while there was no connection.
     dropped_offline: int
     #: Not sent yet, and given up for newer ones: ``Outbox(on_full="drop_oldest")``.
     dropped_full: int
+    #: Not sent in time: ``Outbox(ttl=...)``, or the message's own ``expiry``.
+    dropped_expired: int
     #: Not sent, since the broker does not take them.
     dropped_refused: int
     #: Received, and a subscription's queue had no room.

@@ -14,7 +14,8 @@
     ├── UnsubscribeRefused                      the same for UNSUBSCRIBE
     ├── RequestFailed                           a request got no answer
     ├── QueueFull                               a bounded queue had no room
-    ├── MessageDropped                          the outbox gave a message up before it was sent
+    ├── MessageDropped                          the outbox gave a message up before it was sent: it was full
+    │   └── MessageExpired                      or the message had waited too long
     ├── PacketTooLarge(ValueError)              larger than the broker takes
     ├── TopicError(ValueError)                  not a topic name, or not a topic filter
     ├── NotSupportedByBroker                    the broker has said that it lacks this
@@ -53,6 +54,7 @@ __all__ = [
     "IncompletePacket",
     "MalformedPacket",
     "MessageDropped",
+    "MessageExpired",
     "MqttError",
     "MqttTimeout",
     "NotConnected",
@@ -257,6 +259,10 @@ class QueueFull(MqttError):
 
 class MessageDropped(MqttError):
     """The outbox gave the message up before it was sent: it was full, and ``Outbox(on_full="drop_oldest")``."""
+
+
+class MessageExpired(MessageDropped):
+    """The message was not sent in time: it had waited longer than ``Outbox(ttl=...)``, or than its own ``expiry``."""
 
 
 class PacketTooLarge(MqttError, ValueError):

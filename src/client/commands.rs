@@ -11,7 +11,7 @@ mod taking;
 mod work;
 
 pub(super) use publishes::{Publishes, size_of};
-pub(super) use work::{Command, Outgoing, Reply, Update, Work};
+pub(super) use work::{Command, Outgoing, Reply, Update, Work, aged};
 
 use super::dispatch::Key;
 use super::inbox::DeliveryReceipt;
@@ -89,6 +89,7 @@ pub(super) struct Queue {
     messages_max: usize,
     bytes_max: usize,
     on_full: OnFull,
+    ttl: Option<Duration>,
     keep_qos0: bool,
     /// Drops that nobody has been told of.
     has_untold_drops: AtomicBool,
@@ -128,6 +129,7 @@ impl Queue {
             messages_max: options.queue_messages_max.max(1),
             bytes_max: options.queue_bytes_max,
             on_full: options.on_full,
+            ttl: options.outbox_ttl,
             keep_qos0: options.keep_qos0,
             has_untold_drops: AtomicBool::new(false),
             is_roused: AtomicBool::new(false),
@@ -300,8 +302,10 @@ impl Queue {
         stats.connected = state.phase == Phase::Online;
         stats.dropped_offline = state.drops.count(DropCause::Offline);
         stats.dropped_full = state.drops.count(DropCause::OutboxFull);
+        stats.dropped_expired = state.drops.count(DropCause::Expired);
         stats.dropped = stats.dropped_offline
             + stats.dropped_full
+            + stats.dropped_expired
             + stats.dropped_refused
             + stats.dropped_overflow
             + stats.dropped_unwanted;

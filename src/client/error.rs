@@ -116,6 +116,9 @@ pub enum ClientError {
     /// It had not been sent yet, and the outbound queue needed its room for newer ones.
     #[error("the outbox was full: dropped before it was sent, for newer messages")]
     Dropped,
+    /// It had not been sent when its time was over: that of the outbound queue, or its own.
+    #[error("the message waited too long: dropped before it was sent")]
+    Expired,
     /// An inbox with the policy `Error` ran over.
     #[error("the queue is full")]
     QueueFull,

@@ -13,6 +13,8 @@ pub enum DropCause {
     Offline,
     /// Not sent yet, and given up for newer ones: [`super::OnFull::DropOldest`].
     OutboxFull,
+    /// Not sent in time: [`super::ClientOptions::outbox_ttl`], or the message's own expiry.
+    Expired,
 }
 
 /// What happened to the connection.

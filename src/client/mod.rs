@@ -31,6 +31,7 @@ pub use options::{
 pub use stats::{ClientStats, InboxStats, RoundTrips};
 pub use update::Updated;
 
+use crate::clock::Clock;
 use crate::codec::{
     AckProperties, ConnAck, ProtocolVersion, ReasonCode, SubscribeFilter, SubscriptionOptions,
 };
@@ -39,8 +40,8 @@ use crate::transport;
 use bytestring::ByteString;
 use commands::{Command, Queue, Reply};
 use driver::Driver;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 use waiter::waiter;
 
 /// Who waits for one operation. Told exactly once: by the client's task, or with [`ClientError::Closed`] when the client
@@ -151,11 +152,23 @@ struct Shared {
     requests: Arc<requests::Requests>,
     options: ClientOptions,
     client_id: String,
+    /// The connection's, once there was one.
+    clock: OnceLock<Clock>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.queue.close(Close::Abort);
+    }
+}
+
+impl Shared {
+    /// The hour, for a message whose age will matter.
+    fn hour_for(&self, message: &Message) -> Option<SystemTime> {
+        let matters = self.options.outbox_ttl.is_some()
+            || message.properties().message_expiry_interval.is_some()
+            || (self.options.outbox_path.is_some() && message.qos != QoS::AtMostOnce);
+        matters.then(|| self.clock.get().cloned().unwrap_or_default().wall())
     }
 }
 
@@ -172,6 +185,7 @@ impl Client {
                 requests: Arc::default(),
                 options,
                 client_id,
+                clock: OnceLock::new(),
             }),
         }
     }
@@ -194,6 +208,7 @@ impl Client {
         // Boxed, since every future of the application that connects would have room for all handshakes in it.
         let (stream, negotiated) = clock.track(Box::pin(driver.first())).await?;
         let clock = driver.clock().clone();
+        let _ = self.shared.clock.set(clock.clone());
         tokio::spawn(clock.track(driver.run(stream)));
         Ok(negotiated)
     }
@@ -213,7 +228,7 @@ impl Client {
         message: Message,
         done: Option<Done<Published>>,
     ) -> Result<TryPublish, ClientError> {
-        self.shared.queue.publish(message, done, Rouse::Now)
+        self.try_publish_and(Rouse::Now, message, done)
     }
 
     /// As [`Client::try_publish`], leaving open when the client's task hears of it.
@@ -226,7 +241,8 @@ impl Client {
         message: Message,
         done: Option<Done<Published>>,
     ) -> Result<TryPublish, ClientError> {
-        self.shared.queue.publish(message, done, rouse)
+        let put_at = self.shared.hour_for(&message);
+        self.shared.queue.publish(message, put_at, done, rouse)
     }
 
     /// Puts in a message of QoS 0 that says nothing but topic and payload, allocating nothing for it. The topic has passed

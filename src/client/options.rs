@@ -70,6 +70,8 @@ pub struct ClientOptions {
     pub queue_bytes_max: usize,
     /// What becomes of a message that finds no room there.
     pub on_full: OnFull,
+    /// How long a message may wait there before it is sent for the first time; `None`: as long as it takes.
+    pub outbox_ttl: Option<Duration>,
     /// Keep QoS 0 messages that are published while offline.
     pub keep_qos0: bool,
     /// The file in which messages of QoS 1 and 2 outlive the process; see [`crate::storage`]. It needs a session that is
@@ -108,6 +110,7 @@ impl ClientOptions {
             queue_messages_max: 10_000,
             queue_bytes_max: 64 << 20,
             on_full: OnFull::default(),
+            outbox_ttl: None,
             keep_qos0: false,
             outbox_path: None,
             journal: None,
@@ -144,6 +147,7 @@ impl fmt::Debug for ClientOptions {
             queue_messages_max,
             queue_bytes_max,
             on_full,
+            outbox_ttl,
             keep_qos0,
             outbox_path,
             journal,
@@ -174,6 +178,7 @@ impl fmt::Debug for ClientOptions {
             .field("queue_messages_max", queue_messages_max)
             .field("queue_bytes_max", queue_bytes_max)
             .field("on_full", on_full)
+            .field("outbox_ttl", outbox_ttl)
             .field("keep_qos0", keep_qos0)
             .field("outbox_path", outbox_path)
             .field("journal", journal)

@@ -22,6 +22,8 @@ pub struct ClientStats {
     pub dropped_offline: u64,
     /// Not sent yet, and given up for newer ones.
     pub dropped_full: u64,
+    /// Not sent in time.
+    pub dropped_expired: u64,
     /// Not sent, since the broker does not take them.
     pub dropped_refused: u64,
     /// Received, and a subscription's queue had no room.

@@ -211,6 +211,7 @@ fn name_of(error: &ClientError) -> &'static str {
         ClientError::SessionLost => "SessionLost",
         ClientError::QueueFull | ClientError::OutboxFull => "QueueFull",
         ClientError::Dropped => "MessageDropped",
+        ClientError::Expired => "MessageExpired",
         ClientError::PacketTooLarge { .. } => "PacketTooLarge",
         ClientError::NotSupportedByBroker(_) => "NotSupportedByBroker",
         ClientError::Storage(_) => "StorageError",

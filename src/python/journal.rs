@@ -103,6 +103,7 @@ fn said_by_client(entry: &client::Entry<'_>) -> Option<Said> {
         }) => match cause {
             DropCause::Overflow => ("dropped", vec![count.to_string(), names(filters)]),
             DropCause::OutboxFull => ("dropped full", vec![count.to_string()]),
+            DropCause::Expired => ("dropped late", vec![count.to_string()]),
             _ => ("dropped offline", vec![count.to_string()]),
         },
         // Whoever called it has logged it, with the traceback.

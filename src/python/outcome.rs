@@ -131,6 +131,7 @@ fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
                 match cause {
                     DropCause::Overflow => "overflow",
                     DropCause::OutboxFull => "full",
+                    DropCause::Expired => "expired",
                     _ => "offline",
                 },
             )?;

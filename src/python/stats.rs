@@ -24,6 +24,7 @@ pub(super) fn stats_fields<'py>(
         ("dropped", stats.dropped),
         ("dropped_offline", stats.dropped_offline),
         ("dropped_full", stats.dropped_full),
+        ("dropped_expired", stats.dropped_expired),
         ("dropped_refused", stats.dropped_refused),
         ("dropped_overflow", stats.dropped_overflow),
         ("dropped_unwanted", stats.dropped_unwanted),

@@ -3,7 +3,7 @@
 //! | table | from | to |
 //! |---|---|---|
 //! | `about` | a name | `format` (a number, little-endian) and `client_id` |
-//! | `messages` | number in the order of publishing | hour at which it expires, and the message as a PUBLISH of MQTT 5 |
+//! | `messages` | number in the order of publishing | milliseconds from 1970 to when it was published, or 0, and the message as a PUBLISH of MQTT 5 |
 //! | `exchanges` | the same number | packet id, and 1 (sent) or 2 and the reason of PUBREC (released); none: not sent yet |
 //! | `taken` | packet id of a QoS 2 message that was taken and not released | nothing |
 //!
@@ -20,6 +20,7 @@ use redb::{
 };
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What this file's tables look like. Another number is another version of them.
 const FORMAT: u32 = 1;
@@ -147,7 +148,7 @@ impl Outbox {
         for entry in messages.iter().map_err(|error| damaged(error.into()))? {
             let (number, value) = entry.map_err(|error| damaged(error.into()))?;
             let number = number.value();
-            let (expires_at, message) =
+            let (put_at, message) =
                 parse(value.value()).ok_or_else(|| bad("a message is none"))?;
             let exchange = exchanges
                 .get(number)
@@ -161,7 +162,7 @@ impl Outbox {
             stored.messages.push(StoredMessage {
                 number,
                 message,
-                expires_at,
+                put_at,
                 stage,
             });
         }
@@ -222,9 +223,9 @@ impl Outbox {
                     Change::Put {
                         number,
                         message,
-                        expires_at,
+                        put_at,
                     } => {
-                        if let Some(bytes) = format(message, *expires_at) {
+                        if let Some(bytes) = format(message, *put_at) {
                             messages.insert(number, bytes.as_ref())?;
                         }
                     }
@@ -263,24 +264,27 @@ fn builder() -> Builder {
 }
 
 /// The bytes of a message: `None` if it cannot be a packet, and then it cannot be sent either.
-fn format(message: &Message, expires_at: Option<u64>) -> Option<BytesMut> {
+fn format(message: &Message, put_at: Option<SystemTime>) -> Option<BytesMut> {
     let mut publish = Publish::new(message.clone());
     publish.packet_id = PacketId::new(1);
     let mut packet = SendBuffer::new();
     codec::encode(&Packet::Publish(publish), ProtocolVersion::V5, &mut packet).ok()?;
     let mut bytes = BytesMut::with_capacity(8 + packet.remaining());
-    bytes.put_u64(expires_at.unwrap_or(0));
+    let since = put_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let millis = since.map_or(0, |since| since.as_millis());
+    bytes.put_u64(u64::try_from(millis).unwrap_or(0));
     bytes.put(&mut packet);
     Some(bytes)
 }
 
-fn parse(bytes: &[u8]) -> Option<(Option<u64>, Message)> {
-    let (expires_at, packet) = bytes.split_first_chunk()?;
-    let expires_at = Some(u64::from_be_bytes(*expires_at)).filter(|hour| *hour > 0);
+fn parse(bytes: &[u8]) -> Option<(Option<SystemTime>, Message)> {
+    let (put_at, packet) = bytes.split_first_chunk()?;
+    let put_at = Some(u64::from_be_bytes(*put_at)).filter(|millis| *millis > 0);
+    let put_at = put_at.and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
     let mut packet = BytesMut::from(packet);
     match codec::decode(&mut packet, ProtocolVersion::V5, &Limits::default()) {
         Ok(Some(Packet::Publish(publish))) if packet.is_empty() => {
-            Some((expires_at, publish.message))
+            Some((put_at, publish.message))
         }
         _ => None,
     }

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 /// So many changes go into one transaction at most.
@@ -34,8 +35,8 @@ pub enum Change {
         number: u64,
         /// The message.
         message: Message,
-        /// Milliseconds since 1970 after which it is not to be sent any more.
-        expires_at: Option<u64>,
+        /// When it was published, by the clock on the wall.
+        put_at: Option<SystemTime>,
     },
     /// It is about to be sent, by this packet id.
     Sent(u64, PacketId),
@@ -72,7 +73,7 @@ pub struct StoredMessage {
     /// The message.
     pub message: Message,
     /// As in [`Change::Put`].
-    pub expires_at: Option<u64>,
+    pub put_at: Option<SystemTime>,
     /// How far it has come.
     pub stage: Stage,
 }

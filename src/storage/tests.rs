@@ -35,7 +35,7 @@ fn put(number: u64, text: &'static str) -> Change {
     Change::Put {
         number,
         message: message(text),
-        expires_at: None,
+        put_at: None,
     }
 }
 

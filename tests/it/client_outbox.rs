@@ -5,9 +5,10 @@ use rmqtt::client::{
     Answer, Client, ClientError, Done, DropCause, Event, OnFull, Published, TryPublish,
 };
 use rmqtt::codec::{AckKind, ConnAck, PacketId, ProtocolVersion};
-use rmqtt::message::QoS;
+use rmqtt::message::{Message, MessageProperties, QoS};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
 const QOS: QoS = QoS::AtLeastOnce;
@@ -21,6 +22,13 @@ async fn stage(name: &str, messages_max: usize, on_full: OnFull) -> Stage {
     stage.options.queue_messages_max = messages_max;
     stage.options.on_full = on_full;
     stage
+}
+
+/// The client's next try comes so many seconds after a cut.
+fn come_back_after(stage: &mut Stage, seconds: u64) {
+    let reconnect = stage.options.reconnect.as_mut().expect("the usual");
+    reconnect.initial = Duration::from_secs(seconds);
+    reconnect.max = reconnect.initial;
 }
 
 fn with_window(mut connack: ConnAck, window: u16) -> ConnAck {
@@ -221,4 +229,127 @@ async fn with_error_a_full_outbox_refuses_at_once() {
     let refused = soon(client.publish(message("t", "x", QOS))).await;
     assert_eq!(refused, Err(ClientError::OutboxFull));
     assert!(outcomes.lock().expect("whole").is_empty());
+}
+
+fn expiring(text: &str, seconds: u32) -> Message {
+    let mut message = message("t", text, QOS);
+    message.properties = Some(Arc::new(MessageProperties {
+        message_expiry_interval: Some(seconds),
+        ..MessageProperties::default()
+    }));
+    message
+}
+
+fn put(client: &Client, message: Message) {
+    let put = client.try_publish(message, None);
+    assert!(matches!(put, Ok(TryPublish::Queued)));
+}
+
+/// The next message's payload, packet id and what is left of its expiry.
+async fn hear_expiry(peer: &mut Peer) -> (String, u16, Option<u32>) {
+    let publish = peer.heard_publish().await;
+    let id = publish.packet_id.map_or(0, PacketId::get);
+    let text = String::from_utf8(publish.message.payload.to_vec());
+    let left = publish.message.properties().message_expiry_interval;
+    (text.expect("text"), id, left)
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_too_long_without_a_connection_fails_there_and_then() {
+    let mut stage = stage("ttl-offline", 2, OnFull::Wait).await;
+    come_back_after(&mut stage, 80);
+    stage.options.outbox_ttl = Some(Duration::from_secs(60));
+    let (client, peer) = stage.pair(accepted()).await;
+    let mut events = client.events();
+    drop(peer);
+    hear_offline(&mut events).await;
+    let outcomes = publish(&client, 1..=1, QOS);
+    pass(30).await;
+    publish(&client, 2..=2, QOS);
+    let room = client.clone();
+    let room = tokio::spawn(async move { room.room().await });
+    assert!(matches!(
+        client.try_publish(message("t", "3", QOS), None),
+        Ok(TryPublish::Full(..))
+    ));
+    pass(29).await;
+    assert!(outcomes.lock().expect("whole").is_empty());
+    pass(2).await;
+    assert_eq!(
+        *outcomes.lock().expect("whole"),
+        [(1, Err(ClientError::Expired))]
+    );
+    soon(room).await.expect("it runs").expect("there is room");
+    let stats = client.stats();
+    assert_eq!((stats.dropped, stats.dropped_expired), (1, 1));
+    assert_eq!(stats.queued_messages, 1);
+    assert_eq!(
+        soon(events.recv()).await,
+        Ok(Event::Dropped {
+            count: 1,
+            cause: DropCause::Expired,
+            filters: Vec::new()
+        })
+    );
+    let mut peer = stage.welcome(resumed()).await;
+    assert_eq!(hear(&mut peer).await.0, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_stays_closed_lets_what_waits_expire_and_what_is_sent_stay() {
+    let mut stage = stage("ttl-window", 100, OnFull::Wait).await;
+    stage.options.keep_alive = 0;
+    stage.options.outbox_ttl = Some(Duration::from_secs(60));
+    let (client, mut peer) = stage.pair(with_window(accepted(), 1)).await;
+    let outcomes = publish(&client, 1..=3, QOS);
+    let (_, id) = hear(&mut peer).await;
+    pass(61).await;
+    let told: Vec<_> = std::mem::take(&mut *outcomes.lock().expect("whole"));
+    assert_eq!(
+        told,
+        [(2, Err(ClientError::Expired)), (3, Err(ClientError::Expired))]
+    );
+    peer.say_ack(AckKind::PubAck, id).await;
+    soon(client.drain()).await.expect("all is settled");
+    assert_eq!(*outcomes.lock().expect("whole"), [(1, Ok(()))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_carries_what_is_left_of_its_expiry() {
+    let mut stage = stage("expiry-left", 100, OnFull::Wait).await;
+    come_back_after(&mut stage, 40);
+    let (client, peer) = stage.pair(accepted()).await;
+    let mut events = client.events();
+    drop(peer);
+    hear_offline(&mut events).await;
+    put(&client, expiring("late", 30));
+    put(&client, expiring("in time", 100));
+    put(&client, expiring("never", 0));
+    pass(30).await;
+    let mut peer = stage.welcome(resumed()).await;
+    let (text, _, left) = hear_expiry(&mut peer).await;
+    assert_eq!(text, "in time");
+    assert!(left.is_some_and(|left| (55..=60).contains(&left)), "{left:?}");
+    assert_eq!(client.stats().dropped_expired, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_as_new_has_aged_and_what_is_sent_again_has_not() {
+    let stage = stage("expiry-again", 100, OnFull::Wait).await;
+    let (client, mut peer) = stage.pair(accepted()).await;
+    put(&client, expiring("x", 100));
+    assert_eq!(hear_expiry(&mut peer).await.2, Some(100));
+    pass(10).await;
+    drop(peer);
+    let mut peer = stage.welcome(resumed()).await;
+    assert_eq!(hear_expiry(&mut peer).await.2, Some(100));
+    pass(10).await;
+    drop(peer);
+    let mut peer = stage.welcome(accepted()).await;
+    let left = hear_expiry(&mut peer).await.2;
+    assert!(left.is_some_and(|left| (70..=80).contains(&left)), "{left:?}");
 }

@@ -11,7 +11,7 @@ use crate::message::QoS;
 use crate::storage::Change;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Between two tellings.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ impl Drops {
 impl Queue {
     /// Whether what waits is taken one by one, and may be dropped until then.
     pub(super) fn keeps_back(&self) -> bool {
-        self.on_full == OnFull::DropOldest
+        self.on_full == OnFull::DropOldest || self.ttl.is_some()
     }
 
     /// Makes room for a message of this size, as far as what waits can make it.
@@ -51,6 +51,40 @@ impl Queue {
             dropped.push(oldest);
         }
         dropped
+    }
+
+    /// When the oldest that waits has waited long enough, if it has a limit.
+    pub(in crate::client) fn next_expiry(&self) -> Option<SystemTime> {
+        let ttl = self.ttl?;
+        let put_at = self.state.lock().work.publishes.put_at();
+        put_at.and_then(|put_at| put_at.checked_add(ttl))
+    }
+
+    /// Drops what has waited long enough. The oldest is first; where the clock was set back meanwhile, it holds the others
+    /// up, and none is sent too late all the same.
+    pub(in crate::client) fn expire(&self, now: SystemTime) {
+        let Some(ttl) = self.ttl else {
+            return;
+        };
+        let mut expired = Vec::new();
+        let mut state = self.state.lock();
+        while state
+            .work
+            .publishes
+            .put_at()
+            .is_some_and(|put_at| now.duration_since(put_at).is_ok_and(|waited| waited >= ttl))
+            && let Some(oldest) = state.work.publishes.pop()
+        {
+            state.forget_one(&oldest);
+            expired.push(oldest);
+        }
+        if expired.is_empty() {
+            return;
+        }
+        self.tell_of_room(state);
+        // For a client that is asked to close once nothing waits.
+        self.changed.notify_waiters();
+        self.give_up_on(expired, DropCause::Expired, &ClientError::Expired);
     }
 
     /// Answers for what was dropped. What had been taken back was not dropped.

@@ -9,6 +9,7 @@ use crate::topic::TopicName;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 /// Larger payloads are worth memory of their own, which is then written from where it is.
 pub(super) const BRIEF_MAX: usize = 2048;
@@ -80,6 +81,14 @@ impl Publishes {
         })
     }
 
+    /// When the first message was published, where that is known.
+    pub(super) fn put_at(&self) -> Option<SystemTime> {
+        match self.entries.front()? {
+            Entry::One(outgoing) => outgoing.put_at,
+            Entry::Briefs(_) => None,
+        }
+    }
+
     pub(in crate::client) fn pop(&mut self) -> Option<Outgoing> {
         if let Entry::Briefs(briefs) = self.entries.front_mut()? {
             let outgoing = briefs.pop();
@@ -115,6 +124,7 @@ impl Briefs {
             size: size_of(&message),
             message,
             number,
+            put_at: None,
             reply: Reply::new(None),
         })
     }

@@ -8,15 +8,17 @@ use crate::storage::{Change, Store};
 use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 /// With so much put in, the client's task is woken in any case: it is enough for a write.
 const UNSEEN_BYTES_MAX: usize = 16 << 10;
 
 impl Queue {
-    /// See [`crate::client::Client::try_publish`].
+    /// See [`crate::client::Client::try_publish`]. It is published at this hour, where that matters.
     pub(in crate::client) fn publish(
         &self,
         message: Message,
+        put_at: Option<SystemTime>,
         done: Option<Done<Published>>,
         rouse: Rouse,
     ) -> Result<TryPublish, ClientError> {
@@ -53,13 +55,14 @@ impl Queue {
             store.write(Change::Put {
                 number,
                 message: message.clone(),
-                expires_at: None,
+                put_at,
             });
         }
         state.work.publishes.push(Outgoing {
             message,
             size,
             number,
+            put_at,
             reply: Reply::new(done),
         });
         self.wake_for_message(state, rouse);
@@ -78,7 +81,8 @@ impl Queue {
         let bytes = topic.len() + payload.len();
         let size = bytes + MESSAGE_OVERHEAD;
         let mut state = self.state.lock();
-        let is_plain = state.phase == Phase::Online
+        let is_plain = self.ttl.is_none()
+            && state.phase == Phase::Online
             && state.closing.is_none()
             && payload.len() <= publishes::BRIEF_MAX
             && state

@@ -1,9 +1,10 @@
 //! The task's side of the queue: the phases of the client, taking out what was put in, giving room back.
 
 use super::work::Work;
-use super::{Phase, Publishes, Queue, append};
+use super::{Phase, Publishes, Queue, State, append};
 use crate::client::protocol::Granted;
 use crate::client::{ClientError, ClientStats, Close, Event, Negotiated};
+use parking_lot::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -123,7 +124,11 @@ impl Queue {
         state.stats.clone_from(stats);
         state.messages = state.messages.saturating_sub(messages);
         state.bytes = state.bytes.saturating_sub(bytes);
-        // Waiters come back when a quarter is free: waking them for each place would cost more than the place is worth.
+        self.tell_of_room(state);
+    }
+
+    /// Waiters come back when a quarter is free: waking them for each place would cost more than the place is worth.
+    pub(super) fn tell_of_room(&self, mut state: MutexGuard<'_, State>) {
         let is_worth_it = state.messages <= self.messages_max - self.messages_max.div_ceil(4)
             && state.bytes <= self.bytes_max - self.bytes_max / 4;
         if is_worth_it && std::mem::take(&mut state.was_full) {

@@ -10,6 +10,7 @@ use crate::codec::{ReasonCode, SubscribeFilter};
 use crate::message::{Message, UserProperty};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// Answers one operation exactly once: when it goes away unused, by [`ClientError::Closed`].
 pub(in crate::client) struct Reply<T>(Option<Done<T>>);
@@ -49,6 +50,8 @@ pub(in crate::client) struct Outgoing {
     pub(in crate::client) size: usize,
     /// Its place in the order of publishing, from 1.
     pub(in crate::client) number: u64,
+    /// When it was published, where its age matters.
+    pub(in crate::client) put_at: Option<SystemTime>,
     pub(in crate::client) reply: Reply<Published>,
 }
 
@@ -57,6 +60,37 @@ pub(in crate::client) struct Update {
     pub(in crate::client) filters: Vec<SubscribeFilter>,
     pub(in crate::client) user_properties: Vec<UserProperty>,
     pub(in crate::client) reply: Reply<Updated>,
+}
+
+impl Outgoing {
+    /// How long it has waited.
+    pub(in crate::client) fn waited(&self, now: SystemTime) -> Duration {
+        // A clock that was set back makes nothing younger than new.
+        self.put_at
+            .and_then(|put_at| now.duration_since(put_at).ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether it has waited longer than it may, by this limit or by its own.
+    pub(in crate::client) fn is_expired(&self, now: SystemTime, ttl: Option<Duration>) -> bool {
+        let own = self.message.properties().message_expiry_interval;
+        let waited = self.waited(now);
+        ttl.is_some_and(|ttl| waited >= ttl)
+            || (waited.as_secs() > 0 && own.is_some_and(|own| waited.as_secs() >= own.into()))
+    }
+}
+
+/// The message as it is after so long: what is left of its expiry, a second at least.
+pub(in crate::client) fn aged(mut message: Message, waited: Duration) -> Message {
+    let seconds = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
+    if seconds > 0
+        && let Some(properties) = &mut message.properties
+        && let Some(expiry) = properties.message_expiry_interval
+    {
+        Arc::make_mut(properties).message_expiry_interval =
+            Some(expiry.saturating_sub(seconds).max(1).min(expiry));
+    }
+    message
 }
 
 /// An operation that is no message.

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::transport::Address;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// When to tell more.
 #[derive(Default)]
@@ -29,6 +29,13 @@ impl Driver {
         if self.queue.has_untold_drops() {
             self.note_drops();
         }
+    }
+
+    /// When the oldest message that waits has waited long enough.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let at = self.queue.next_expiry()?;
+        let left = at.duration_since(self.clock.wall()).unwrap_or_default();
+        self.now().checked_add(left)
     }
 
     /// Tells each subscription's drops since the last time, and those of what was to be sent.
@@ -60,6 +67,7 @@ impl Driver {
 pub(super) struct Care {
     queue: Arc<Queue>,
     clock: Clock,
+    ttl: Option<Duration>,
     journal: Option<Journal>,
     client_id: String,
     address: Address,
@@ -70,14 +78,37 @@ impl Care {
         Self {
             queue: Arc::clone(&driver.queue),
             clock: driver.clock.clone(),
+            ttl: driver.options.outbox_ttl,
             journal: driver.options.journal.clone(),
             client_id: driver.protocol.client_id().to_owned(),
             address: driver.address.clone(),
         }
     }
 
-    /// Tells what is dropped. Never ends.
+    /// Never ends.
     pub(super) async fn take(self) -> Infallible {
+        tokio::select! {
+            never = self.tell_drops() => never,
+            never = self.expire() => never,
+        }
+    }
+
+    /// Drops what has waited long enough.
+    async fn expire(&self) -> Infallible {
+        let Some(ttl) = self.ttl else {
+            return std::future::pending().await;
+        };
+        loop {
+            let now = self.clock.wall();
+            self.queue.expire(now);
+            // What is published from now on waits as long at least.
+            let next = self.queue.next_expiry();
+            let next = next.and_then(|at| at.duration_since(now).ok());
+            self.clock.sleep(next.unwrap_or(ttl)).await;
+        }
+    }
+
+    async fn tell_drops(&self) -> Infallible {
         loop {
             self.queue.untold_drops().await;
             let next = self.queue.next_telling(self.clock.now());

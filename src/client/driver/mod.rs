@@ -289,6 +289,7 @@ impl Driver {
             self.close_by,
             self.authentication_by(),
             self.drops.due,
+            self.next_expiry(),
         ]
         .into_iter()
         .flatten()
@@ -300,6 +301,7 @@ impl Driver {
         if self.early_until.is_some_and(|until| until <= now) {
             self.drop_early();
         }
+        self.queue.expire(self.clock.wall());
         if self.drops.due.is_some_and(|due| due <= now) {
             self.tell_drops(now);
         }

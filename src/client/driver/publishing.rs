@@ -1,12 +1,13 @@
 //! Messages on their way out: from the queue to the protocol, and from its answers to those who wait.
 
 use super::Driver;
-use crate::client::commands::{Command, Outgoing, Reply, offline};
+use crate::client::commands::{Command, Outgoing, Reply, aged, offline};
 use crate::client::{ClientError, DropCause, Published};
 use crate::codec::{AckProperties, ReasonCode};
 use crate::message::{Message, QoS};
 use crate::session::Token;
 use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
 
 /// So much is encoded ahead of the socket; behind it messages stay in the queue, where bounds count them.
 const BATCH_BYTES: usize = 64 << 10;
@@ -17,6 +18,8 @@ pub(super) struct Exchange {
     pub(super) size: usize,
     /// As in [`Outgoing`].
     pub(super) number: u64,
+    /// When it was sent with what was left of its expiry then, if it has one.
+    pub(super) put_at: Option<SystemTime>,
 }
 
 /// Somebody waits until all messages up to a certain one are sent and settled.
@@ -198,16 +201,24 @@ impl Driver {
                     self.take_back(outgoing);
                     return;
                 }
+                Some(outgoing) if self.is_expired(&outgoing) => {
+                    self.expire(outgoing);
+                    return;
+                }
                 Some(outgoing) => outgoing,
                 None => return,
             },
         };
+        let sent_at = outgoing.put_at.map(|_| self.clock.wall());
+        let waited = sent_at.map_or(Duration::ZERO, |now| outgoing.waited(now));
         let Outgoing {
             message,
             size,
             number,
             reply,
+            ..
         } = outgoing;
+        let message = aged(message, waited);
         if message.qos == QoS::AtMostOnce {
             let outcome = self.protocol.publish(message, 0).map(|()| Published {
                 reason: ReasonCode::Success,
@@ -221,6 +232,7 @@ impl Driver {
             reply,
             size,
             number,
+            put_at: sent_at,
         });
         let is_timed = self.timed.is_none() && message.qos == QoS::AtLeastOnce;
         let sent = self.protocol.publish(message, token);
@@ -243,6 +255,19 @@ impl Driver {
         } = outgoing;
         self.keep_no_more(number);
         self.settled.add(size, reply, Err(ClientError::Closed));
+    }
+
+    fn is_expired(&self, outgoing: &Outgoing) -> bool {
+        let ttl = self.options.outbox_ttl;
+        outgoing.put_at.is_some() && outgoing.is_expired(self.clock.wall(), ttl)
+    }
+
+    /// Its time is over before its first sending.
+    fn expire(&mut self, outgoing: Outgoing) {
+        self.keep_no_more(outgoing.number);
+        self.queue.note_drops(DropCause::Expired, 1);
+        let Outgoing { size, reply, .. } = outgoing;
+        self.settled.add(size, reply, Err(ClientError::Expired));
     }
 
     fn count_sent(&mut self, is_sent: bool) {
@@ -302,6 +327,7 @@ impl Driver {
                             message,
                             size: exchange.size,
                             number: exchange.number,
+                            put_at: exchange.put_at,
                             reply: exchange.reply,
                         });
                     }

@@ -5,7 +5,7 @@
 
 use super::Driver;
 use super::publishing::Exchange;
-use crate::client::commands::{Outgoing, Publishes, Reply, size_of};
+use crate::client::commands::{Outgoing, Publishes, Reply, aged, size_of};
 use crate::client::protocol::Progress;
 use crate::client::{ClientError, ClientOptions};
 use crate::codec::ProtocolVersion;
@@ -58,6 +58,7 @@ impl Driver {
     fn take_up(&mut self, store: Store, stored: Stored) {
         let restored = stored.messages.len();
         let restored_up_to = stored.messages.last().map_or(0, |last| last.number);
+        let now = self.clock.wall();
         let mut bytes = 0;
         let mut in_flight = Vec::new();
         let mut waiting = Publishes::default();
@@ -70,11 +71,15 @@ impl Driver {
                         message: left.message,
                         size,
                         number,
+                        put_at: left.put_at,
                         reply: Reply::new(None),
                     });
                     continue;
                 }
-                Stage::Sent(packet_id) => (packet_id, Ok(left.message)),
+                Stage::Sent(packet_id) => {
+                    let waited = left.put_at.and_then(|at| now.duration_since(at).ok());
+                    (packet_id, Ok(aged(left.message, waited.unwrap_or_default())))
+                }
                 Stage::Released(packet_id, reason) => (packet_id, Err(reason)),
             };
             let reply = Reply::new(None);
@@ -82,6 +87,7 @@ impl Driver {
                 reply,
                 size,
                 number,
+                put_at: Some(now),
             });
             in_flight.push((packet_id, token, rest));
         }

@@ -1,6 +1,6 @@
 //! The outbox: its bounds, what becomes of what finds no room, and where it is kept.
 
-use super::out_of_range;
+use super::{duration, out_of_range};
 use crate::client::{ClientOptions, OnFull};
 use crate::python::errors::Failure;
 use pyo3::exceptions::PyValueError;
@@ -13,6 +13,7 @@ pub(super) struct OutboxArguments {
     max_messages: usize,
     max_bytes: usize,
     on_full: String,
+    ttl: Option<f64>,
     keep_qos0: bool,
     path: Option<PathBuf>,
 }
@@ -36,6 +37,11 @@ impl OutboxArguments {
                     "outbox.on_full must be 'wait', 'error' or 'drop_oldest', not {other:?}"
                 )));
             }
+        };
+        options.outbox_ttl = match self.ttl {
+            Some(seconds) if seconds > 0.0 => Some(duration("outbox.ttl", seconds)?),
+            Some(_) => return Err(out_of_range("outbox.ttl", "seconds, more than 0")),
+            None => None,
         };
         options.keep_qos0 = self.keep_qos0;
         options.outbox_path = self.path;
