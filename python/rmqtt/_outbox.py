@@ -17,15 +17,16 @@ class Outbox:
 
     With `path`, messages of QoS 1 and 2 outlive the process. They go into one file, which is synced before anything
     leaves that depends on it; a client with the same `client_id` that opens the file again sends what was not
-    acknowledged, in order, and a message of QoS 2 arrives exactly once although the process was killed. What is
+    acknowledged, in order, and a message of QoS 2 arrives exactly once although the process was killed. What had been
+    subscribed is known too, and its messages wait for whoever subscribes to the same filter within a minute. What is
     promised, what it costs and what becomes of a damaged file is in ``docs/outbox.md``.
 
     Raises
     ------
     ValueError
         By `Client`, not here: a bound is below 1, `on_full` is none of the three, `ttl` is not above 0, or there is a
-        `path` without `client_id`, ``clean_start=False`` and ``session_expiry`` above 0 (MQTT 5): without a session that is kept, a
-        restarted process could not tell a new message from a repetition.
+        `path` without `client_id`, ``clean_start=False`` and ``session_expiry`` above 0 (MQTT 5): without a session
+        that is kept, a restarted process could not tell a new message from a repetition.
     StorageError
         By ``connect()``: the file is in use, belongs to another client id, cannot be written, or is damaged. A damaged
         file is renamed to ``PATH.damaged-N``, and the next ``connect()`` begins an empty one.
@@ -55,8 +56,8 @@ class Outbox:
     #: ``stats().dropped_full`` counts it, and `Dropped` tells of it. What has been sent never goes: where that is all
     #: there is, the new message goes in all the same, so there may be one more than the bound.
     on_full: OnFull = "wait"
-    #: Seconds that a message may wait before it is sent for the first time, by the clock on the wall and with `path` over
-    #: restarts too; `None`: as long as it takes. Whoever waits for one that is late gets `MessageExpired`.
+    #: Seconds that a message may wait before it is sent for the first time, by the clock on the wall and with `path`
+    #: over restarts too; `None`: as long as it takes. Whoever waits for one that is late gets `MessageExpired`.
     ttl: float | None = None
     #: Keep messages of QoS 0 that are published while there is no connection; in memory, also with `path`.
     keep_qos0: bool = False

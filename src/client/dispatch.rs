@@ -57,8 +57,17 @@ pub(super) struct Dispatch {
     holders: BTreeMap<ByteString, usize>,
     common: usize,
     owed: BTreeMap<u64, Owed>,
-    early: VecDeque<(Publish, u64)>,
+    early: VecDeque<Early>,
     latest: Option<Latest>,
+}
+
+/// A message that came before its subscription.
+#[derive(Debug)]
+struct Early {
+    publish: Publish,
+    delivery: u64,
+    /// The subscription of an earlier process that it is for; `None`: nobody knows of any.
+    holder: Option<Key>,
 }
 
 /// Who got the message before: the next is nearly always of the same topic. In memory of its own.
@@ -213,8 +222,9 @@ impl Dispatch {
             let mut matching = lines.iter().filter(|line| line.filter.matches(topic));
             let shares = matching.any(|line| {
                 keys[..named].iter().any(|other| {
-                    let theirs = self.entries.get(other).or_else(|| self.ghosts.get(other));
-                    theirs.is_some_and(|theirs| theirs.iter().any(|their| their.text == line.text))
+                    let theirs = [self.entries.get(other), self.ghosts.get(other)];
+                    let mut theirs = theirs.into_iter().flatten().flatten();
+                    theirs.any(|their| their.text == line.text)
                 })
             });
             if shares && !keys.contains(key) {
@@ -304,37 +314,97 @@ impl Dispatch {
         if session_present {
             self.owed.retain(|_, owed| owed.is_qos2);
             self.early
-                .retain(|(publish, _)| publish.message.qos != QoS::AtLeastOnce);
+                .retain(|early| early.publish.message.qos != QoS::AtLeastOnce);
         } else {
             self.owed.clear();
             self.early.clear();
         }
     }
 
-    /// Keeps a message that nobody subscribed to yet. QoS 1 and 2 are bounded by our Receive Maximum, being not
-    /// acknowledged. `false`: no room.
-    pub(super) fn hold(&mut self, publish: &Publish, delivery: u64) -> bool {
+    /// Keeps a message that nobody subscribed to yet, or for a subscription that nobody has taken over yet. QoS 1 and 2
+    /// are bounded by our Receive Maximum, being not acknowledged. `false`: no room.
+    pub(super) fn hold(&mut self, publish: &Publish, delivery: u64, holder: Option<Key>) -> bool {
         if publish.packet_id.is_none() && self.early.len() >= EARLY_QOS0_MAX {
             return false;
         }
         let mut kept = publish.clone();
         kept.message = publish.message.compact();
-        self.early.push_back((kept, delivery));
+        self.early.push_back(Early {
+            publish: kept,
+            delivery,
+            holder,
+        });
         true
     }
 
-    /// The early messages for a new subscription, in their order.
-    pub(super) fn claim(&mut self, key: Key) -> Vec<(Publish, u64)> {
-        let (claimed, rest) = std::mem::take(&mut self.early)
-            .into_iter()
-            .partition::<Vec<_>, _>(|(publish, _)| self.entry_matches(key, &publish.message.topic));
-        self.early = rest.into();
+    /// The early messages for a new subscription, in their order: those that nobody had subscribed to, and those held for
+    /// these subscriptions, by the filters that it has of them.
+    pub(super) fn claim(&mut self, key: Key, from: &[Key]) -> Vec<(Publish, u64)> {
+        let mut claimed = Vec::new();
+        for early in std::mem::take(&mut self.early) {
+            let topic = &early.publish.message.topic;
+            let is_claimed = match early.holder {
+                None if self.entry_matches(key, topic) => {
+                    self.owe(&early.publish, early.delivery, &[key]);
+                    true
+                }
+                Some(holder) if from.contains(&holder) && self.shares(key, holder, topic) => {
+                    if !self.hand_over(holder, key, early.delivery) {
+                        continue;
+                    }
+                    true
+                }
+                _ => false,
+            };
+            if is_claimed {
+                claimed.push((early.publish, early.delivery));
+            } else {
+                self.early.push_back(early);
+            }
+        }
         claimed
     }
 
+    /// Whether both have a filter that matches.
+    fn shares(&self, key: Key, other: Key, topic: &TopicName) -> bool {
+        let (Some(lines), Some(others)) = (self.entries.get(&key), self.entries.get(&other)) else {
+            return false;
+        };
+        let mut matching = lines.iter().filter(|line| line.filter.matches(topic));
+        matching.any(|line| others.iter().any(|other| other.text == line.text))
+    }
+
+    /// What `from` owes for a delivery, `to` owes. `false`: it did already.
+    fn hand_over(&mut self, from: Key, to: Key, delivery: u64) -> bool {
+        let Some(owed) = self.owed.get_mut(&delivery) else {
+            return true;
+        };
+        let is_new = owed.first != Some(to) && !owed.others.contains(&to);
+        owed.first = owed.first.filter(|key| *key != from);
+        owed.others.retain(|key| *key != from);
+        if is_new {
+            owed.others.push(to);
+        }
+        is_new
+    }
+
     /// The early messages that nobody has claimed in time.
-    pub(super) fn unclaimed(&mut self) -> VecDeque<(Publish, u64)> {
-        std::mem::take(&mut self.early)
+    pub(super) fn unclaimed(&mut self) -> Vec<(Publish, u64)> {
+        let (unclaimed, held) = std::mem::take(&mut self.early)
+            .into_iter()
+            .partition::<Vec<_>, _>(|early| early.holder.is_none());
+        self.early = held.into();
+        let unclaimed = unclaimed.into_iter();
+        unclaimed
+            .map(|early| (early.publish, early.delivery))
+            .collect()
+    }
+
+    /// Lets go of what is held for a subscription, and says how much it was. What it owes is not touched.
+    pub(super) fn let_go(&mut self, key: Key) -> usize {
+        let before = self.early.len();
+        self.early.retain(|early| early.holder != Some(key));
+        before - self.early.len()
     }
 }
 

@@ -6,24 +6,27 @@
 //! | `messages` | number in the order of publishing | milliseconds from 1970 to when it was published, or 0, and the message as a PUBLISH of MQTT 5 |
 //! | `exchanges` | the same number | packet id, and 1 (sent) or 2 and the reason of PUBREC (released); none: not sent yet |
 //! | `taken` | packet id of a QoS 2 message that was taken and not released | nothing |
+//! | `subscriptions` | subscription identifier | filters, options and user properties, as a SUBSCRIBE of MQTT 5 |
 //!
 //! A message never changes, so what is written again for each step of its exchange is three or four bytes.
 
 use super::{Change, Stage, StorageError, Stored, StoredMessage};
 use crate::codec::{
-    self, Limits, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, SendBuffer,
+    self, Limits, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, SendBuffer, Subscribe,
+    SubscribeFilter,
 };
-use crate::message::Message;
-use bytes::{Buf, BufMut, BytesMut};
+use crate::message::{Message, UserProperty};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
 };
 use std::fs::{File, OpenOptions};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What this file's tables look like. Another number is another version of them.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Pages that are kept in memory: an outbox is written far more than it is read.
 const CACHE_BYTES: usize = 4 << 20;
@@ -32,6 +35,7 @@ const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("about");
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 const EXCHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exchanges");
 const TAKEN: TableDefinition<'_, u16, ()> = TableDefinition::new("taken");
+const SUBSCRIPTIONS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("subscriptions");
 
 const SENT: u8 = 1;
 const RELEASED: u8 = 2;
@@ -92,6 +96,7 @@ impl Outbox {
                 transaction.open_table(MESSAGES)?;
                 transaction.open_table(EXCHANGES)?;
                 transaction.open_table(TAKEN)?;
+                transaction.open_table(SUBSCRIPTIONS)?;
             }
             transaction.commit()?;
             Ok(database)
@@ -148,8 +153,7 @@ impl Outbox {
         for entry in messages.iter().map_err(|error| damaged(error.into()))? {
             let (number, value) = entry.map_err(|error| damaged(error.into()))?;
             let number = number.value();
-            let (put_at, message) =
-                parse(value.value()).ok_or_else(|| bad("a message is none"))?;
+            let (put_at, message) = parse(value.value()).ok_or_else(|| bad("a message is none"))?;
             let exchange = exchanges
                 .get(number)
                 .map_err(|error| damaged(error.into()))?;
@@ -173,7 +177,24 @@ impl Outbox {
             let id = PacketId::new(id).ok_or_else(|| bad("a packet id is 0"))?;
             stored.taken.push(id);
         }
+        let subscriptions = self.load_subscriptions().map_err(damaged)?;
+        stored.subscriptions = subscriptions.ok_or_else(|| bad("a subscription is none"))?;
         Ok(stored)
+    }
+
+    /// `None`: one of them cannot be read.
+    fn load_subscriptions(&self) -> Result<Option<Vec<Subscribe>>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let mut subscriptions = Vec::new();
+        for entry in transaction.open_table(SUBSCRIPTIONS)?.iter()? {
+            let mut bytes = BytesMut::from(entry?.1.value());
+            let packet = codec::decode(&mut bytes, ProtocolVersion::V5, &Limits::default());
+            let Ok(Some(Packet::Subscribe(subscribe))) = packet else {
+                return Ok(None);
+            };
+            subscriptions.push(subscribe);
+        }
+        Ok(Some(subscriptions))
     }
 
     fn check_owner(&self, client_id: &str) -> Result<(), Fault> {
@@ -218,6 +239,7 @@ impl Outbox {
             let mut messages = transaction.open_table(MESSAGES)?;
             let mut exchanges = transaction.open_table(EXCHANGES)?;
             let mut taken = transaction.open_table(TAKEN)?;
+            let mut subscriptions = transaction.open_table(SUBSCRIPTIONS)?;
             for change in changes {
                 match change {
                     Change::Put {
@@ -246,6 +268,16 @@ impl Outbox {
                     Change::Taken(id) => drop(taken.insert(id.get(), ())?),
                     Change::Forgotten(id) => drop(taken.remove(id.get())?),
                     Change::AllForgotten => taken.retain(|_, ()| false)?,
+                    Change::Subscribed {
+                        key,
+                        filters,
+                        user_properties,
+                    } => {
+                        if let Some(bytes) = format_subscription(*key, filters, user_properties) {
+                            subscriptions.insert(key.get(), bytes.as_ref())?;
+                        }
+                    }
+                    Change::Unsubscribed(key) => drop(subscriptions.remove(key.get())?),
                 }
             }
         }
@@ -283,11 +315,31 @@ fn parse(bytes: &[u8]) -> Option<(Option<SystemTime>, Message)> {
     let put_at = put_at.and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
     let mut packet = BytesMut::from(packet);
     match codec::decode(&mut packet, ProtocolVersion::V5, &Limits::default()) {
-        Ok(Some(Packet::Publish(publish))) if packet.is_empty() => {
-            Some((put_at, publish.message))
-        }
+        Ok(Some(Packet::Publish(publish))) if packet.is_empty() => Some((put_at, publish.message)),
         _ => None,
     }
+}
+
+/// The bytes of a subscription: `None` if it cannot be a packet, and then it cannot be sent either.
+fn format_subscription(
+    key: NonZeroU32,
+    filters: &[SubscribeFilter],
+    user_properties: &[UserProperty],
+) -> Option<Bytes> {
+    let subscribe = Subscribe {
+        packet_id: PacketId::new(1)?,
+        filters: filters.to_vec(),
+        subscription_id: Some(key),
+        user_properties: user_properties.to_vec(),
+    };
+    let mut packet = SendBuffer::new();
+    codec::encode(
+        &Packet::Subscribe(subscribe),
+        ProtocolVersion::V5,
+        &mut packet,
+    )
+    .ok()?;
+    Some(packet.copy_to_bytes(packet.remaining()))
 }
 
 fn stage(bytes: &[u8]) -> Option<Stage> {

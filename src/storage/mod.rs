@@ -12,9 +12,10 @@ mod tests;
 
 pub use error::StorageError;
 
-use crate::codec::{PacketId, ReasonCode};
-use crate::message::Message;
+use crate::codec::{PacketId, ReasonCode, Subscribe, SubscribeFilter};
+use crate::message::{Message, UserProperty};
 use database::Outbox;
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,17 @@ pub enum Change {
     Forgotten(PacketId),
     /// The peer has lost the session.
     AllForgotten,
+    /// SUBSCRIBE for these filters is next, by this subscription identifier; or these are what is left of it.
+    Subscribed {
+        /// The identifier.
+        key: NonZeroU32,
+        /// With their options.
+        filters: Vec<SubscribeFilter>,
+        /// Of SUBSCRIBE.
+        user_properties: Vec<UserProperty>,
+    },
+    /// The subscription is over.
+    Unsubscribed(NonZeroU32),
 }
 
 /// How far a stored message has come.
@@ -85,6 +97,8 @@ pub struct Stored {
     pub messages: Vec<StoredMessage>,
     /// QoS 2 messages of the peer that were taken over and not released.
     pub taken: Vec<PacketId>,
+    /// Subscriptions, each with its identifier.
+    pub subscriptions: Vec<Subscribe>,
 }
 
 type Answer = oneshot::Sender<Result<(), StorageError>>;

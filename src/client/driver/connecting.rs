@@ -269,6 +269,9 @@ impl Driver {
         if is_first && session_present {
             self.early_until = Some(self.now() + EARLY);
         }
+        if is_first {
+            self.begin_claims();
+        }
         self.dispatch.begin(session_present);
         if !session_present {
             self.forget_taken();

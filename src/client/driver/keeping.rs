@@ -28,9 +28,12 @@ impl Driver {
                 continue;
             };
             subscribed.filters.retain(|kept| !is_taken(kept));
-            if !subscribed.filters.is_empty() {
+            if subscribed.filters.is_empty() {
+                self.forget_subscription(key);
+            } else {
                 self.dispatch.add(key, &subscribed.filters);
                 self.subscriptions.insert(key, subscribed);
+                self.keep_subscription(key);
             }
         }
     }

@@ -109,6 +109,7 @@ impl Driver {
         outcome: Result<Unsubscribed, ClientError>,
     ) {
         self.restored(key, false);
+        self.forget_subscription(key);
         self.dispatch.remove(key);
         if let Some(subscribed) = self.subscriptions.remove(&key)
             && let Some(inbox) = subscribed.inbox.upgrade()

@@ -5,7 +5,7 @@
 //! work or a deadline (`pipe`). Everything read in one go is processed before anything is written, so answers leave in
 //! one write. How a connection is made is in `connecting`, to which address in `endpoints`, with the delays in `backoff` and
 //! a mechanism's steps in `authenticating`; what belongs to messages is in `publishing`, to subscriptions in `subscribing`,
-//! `updating`, `restoring`, `keeping` and `leaving`.
+//! `updating`, `restoring`, `parking`, `keeping` and `leaving`.
 
 mod authenticating;
 mod backoff;
@@ -15,6 +15,7 @@ mod endpoints;
 mod ghosts;
 mod keeping;
 mod leaving;
+mod parking;
 mod pipe;
 mod publishing;
 mod restoring;
@@ -94,6 +95,8 @@ pub(super) struct Driver {
     keys: Vec<Key>,
     read_at: SystemTime,
     early_until: Option<Instant>,
+    /// Until then somebody may ask for what an earlier process was subscribed to.
+    claims_until: Option<Instant>,
     close_by: Option<Instant>,
     is_running: bool,
     /// Whether the connection ended in good order, by the broker.
@@ -136,6 +139,7 @@ impl Driver {
             keys: Vec::new(),
             read_at: SystemTime::now(),
             early_until: None,
+            claims_until: None,
             close_by: None,
             is_running: false,
             is_closed_by_broker: false,
@@ -286,6 +290,7 @@ impl Driver {
         [
             self.protocol.next_timeout(),
             self.early_until,
+            self.claims_until,
             self.close_by,
             self.authentication_by(),
             self.drops.due,
@@ -300,6 +305,9 @@ impl Driver {
         let now = self.now();
         if self.early_until.is_some_and(|until| until <= now) {
             self.drop_early();
+        }
+        if self.claims_until.is_some_and(|until| until <= now) {
+            self.end_claims();
         }
         self.queue.expire(self.clock.wall());
         if self.drops.due.is_some_and(|due| due <= now) {

@@ -118,6 +118,7 @@ impl Driver {
     /// The new connection cannot have this subscription.
     fn fail_subscription(&mut self, key: Key, error: ClientError) {
         self.restored(key, false);
+        self.forget_subscription(key);
         self.dispatch.remove(key);
         let Some(subscribed) = self.subscriptions.remove(&key) else {
             return;

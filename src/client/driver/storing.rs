@@ -78,7 +78,10 @@ impl Driver {
                 }
                 Stage::Sent(packet_id) => {
                     let waited = left.put_at.and_then(|at| now.duration_since(at).ok());
-                    (packet_id, Ok(aged(left.message, waited.unwrap_or_default())))
+                    (
+                        packet_id,
+                        Ok(aged(left.message, waited.unwrap_or_default())),
+                    )
                 }
                 Stage::Released(packet_id, reason) => (packet_id, Err(reason)),
             };
@@ -92,6 +95,7 @@ impl Driver {
             in_flight.push((packet_id, token, rest));
         }
         self.protocol.restore(in_flight, &stored.taken);
+        self.take_up_subscriptions(stored.subscriptions);
         self.protocol.note_progress();
         self.queue
             .restore(store.clone(), (restored, bytes), restored_up_to, waiting);
@@ -117,6 +121,8 @@ impl Driver {
             && has_output
             && storing.is_unsynced
         {
+            // A clock that tests move waits for the disk.
+            let _busy = self.clock.busy();
             storing.store.synced().await?;
             storing.is_unsynced = false;
         }
@@ -140,7 +146,7 @@ impl Driver {
         }
     }
 
-    fn write(&mut self, change: Change) {
+    pub(super) fn write(&mut self, change: Change) {
         if let Some(storing) = &mut self.storing {
             storing.store.write(change);
             storing.is_unsynced = true;

@@ -26,6 +26,8 @@ pub(super) struct Subscribed {
     pub(super) stage: Stage,
     /// Whether the broker has granted it in the session that it has now, as far as we can know.
     pub(super) is_known: bool,
+    /// An earlier process had it, and nobody of this one has asked for it yet.
+    pub(super) is_unclaimed: bool,
     /// The program has left it, and the broker is to keep it.
     pub(super) kept: Option<Arc<Inbox>>,
     pub(super) updates: Updates,
@@ -71,7 +73,7 @@ impl Driver {
         self.let_go_of_kept(&filters);
         self.dispatch.add(key, &filters);
         let inbox = Arc::new(Inbox::new(key, settings, Arc::clone(&self.queue)));
-        self.claim_early(&inbox);
+        self.claim_early(&inbox, &filters);
         self.subscriptions.insert(
             key,
             Subscribed {
@@ -79,6 +81,7 @@ impl Driver {
                 user_properties,
                 inbox: Arc::downgrade(&inbox),
                 stage: Stage::Asking { inbox, reply },
+                is_unclaimed: false,
                 kept: None,
                 is_known: false,
                 updates: Updates::default(),
@@ -86,14 +89,13 @@ impl Driver {
                 told_dropped: 0,
             },
         );
+        self.keep_subscription(key);
         self.settle_inboxes();
     }
 
     /// Messages that came before their subscription.
-    pub(super) fn claim_early(&mut self, inbox: &Inbox) {
-        let key = inbox.key();
-        for (publish, delivery) in self.dispatch.claim(key) {
-            self.dispatch.owe(&publish, delivery, &[key]);
+    pub(super) fn claim_early(&mut self, inbox: &Inbox, filters: &[SubscribeFilter]) {
+        for (publish, delivery) in self.claim_from_earlier(inbox.key(), filters) {
             self.push(inbox, publish, delivery);
         }
     }
@@ -145,6 +147,7 @@ impl Driver {
         suback: &SubAck,
     ) {
         self.restored(key, false);
+        self.forget_subscription(key);
         let Some(subscribed) = self.subscriptions.remove(&key) else {
             return;
         };
@@ -183,19 +186,18 @@ impl Driver {
                 self.deliver_to(*key, publish.clone(), delivery);
             }
             self.deliver_to(*last, publish, delivery);
-        } else if !(self.early_until.is_some() && self.dispatch.hold(&publish, delivery)) {
+        } else if !(self.early_until.is_some() && self.dispatch.hold(&publish, delivery, None)) {
             self.drop_unwanted(&publish, delivery);
         }
         self.keys = keys;
     }
 
     fn deliver_to(&mut self, key: Key, publish: Publish, delivery: u64) {
-        let inbox = self
-            .subscriptions
-            .get(&key)
-            .and_then(|subscribed| subscribed.inbox.upgrade());
-        if let Some(inbox) = inbox {
+        let subscribed = self.subscriptions.get(&key);
+        if let Some(inbox) = subscribed.and_then(|it| it.inbox.upgrade()) {
             self.push(&inbox, publish, delivery);
+        } else if subscribed.is_some_and(|it| it.is_unclaimed) {
+            self.hold_for_claim(key, &publish, delivery);
         } else if let Some(done) = self.dispatch.processed(key, delivery, ReasonCode::Success) {
             self.accept(done);
         }

@@ -63,21 +63,27 @@ impl Subscribed {
     /// The subscription ends: with it, whatever the broker may know of by an update.
     pub(super) fn give_up_updates(&mut self) {
         self.updates.next.clear();
-        match self.updates.current.take() {
+        self.filters = self.all_filters();
+        self.updates.current = None;
+    }
+
+    /// Its filters, and whatever else the broker may know of by an update.
+    pub(super) fn all_filters(&self) -> Vec<SubscribeFilter> {
+        let mut filters = self.filters.clone();
+        match &self.updates.current {
             Some(Updating::Asking { asked, .. }) => {
-                let new = asked.into_iter();
-                let new: Vec<_> = new.filter(|it| !has(&self.filters, &it.filter)).collect();
-                self.filters.extend(new);
+                let new = asked.iter().filter(|it| !has(&self.filters, &it.filter));
+                filters.extend(new.cloned());
             }
             Some(Updating::Leaving { told, .. }) => {
                 let options = self.filters.first().map(|first| first.options);
                 let options = options.unwrap_or_default();
-                let told = told.into_iter();
-                self.filters
-                    .extend(told.map(|filter| SubscribeFilter { filter, options }));
+                let told = told.iter().cloned();
+                filters.extend(told.map(|filter| SubscribeFilter { filter, options }));
             }
             None => {}
         }
+        filters
     }
 }
 
@@ -106,6 +112,7 @@ impl Driver {
             let asked: Vec<SubscribeFilter> = asked.cloned().collect();
             if asked.is_empty() {
                 self.leave_rest(key, update, &[], None);
+                self.keep_subscription(key);
             } else {
                 self.ask_for(key, asked, update);
             }
@@ -127,9 +134,11 @@ impl Driver {
             return;
         };
         let inbox = subscribed.inbox.upgrade();
+        let new = asked.clone();
         subscribed.updates.current = Some(Updating::Asking { asked, update });
+        self.keep_subscription(key);
         if let Some(inbox) = inbox {
-            self.claim_early(&inbox);
+            self.claim_early(&inbox, &new);
             self.settle_inboxes();
         }
     }
@@ -162,6 +171,7 @@ impl Driver {
                 properties: suback.properties.clone(),
             }));
         }
+        self.keep_subscription(key);
         self.next_update(key);
     }
 
@@ -270,6 +280,7 @@ impl Driver {
             }
             reply.send(Ok(updated));
         }
+        self.keep_subscription(key);
         self.next_update(key);
     }
 
@@ -311,6 +322,7 @@ impl Driver {
                         .is_ok();
                 if !is_left {
                     subscribed.updates.current = None;
+                    self.keep_subscription(key);
                 }
             }
             None => {}
@@ -327,6 +339,7 @@ impl Driver {
             let new = asked.iter().map(|it| it.filter.clone());
             let new: Vec<ByteString> = new.filter(|it| !has(&subscribed.filters, it)).collect();
             self.dispatch.remove_some(key, &new);
+            self.keep_subscription(key);
             update.reply.send(Err(error));
         }
     }
