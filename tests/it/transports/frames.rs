@@ -113,6 +113,12 @@ impl Raw {
             .unwrap();
     }
 
+    /// Sends, and says whether the other end still took it.
+    pub(super) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        let sending = self.stream.write_all(bytes);
+        in_time("to send", sending).await.is_ok()
+    }
+
     async fn fill(&mut self) -> bool {
         match in_time("bytes", self.stream.read_buf(&mut self.input)).await {
             Ok(count) => count > 0,

@@ -9,6 +9,7 @@ mod tls_refused;
 #[cfg(unix)]
 mod unix;
 mod websocket;
+mod websocket_refused;
 
 use crate::client_script::{message, read, soon, subscribe};
 use rmqtt::broker::{Broker, BrokerOptions, ListenerOptions};
