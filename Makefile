@@ -29,7 +29,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node chromium clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -95,7 +95,7 @@ $(MQTTJS): tests/python/interop/node/package.json tests/python/interop/node/pack
 	npm --prefix tests/python/interop/node ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-test-interop: $(INTEROP) $(MQTTJS) mosquitto ## foreign clients against our broker, our client and our broker's answers against mosquitto
+test-interop: $(INTEROP) $(MQTTJS) mosquitto chromium ## foreign clients against our broker, our client and our broker's answers against mosquitto
 	PATH="$$PATH:/usr/sbin" $(DEV)/python -m pytest -m interop tests/python/interop $(ARGS)
 
 examples-testing: $(INTEROP) ## the suites of examples/testing, ours and paho's, alone and by four workers (REPEAT=100)
@@ -119,6 +119,14 @@ node:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm; \
 	else \
 		echo "test-interop needs Node.js 16 or later, with npm (Debian: apt-get install nodejs npm)" >&2; exit 1; \
+	fi
+
+chromium:
+	@command -v chromium >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; \
+	else \
+		echo "test-interop needs a browser (Debian: apt-get install chromium)" >&2; exit 1; \
 	fi
 
 lint: lint-rust lint-python lint-dependencies ## formatters, linters, type checkers, and what may come in; warnings are errors

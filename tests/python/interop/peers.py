@@ -243,7 +243,7 @@ class Paho(Peer):
             protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
             clean_session=None if is_v5 else not setup.persistent,
             reconnect_on_failure=False,
-            transport="unix" if setup.way.path else "tcp",
+            transport="unix" if setup.way.path else "websockets" if setup.way.is_websocket else "tcp",
         )
         if context := setup.way.context():
             self.client.tls_set_context(context)

@@ -1,8 +1,14 @@
-"""Foreign clients and brokers where there is more than TCP between us: TLS by OpenSSL and by Node.js, client certificates, Unix sockets."""
+"""Foreign clients and brokers where there is more than TCP between us.
+
+TLS by OpenSSL and by Node.js, client certificates, WebSocket, Unix sockets.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import loops
@@ -18,10 +24,9 @@ from interop.ways import Way, WayName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rmqtt.pytest_plugin import BrokerFactory
-    from rmqtt.testing import Certificates
+    from rmqtt.testing import Certificate, Certificates
 
 pytestmark = [
     pytest.mark.interop,
@@ -31,8 +36,8 @@ pytestmark = [
 FOREIGN = {"mosquitto": MosquittoTools, "paho": Paho, "mqttjs": MqttJs}
 WAYS: dict[str, list[WayName]] = {
     "mosquitto": ["tls", "tls 1.2", "mutual tls", "unix"],
-    "paho": ["tls", "tls 1.2", "mutual tls", "unix"],
-    "mqttjs": ["tls", "tls 1.2", "mutual tls"],
+    "paho": ["tls", "tls 1.2", "mutual tls", "unix", "ws", "wss"],
+    "mqttjs": ["tls", "tls 1.2", "mutual tls", "ws", "wss"],
 }
 BOTH = [(name, way) for name, ways in WAYS.items() for way in ways]
 
@@ -47,14 +52,19 @@ class House:
         self.broker = make(
             rmqtt.Listener("mqtts://127.0.0.1:0", tls=certificates.for_listener()),
             rmqtt.Listener("mqtts://127.0.0.1:0", tls=asking),
+            "ws://127.0.0.1:0",
+            rmqtt.Listener("wss://127.0.0.1:0", tls=certificates.for_listener()),
             f"unix://{path}",
         )
-        self.ports = [int(url.rpartition(":")[2]) for url in self.broker.urls[:2]]
+        self.ports = [int(url.rpartition(":")[2]) for url in self.broker.urls[:4]]
 
     def stage(self, name: WayName) -> Stage:
         """Lay this way."""
         if name == "unix":
             return Stage(1, way=Way(path=self.path))
+        if name in ("ws", "wss"):
+            certificates = self.certificates if name == "wss" else None
+            return Stage(self.ports[2 + (name == "wss")], way=Way(certificates, is_websocket=True))
         shows = name == "mutual tls"
         return Stage(self.ports[shows], way=Way(self.certificates, shows, name == "tls 1.2"))
 
@@ -152,7 +162,9 @@ class Theirs:
         """Lay this way."""
         if name == "unix":
             return Stage(1, way=Way(path=self.path))
-        return Stage(self.ports[name], way=Way(self.certificates, shows=name == "mutual tls"))
+        certificates = None if name == "ws" else self.certificates
+        way = Way(certificates, shows=name == "mutual tls", is_websocket=name in ("ws", "wss"))
+        return Stage(self.ports[name], way=way)
 
     def refuses(self, door: str, tls: rmqtt.TLS) -> str:
         """Say why our client does not come through this door."""
@@ -162,12 +174,27 @@ class Theirs:
         return str(raised.value)
 
 
+@contextlib.contextmanager
+def bridge(port: int, shown: Certificate | None = None) -> Iterator[int]:
+    """Run a foreign WebSocket in front of a broker at this port."""
+    files = [str(shown.cert_file), str(shown.key_file)] if shown else []
+    command = [find_program("node"), str(Path(__file__).parent / "node" / "bridge.js"), str(port), *files]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture(scope="module")
 def theirs(mqtt_tls: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theirs]:
     """Run mosquitto for all tests here."""
     folder = tmp_path_factory.mktemp("ways")
     theirs = Theirs(mqtt_tls, folder)
-    with running_mosquitto(folder, *theirs.lines):
+    with running_mosquitto(folder, *theirs.lines) as port, bridge(port) as ws, bridge(port, mqtt_tls.server) as wss:
+        theirs.ports |= {"ws": ws, "wss": wss}
         yield theirs
 
 
@@ -182,6 +209,21 @@ async def test_what_we_publish_goes_through_mosquitto(theirs: Theirs, other: typ
 async def test_what_is_published_at_mosquitto_reaches_us(theirs: Theirs, way: WayName) -> None:
     async with theirs.stage(way) as stage:
         await scenarios.messages_of_every_kind_arrive(stage, MosquittoTools, Ours)
+
+
+@pytest.mark.parametrize("way", ["ws", "wss"])
+@pytest.mark.parametrize("other", [Ours, MqttJs], ids=["ours", "mqttjs"])
+async def test_what_we_publish_goes_through_a_foreign_websocket(
+    theirs: Theirs, other: type[Peer], way: WayName
+) -> None:
+    async with theirs.stage(way) as stage:
+        await scenarios.messages_of_every_kind_arrive(stage, Ours, other)
+
+
+@pytest.mark.parametrize("way", ["ws", "wss"])
+async def test_what_is_published_reaches_us_through_a_foreign_websocket(theirs: Theirs, way: WayName) -> None:
+    async with theirs.stage(way) as stage:
+        await scenarios.messages_of_every_kind_arrive(stage, Paho, Ours)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What lies between a peer and its broker: plain TCP, TLS, TLS with a certificate of the peer's own, a Unix socket."""
+"""What lies between a peer and its broker: plain TCP, TLS, TLS with a certificate of the peer's own, WebSocket, a Unix socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import rmqtt
     from rmqtt.testing import Certificates
 
-WayName = Literal["tls", "tls 1.2", "mutual tls", "unix"]
+WayName = Literal["tls", "tls 1.2", "mutual tls", "unix", "ws", "wss"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Way:
     is_old: bool = False
     #: The socket, where it is one in the file system.
     path: Path | None = None
+    is_websocket: bool = False
 
     def url(self, port: int) -> str:
         """Say where the broker is."""
         if self.path:
             return f"unix://{self.path}"
-        return f"{'mqtts' if self.certificates else 'mqtt'}://127.0.0.1:{port}"
+        scheme = "ws" if self.is_websocket else "mqtt"
+        return f"{scheme}{'s' if self.certificates else ''}://127.0.0.1:{port}"
 
     def ours(self) -> rmqtt.TLS | None:
         """Say it to our client."""
@@ -66,9 +68,10 @@ class Way:
 
     def javascript(self) -> dict[str, Any]:
         """Say it to MQTT.js."""
+        options: dict[str, Any] = {"protocol": "ws", "path": "/mqtt"} if self.is_websocket else {}
         if self.certificates is None:
-            return {}
-        options: dict[str, Any] = {"protocol": "mqtts", "ca": self.certificates.ca}
+            return options
+        options |= {"protocol": "wss" if self.is_websocket else "mqtts", "ca": self.certificates.ca}
         if self.is_old:
             options["maxVersion"] = "TLSv1.2"
         if self.shows:
