@@ -128,7 +128,7 @@ async fn a_page_may_connect_if_its_origin_is_listed() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_never_finished_ends_and_is_counted() {
+async fn a_websocket_that_is_never_finished_ends_and_is_counted() {
     let (broker, port) = listening(Limits {
         connect_timeout: Duration::from_millis(300),
         ..Limits::default()
