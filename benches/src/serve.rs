@@ -62,6 +62,7 @@ fn guarded() -> Limits {
         keep_alive_max: 60,
         message_rate_max: 100,
         byte_rate_max: 100_000,
+        delivery_rate_max: 5000,
         queue_messages_max: 1000,
         queue_bytes_max: 1 << 20,
         ..Limits::default()

@@ -48,6 +48,9 @@ class Limits:
     message_rate_max: int = 0
     #: Bytes for each second from one client, likewise.
     byte_rate_max: int = 0
+    #: Deliveries for each second that the messages of one client come to, likewise: to how many sessions and groups
+    #: each of them goes.
+    delivery_rate_max: int = 0
     #: QoS 1 and 2 messages to one client that are not settled, whatever more it would take; 1 to 65 535.
     in_flight_max: int = 1024
     #: Messages that wait for one session.

@@ -36,6 +36,9 @@ pub struct Limits {
     pub message_rate_max: u32,
     /// Bytes for each second from one client, likewise.
     pub byte_rate_max: u32,
+    /// Deliveries for each second that the messages of one client come to, likewise: to how many sessions and groups each of
+    /// them goes.
+    pub delivery_rate_max: u32,
     /// QoS 1 and 2 messages to one client that are not settled, whatever more it would take.
     pub in_flight_max: u16,
     /// Messages that wait for one session.
@@ -86,6 +89,7 @@ impl Default for Limits {
             unreleased_max: 10_000,
             message_rate_max: 0,
             byte_rate_max: 0,
+            delivery_rate_max: 0,
             in_flight_max: 1024,
             queue_messages_max: 10_000,
             queue_bytes_max: 16 << 20,
@@ -145,6 +149,7 @@ limits! {
     UnreleasedMax "unreleased_max",
     MessageRateMax "message_rate_max",
     ByteRateMax "byte_rate_max",
+    DeliveryRateMax "delivery_rate_max",
     QueueMessagesMax "queue_messages_max",
     QueueBytesMax "queue_bytes_max",
     SessionsMax "sessions_max",

@@ -259,10 +259,11 @@ impl Connection {
             Event::ConnectRequested(connect) => self.admit(*connect, now),
             Event::Publish { message, packet_id } => self.on_publish(&message, packet_id, now),
             Event::PublishRun(run) => {
-                self.count_throttled(run.len());
                 self.hub.counters().messages_received.add(run.len());
                 let publisher = self.session_key();
-                self.hub.publish_run(run, publisher, &mut self.batch, now);
+                let count = run.len();
+                let matched = self.hub.publish_run(run, publisher, &mut self.batch, now);
+                self.count_throttled(count, matched);
                 Ok(())
             }
             Event::Subscribe(request) => {

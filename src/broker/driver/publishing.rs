@@ -16,9 +16,10 @@ impl Connection {
         now: Instant,
     ) -> Result<(), End> {
         self.hub.counters().messages_received.add_one();
-        self.count_throttled(1);
         let publisher = self.session_key();
         let published = self.hub.publish(message, publisher, &mut self.batch, now);
+        let matched = published.as_ref().map_or(0, |published| published.matched);
+        self.count_throttled(1, matched);
         match (published, packet_id) {
             (Ok(published), Some(packet_id)) => self.on_published(published, packet_id),
             (Ok(_), None) => {}

@@ -21,60 +21,84 @@ const CONNECTION_COST: usize = 3 << 10;
 /// So much of a packet may always come: honest ones are mostly smaller, and make room by what they acknowledge.
 const PACKET_FREE: usize = 64 << 10;
 
+/// What a client has taken of one of its rates.
+struct Rate {
+    limit: Limit,
+    meter: Meter,
+    /// Of this batch.
+    taken: u64,
+    left: u64,
+}
+
+impl Rate {
+    fn new(limit: Limit, per_second: u32, now: Instant) -> Self {
+        let burst = BURST;
+        let meter = Meter::new(Pace { per_second, burst }, now);
+        Self {
+            limit,
+            taken: 0,
+            left: meter.left(now),
+            meter,
+        }
+    }
+
+    fn count(&mut self, count: usize) {
+        self.taken += count as u64;
+        self.left = self.left.saturating_sub(count as u64);
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.meter.take(std::mem::take(&mut self.taken), now);
+        self.left = self.meter.left(now);
+    }
+}
+
 /// What a client has taken of its rates.
 pub(super) struct Throttle {
-    messages: Meter,
-    bytes: Meter,
-    /// Of this batch.
-    messages_taken: u64,
-    messages_left: u64,
-    bytes_left: u64,
+    messages: Rate,
+    deliveries: Rate,
+    bytes: Rate,
     until: Option<Instant>,
 }
 
 impl Throttle {
     /// `None` where nothing is bounded.
     pub(super) fn new(limits: &Limits, now: Instant) -> Option<Box<Self>> {
-        if limits.message_rate_max == 0 && limits.byte_rate_max == 0 {
+        let rates = [
+            limits.message_rate_max,
+            limits.delivery_rate_max,
+            limits.byte_rate_max,
+        ];
+        if rates == [0; 3] {
             return None;
         }
-        let meter = |per_second| {
-            let burst = BURST;
-            Meter::new(Pace { per_second, burst }, now)
-        };
-        let (messages, bytes) = (meter(limits.message_rate_max), meter(limits.byte_rate_max));
         Some(Box::new(Self {
-            messages_taken: 0,
-            messages_left: messages.left(now),
-            bytes_left: bytes.left(now),
-            messages,
-            bytes,
+            messages: Rate::new(Limit::MessageRateMax, limits.message_rate_max, now),
+            deliveries: Rate::new(Limit::DeliveryRateMax, limits.delivery_rate_max, now),
+            bytes: Rate::new(Limit::ByteRateMax, limits.byte_rate_max, now),
             until: None,
         }))
     }
 
     /// Once for each batch: what was read and taken is charged. Says which limit has been reached just now.
     fn settle(&mut self, read: usize, now: Instant) -> Option<Limit> {
-        self.bytes.take(read as u64, now);
-        self.messages
-            .take(std::mem::take(&mut self.messages_taken), now);
-        self.messages_left = self.messages.left(now);
-        self.bytes_left = self.bytes.left(now);
+        self.bytes.count(read);
         let was_free = self.until.is_none();
-        let (limit, until) = match (self.messages_left, self.bytes_left) {
-            (0, 0) => (
-                Limit::MessageRateMax,
-                self.messages.ready_at().max(self.bytes.ready_at()),
-            ),
-            (0, _) => (Limit::MessageRateMax, self.messages.ready_at()),
-            (_, 0) => (Limit::ByteRateMax, self.bytes.ready_at()),
-            _ => {
-                self.until = None;
-                return None;
+        let mut reached = None;
+        self.until = None;
+        for rate in [&mut self.messages, &mut self.deliveries, &mut self.bytes] {
+            rate.settle(now);
+            if rate.left == 0 {
+                reached = reached.or(Some(rate.limit));
+                self.until = self.until.max(Some(rate.meter.ready_at()));
             }
-        };
-        self.until = Some(until);
-        was_free.then_some(limit)
+        }
+        reached.filter(|_| was_free)
+    }
+
+    /// Whether nothing more is to be taken in.
+    fn is_spent(&self) -> bool {
+        self.until.is_some() || self.messages.left == 0 || self.deliveries.left == 0
     }
 }
 
@@ -91,11 +115,11 @@ impl Connection {
         }
     }
 
-    /// So many messages were taken in.
-    pub(super) fn count_throttled(&mut self, messages: usize) {
+    /// So many messages were taken in, each for so many.
+    pub(super) fn count_throttled(&mut self, messages: usize, matched: usize) {
         if let Some(throttle) = &mut self.throttle {
-            throttle.messages_taken += messages as u64;
-            throttle.messages_left = throttle.messages_left.saturating_sub(messages as u64);
+            throttle.messages.count(messages);
+            throttle.deliveries.count(messages * matched);
         }
     }
 
@@ -121,10 +145,7 @@ impl Connection {
     pub(super) fn is_unread(&self) -> bool {
         self.is_held_back()
             || self.protocol.is_congested()
-            || self
-                .throttle
-                .as_ref()
-                .is_some_and(|it| it.until.is_some() || it.messages_left == 0)
+            || self.throttle.as_ref().is_some_and(|it| it.is_spent())
     }
 
     /// How much may be read next.
@@ -132,7 +153,7 @@ impl Connection {
         if !self.protocol.is_connected() {
             return STRANGER_READ;
         }
-        let left = self.throttle.as_ref().map(|throttle| throttle.bytes_left);
+        let left = self.throttle.as_ref().map(|throttle| throttle.bytes.left);
         left.map_or(usize::MAX, |left| {
             usize::try_from(left).unwrap_or(usize::MAX)
         })

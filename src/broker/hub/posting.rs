@@ -18,16 +18,17 @@ const QUEUE_FULL: &str = "queue full";
 
 impl Hub {
     /// Routes a run into the queues of those who subscribed, as [`Hub::publish`] would each of its messages. There is
-    /// nothing to answer: nobody holds back what is of QoS 0.
+    /// nothing to answer: nobody holds back what is of QoS 0. Says how many sessions and groups it went to.
     pub fn publish_run(
         &self,
         run: Run,
         publisher: Option<SessionKey>,
         batch: &mut Batch,
         now: Instant,
-    ) {
+    ) -> usize {
         let sample = Message::new(run.topic().clone(), Bytes::new());
         self.core.read().route(&sample, publisher, batch);
+        let matched = batch.found.len() + batch.groups.len();
         self.end_denied(batch, run.topic(), run.len());
         if self.taps.is_any() {
             for message in run.messages() {
@@ -61,13 +62,14 @@ impl Hub {
         }
         let groups = std::mem::take(&mut batch.groups);
         if one_by_one.is_empty() && groups.is_empty() {
-            return;
+            return matched;
         }
         for message in run.messages() {
             batch.found.extend(one_by_one.iter().cloned());
             batch.groups.extend(groups.iter().cloned());
             self.post(&message, publisher, batch, now);
         }
+        matched
     }
 
     /// A run is charged once, however many queues it is in, unless it is small.

@@ -224,6 +224,7 @@ impl Protocol {
         // Where messages are counted, they come one by one.
         if self.is_connected()
             && self.limits.message_rate_max == 0
+            && self.limits.delivery_rate_max == 0
             && let Some(run) = codec::decode_run(input, self.version, &self.decode_limits)
         {
             return Ok(Some(Input::Run(run)));

@@ -54,6 +54,38 @@ async fn bytes_beyond_the_rate_wait_in_the_socket_and_none_is_lost() {
     }
 }
 
+/// One message to many is as much work as many messages to one.
+#[tokio::test]
+async fn deliveries_beyond_the_rate_wait_in_the_socket_and_none_is_lost() {
+    for qos in [0, 1] {
+        let server = Server::with(|limits| limits.delivery_rate_max = 100).await;
+        let mut witness = server.witness().await;
+        let mut readers = Vec::new();
+        for number in 0..10 {
+            let mut reader = server.client(V5, &format!("r{number}")).await;
+            reader.subscribe(&[("flood", qos)]).await;
+            readers.push(reader);
+        }
+        let mut peer = server.client(V4, "flood").await;
+        let begin = Instant::now();
+        let mut bytes = Vec::new();
+        for number in 0..20 {
+            let publish = Publish::new("flood", [number]);
+            bytes.extend(publish.qos(qos, u16::from(number) + 1).bytes(V4));
+        }
+        peer.send(&bytes).await;
+        witness.goes_on().await;
+        for reader in &mut readers {
+            for number in 0..20 {
+                assert_eq!(reader.take().await.payload, [number]);
+            }
+        }
+        let elapsed = begin.elapsed();
+        assert!(elapsed >= Duration::from_millis(900), "{elapsed:?}");
+        assert!(server.stats().limits_reached["delivery_rate_max"] > 0);
+    }
+}
+
 /// What a client says while it is not read does not count as silence, its last words are heard, and its end too.
 #[tokio::test]
 async fn whoever_is_held_back_loses_neither_its_keep_alive_nor_its_last_words() {
