@@ -93,6 +93,11 @@ class HeldBroker:
             self._hold.clear()
         self.release()
 
+    def hold_from_now_on(self, kind: int) -> None:
+        """Hold the answers to packets of this kind as well."""
+        with self._changed:
+            self._hold.add(kind)
+
     def wait_for(self, true: Callable[[Self], bool]) -> None:
         """Block until this holds; it is looked at again after each packet."""
         with self._changed:

@@ -1,20 +1,25 @@
-"""What the client promises about giving up, leaving, order, overlap and back-pressure: each promise in every way there is.
+"""What the client promises: about giving up, leaving, order, overlap, back-pressure, reconnecting, fairness, threads, and
+handlers that raise. Each promise in every way there is.
 
-The rest of the table stands elsewhere: reconnecting in `test_reconnect`, fairness and threads in `test_bridge_loops`,
-processes in `test_bridge_processes`, hooks that raise in `test_auth`; random mixtures of it all in `make chaos`.
+More of it stands elsewhere: `keep=True` in `test_keep`, reconnecting in `test_reconnect`, a loop that is busy in
+`test_bridge_loops`, processes in `test_bridge_processes` and `test_faces`, hooks of a broker in `test_auth_hooks`, the log
+in `test_logging`; random mixtures of it all in `make chaos`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import random
+import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 import rmqtt
 from held_broker import CONNECT, GUARD, SUBSCRIBE, UNSUBSCRIBE, HeldBroker, held_client
 from loops import on_every_loop, until
-from told_broker import told
+from told_broker import ToldBroker, told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,6 +180,18 @@ async def a_subscribe_is_taken_back(give_up: GiveUp) -> None:
         await client.publish("a", qos=1)
 
 
+async def an_update_is_finished(give_up: GiveUp) -> None:
+    async with held_client(hold=()) as (broker, client), client.subscribe("old") as messages:
+        broker.hold_from_now_on(SUBSCRIBE)
+        task = asyncio.ensure_future(messages.update("new"))
+        await broker.saw(lambda broker: broker.held == 1)
+        await give_up(task)
+        assert messages.filters == ("old",)
+        broker.release_from_now_on()
+        await broker.saw(lambda broker: UNSUBSCRIBE in broker.packets)
+        await until(lambda: messages.filters == ("new",))
+
+
 async def a_connect_leaves_no_connection(give_up: GiveUp) -> None:
     with HeldBroker(hold=(CONNECT,)) as broker:
         client = rmqtt.Client(broker.url)
@@ -210,6 +227,7 @@ async def a_close_still_closes(give_up: GiveUp) -> None:
         an_anext_takes_no_message,
         a_get_of_many_takes_no_message,
         a_subscribe_is_taken_back,
+        an_update_is_finished,
         a_connect_leaves_no_connection,
         a_close_still_closes,
     ],
@@ -334,3 +352,190 @@ async def test_a_subscription_that_nobody_reads_holds_up_no_other_within_the_win
             await broker.publish("fast", str(n), qos=qos)
             assert (await fast.get()).text() == str(n)
         assert [(await slow.get()).text() for _ in range(10)] == list("0123456789")
+
+
+# ---- reconnecting -------------------------------------------------------------------------------
+
+AGAIN = rmqtt.Reconnect(initial=0.01, factor=1, jitter="none")
+TERMINAL = [0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x99, 0x9A, 0x9B, 0x9D]
+PASSING = [0x80, 0x83, 0x88, 0x89, 0x97, 0x9F]
+
+
+@pytest.mark.parametrize("code", TERMINAL, ids=hex)
+async def test_what_a_broker_says_for_good_ends_the_client_and_every_wait_with_its_reason(code: int) -> None:
+    refused = rmqtt.ConnAck(reason_code=rmqtt.ReasonCode(code))
+    version: Any = "5.0"
+    async with told(rmqtt.ConnAck(), refused, answer=lambda _: None) as (broker, url):
+        client = rmqtt.Client(url, reconnect=AGAIN, version=version)
+        await client.connect()
+        subscribing = asyncio.ensure_future(client.subscribe("a").__aenter__())
+        waiting = [
+            subscribing,
+            asyncio.ensure_future(client.publish("a", qos=1)),
+            asyncio.ensure_future(client.drain()),
+            asyncio.ensure_future(client.publish_many([("a", b"")] * 10, qos=1)),
+        ]
+        await until(lambda: len(broker.heard) >= 12)
+        broker.cut()
+        ends = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), GUARD)
+        many: Any = ends[3]
+        for end in (*ends[:3], *many.errors.values()):
+            assert isinstance(end, rmqtt.ConnectRefused)
+            assert end.reason_code == code
+        assert len(broker.connects) == 2
+        with pytest.raises(rmqtt.ConnectRefused):
+            await client.wait_connected(timeout=GUARD)
+        await client.close()
+
+
+@pytest.mark.parametrize("code", PASSING, ids=hex)
+async def test_what_a_broker_says_for_now_is_tried_again(code: int) -> None:
+    refused = rmqtt.ConnAck(reason_code=rmqtt.ReasonCode(code))
+    async with (
+        told(rmqtt.ConnAck(), refused, refused, rmqtt.ConnAck()) as (broker, url),
+        rmqtt.Client(url, reconnect=AGAIN, version="5.0") as client,
+    ):
+        broker.cut()
+        await until(lambda: len(broker.connects) == 4 and client.stats().connected)
+        await asyncio.wait_for(client.publish("a", qos=1), GUARD)
+
+
+@pytest.mark.parametrize("session_present", [False, True])
+async def test_what_was_not_acknowledged_is_sent_again_in_its_order_with_its_ids_if_the_session_is_there(
+    session_present: bool,
+) -> None:
+    is_back = False
+
+    def answer(packet: rmqtt.Packet) -> rmqtt.Packet | None:
+        return ToldBroker.consent(packet) if is_back else None
+
+    connacks = (rmqtt.ConnAck(), rmqtt.ConnAck(session_present=session_present))
+    async with (
+        told(*connacks, answer=answer) as (broker, url),
+        rmqtt.Client(url, reconnect=AGAIN, session_expiry=60) as client,
+    ):
+        waiting = asyncio.gather(*(client.publish("a", str(n), qos=1) for n in range(20)))
+        await until(lambda: len(broker.heard) == 20)
+        is_back = True
+        broker.cut()
+        await asyncio.wait_for(waiting, GUARD)
+        sent: list[Any] = broker.of(rmqtt.Publish)
+        first, again = sent[:20], sent[20:]
+        assert [it.payload for it in again] == [it.payload for it in first]
+        assert {it.dup for it in again} == {session_present}
+        if session_present:
+            assert [it.packet_id for it in again] == [it.packet_id for it in first]
+
+
+# ---- fairness -----------------------------------------------------------------------------------
+
+
+async def by_loop(messages: rmqtt.Subscription, take: Callable[[], None]) -> None:
+    async for _ in messages:
+        take()
+
+
+async def by_get(messages: rmqtt.Subscription, take: Callable[[], None]) -> None:
+    while True:
+        await messages.get()
+        take()
+
+
+async def by_get_with_a_timeout(messages: rmqtt.Subscription, take: Callable[[], None]) -> None:
+    while True:
+        await messages.get(timeout=GUARD)
+        take()
+
+
+@pytest.mark.parametrize("way", [by_loop, by_get, by_get_with_a_timeout])
+@on_every_loop
+async def test_a_full_queue_gives_others_a_turn_after_256_messages(way: Any, broker: rmqtt.Broker) -> None:
+    count, taken, at_turns = 3000, 0, [0]
+    async with rmqtt.Client(broker.url) as client, client.subscribe("a", maxsize=count) as messages:
+        for _ in range(count):
+            broker.publish_now("a")
+        await until(lambda: messages.pending == count)
+
+        def take() -> None:
+            nonlocal taken
+            taken += 1
+
+        taking = asyncio.ensure_future(way(messages, take))
+        while taken < count:
+            at_turns.append(taken)
+            await asyncio.sleep(0)
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        assert max(after - before for before, after in itertools.pairwise([*at_turns, taken])) <= 257
+
+
+# ---- threads ------------------------------------------------------------------------------------
+
+
+@on_every_loop
+async def test_acknowledgements_may_come_from_any_thread_and_leave_in_order(broker: rmqtt.Broker) -> None:
+    count = 100
+    async with (
+        rmqtt.Client(broker.url, client_id="worker") as client,
+        client.subscribe("a", qos=1, ack="manual") as messages,
+    ):
+        for n in range(count):
+            broker.publish_now("a", str(n), qos=1)
+        held = [await messages.get(timeout=GUARD) for _ in range(count)]
+
+        def work(part: int) -> None:
+            for message in held[part::4]:
+                message.ack()
+
+        await asyncio.gather(*(asyncio.to_thread(work, part) for part in range(4)))
+        await until(lambda: broker.sessions["worker"].in_flight == 0)
+
+
+def test_one_blocking_client_serves_many_threads_at_once(broker: rmqtt.Broker) -> None:
+    received: list[str] = []
+    with rmqtt.SyncClient(broker.url) as client, client.subscribe("a/#", qos=1, maxsize=5000) as messages:
+
+        def send(name: int) -> None:
+            for n in range(50):
+                client.publish(f"a/{name}", str(n), qos=1, timeout=GUARD)
+
+        def take() -> None:
+            received.extend(message.topic for message in itertools.islice(messages.messages(timeout=GUARD), 100))
+
+        threads = [threading.Thread(target=send, args=(name,)) for name in range(4)]
+        threads += [threading.Thread(target=take) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(GUARD)
+            assert not thread.is_alive()
+    assert {name: received.count(f"a/{name}") for name in range(4)} == dict.fromkeys(range(4), 50)
+
+
+# ---- handlers that raise ------------------------------------------------------------------------
+
+
+@on_every_loop
+async def test_a_handler_that_raises_disturbs_nobody_and_is_logged_once_each(
+    broker: rmqtt.Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: rmqtt.Message) -> bytes:
+        raise ZeroDivisionError("on purpose")
+
+    async with (
+        rmqtt.Client(broker.url, keep_alive=1) as client,
+        client.subscribe("others", qos=1) as others,
+        client.respond("fail", fail) as responder,
+    ):
+        events = client.events()
+        for n in range(10):
+            with pytest.raises(rmqtt.RequestFailed):
+                await client.request("fail", timeout=GUARD)
+            await client.publish("others", str(n), qos=1)
+            assert (await others.get(timeout=GUARD)).text() == str(n)
+        assert responder.failed == 10
+        for _ in range(10):
+            assert isinstance(await asyncio.wait_for(anext(events), GUARD), rmqtt.HandlerFailed)
+        assert client.stats().connects == 1
+    failures = [it for it in caplog.records if it.exc_info and it.exc_info[0] is ZeroDivisionError]
+    assert [(it.name, it.levelno) for it in failures] == [("rmqtt.client", logging.ERROR)] * 10

@@ -222,6 +222,19 @@ def test_a_loop_without_add_reader_does_not_do() -> None:
             async with rmqtt.Client(broker.url) as client, client.subscribe("a", qos=1) as messages:
                 await asyncio.gather(*(client.publish("a", str(n), qos=1) for n in range(10)))
                 assert [(await messages.get(timeout=GUARD)).text() for _ in range(10)] == list("0123456789")
+                await messages.update("b")
+                await client.publish_many([("b", b"1")] * 10, qos=1)
+                assert len([await messages.get(timeout=GUARD) for _ in range(10)]) == 10
+                async with client.respond("echo", echo):
+                    assert (await client.request("echo", "hello", timeout=GUARD)).text() == "hello"
+        async with rmqtt.Broker("mem://no-readers") as inside, rmqtt.Client(inside.url) as client:
+            events = client.events()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(events), 0.01)
+            await client.publish("a", qos=2)
+
+    async def echo(request: rmqtt.Message) -> bytes:
+        return request.payload
 
     with asyncio.Runner(loop_factory=WithoutReaders) as runner:
         runner.run(main())
