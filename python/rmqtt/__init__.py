@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rmqtt._hooks import Login
     from rmqtt._limits import BrokerStats, Limits
     from rmqtt._outbox import Outbox
+    from rmqtt._peer import PeerCertificate
     from rmqtt._receipt import Receipt
     from rmqtt._responder import Responder, SyncResponder
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
@@ -158,6 +159,7 @@ __all__ = [
     "Packet",
     "PacketTooLarge",
     "PasswordFile",
+    "PeerCertificate",
     "PingReq",
     "PingResp",
     "Properties",
@@ -230,6 +232,7 @@ _HOMES = {
     "_hooks": ("Login",),
     "_limits": ("BrokerStats", "Limits"),
     "_outbox": ("Outbox",),
+    "_peer": ("PeerCertificate",),
     "_receipt": ("Receipt",),
     "_responder": ("Responder", "SyncResponder"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),

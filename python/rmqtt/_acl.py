@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from rmqtt._hooks import AclHook, Asking
-    from rmqtt._rmqtt import NativeInquiries
-    from rmqtt._users import AuthLimits
+    from rmqtt._hooks import AclHook
 
 # Whom the rules are for, by kind and name; the rules, as letters of what they are about and a filter; whether only what
 # they name may be subscribed to.
@@ -102,17 +100,6 @@ class AclFile:
 
 AclRules: TypeAlias = "Acl | AclFile | str | os.PathLike[str]"
 AclSource: TypeAlias = "AclRules | AclHook"
-
-
-def source(
-    acl: AclSource, limits: AuthLimits
-) -> tuple[list[_List] | tuple[str, bytes] | NativeInquiries, Asking | None]:
-    """Give the native half what it takes for rights, and what asks a callable while the broker runs."""
-    if not callable(acl):
-        return native(acl), None
-    from rmqtt._hooks import asking_rights  # noqa: PLC0415 - only who has a callable pays for it
-
-    return asking_rights(acl, limits)
 
 
 def native(acl: AclRules) -> list[_List] | tuple[str, bytes]:

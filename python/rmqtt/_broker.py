@@ -7,15 +7,16 @@ import html
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from rmqtt._acl import source as acl_source
 from rmqtt._client import Client
 from rmqtt._journal import journal, keep
 from rmqtt._limits import BrokerStats, Limits
 from rmqtt._live import Live
+from rmqtt._peer import with_certificate
+from rmqtt._policy import Policies
 from rmqtt._rmqtt import NativeBroker
 from rmqtt._transport import Listener
 from rmqtt._types import ClientInfo, Features, SessionInfo
-from rmqtt._users import AuthLimits, UsersOf, sources
+from rmqtt._users import AuthLimits, UsersOf, local, sources
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._acl import AclSource
-    from rmqtt._hooks import Asking
     from rmqtt._rmqtt import Message
     from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
     from rmqtt._users import Auth
@@ -115,14 +115,14 @@ class Broker(Live):
 
     __slots__ = (
         "__weakref__",
-        "_acl_asked",
         "_asked",
+        "_asked_here",
         "_asks",
         "_clock",
         "_listeners",
-        "_loop",
         "_native",
         "_options",
+        "_policies",
         "_wires",
     )
 
@@ -151,10 +151,15 @@ class Broker(Live):
             "shared_strategy": shared_strategy,
         }
         users, self._asked = sources(auth, auth_limits)
-        self._acl_asked: Asking | None = None
         self._asks = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        access = {"allow_anonymous": bool(allow_anonymous), "auth": users, "auth_limits": auth_limits}
+        listening = [Listener(place) if isinstance(place, str) else place for place in self._listeners]
+        users_here, asked_here = local(listening, auth_limits)
+        access = {
+            "allow_anonymous": bool(allow_anonymous),
+            "auth": users,
+            "auth_limits": auth_limits,
+            "local": users_here,
+        }
         seams = {
             "threads": threads,
             "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
@@ -162,7 +167,6 @@ class Broker(Live):
             "wire": WIRE_LINES if wire is True else int(wire),
             "journal": journal(),
         }
-        listening = [Listener(place) if isinstance(place, str) else place for place in self._listeners]
         self._wires = bool(wire)
         self._clock = clock
         self._options: dict[str, Any] = {
@@ -170,15 +174,15 @@ class Broker(Live):
             "limits": limits,
             "allow_anonymous": allow_anonymous,
             "auth_limits": auth_limits,
-            "acl": None,
             "threads": threads,
             "clock": clock,
             "ledger": ledger,
             "wire": wire,
         }
         self._native = NativeBroker(listening, access, limits, terms, seams)
-        if acl is not None:
-            self.acl = acl
+        self._asked_here = asked_here
+        self._policies = Policies(listening, acl, auth_limits)
+        self._policies.set(self._native, acl)
 
     async def serve(self) -> None:
         """Start, and run until cancelled; then stop, giving what is on its way out a second.
@@ -217,19 +221,16 @@ class Broker(Live):
     def _ask(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if not self._asks:
             self._asks = True
-            self._loop = loop
-            for asking in self._all_asked():
+            for asking in (*self._asked, *self._asked_here):
                 asking.start(loop)
+            self._policies.start(loop)
 
     def _ask_no_more(self) -> None:
         if self._asks:
             self._asks = False
-            self._loop = None
-            for asking in self._all_asked():
+            for asking in (*self._asked, *self._asked_here):
                 asking.stop()
-
-    def _all_asked(self) -> list[Asking]:
-        return self._asked if self._acl_asked is None else [*self._asked, self._acl_asked]
+            self._policies.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -433,7 +434,7 @@ class Broker(Live):
         ...     other.retained["plant/7/set"].text()
         '22'
         """
-        inherited = {**self._options, "auth": UsersOf(self._native, self._asked)}
+        inherited = {**self._options, "acl": self.acl, "auth": UsersOf(self._native, self._asked)}
         twin = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **{**inherited, **options})
         twin.restore(self.snapshot())
         return twin
@@ -456,11 +457,7 @@ class Broker(Live):
         >>> broker.reload()
         """
         self._native.reload()
-        acl = self.acl
-        if callable(acl):
-            self._native.ask_again()
-        elif acl is not None:
-            self.acl = acl
+        self._policies.set(self._native, self._policies.everywhere)
 
     @property
     def is_running(self) -> bool:
@@ -770,19 +767,11 @@ class Broker(Live):
         >>> other = rmqtt.Broker("mem://guarded", acl=rmqtt.Acl(read=["news/#"]))
         >>> other.acl = rmqtt.Acl(read=["#"], publish=["news/#"])
         """
-        acl: AclSource | None = self._options["acl"]
-        return acl
+        return self._policies.everywhere
 
     @acl.setter
-    def acl(self, acl: AclSource) -> None:
-        given, asking = acl_source(acl, self._options["auth_limits"])
-        if asking is not None and self._asks:
-            asking.start(self._loop)
-        self._native.set_acl(given)
-        self._options["acl"] = acl
-        before, self._acl_asked = self._acl_asked, asking
-        if before is not None and self._asks:
-            before.stop()
+    def acl(self, acl: AclSource | None) -> None:
+        self._policies.set(self._native, acl)
 
     @property
     def retained(self) -> Mapping[str, Message]:
@@ -797,7 +786,9 @@ class Broker(Live):
     @property
     def clients(self) -> Mapping[str, ClientInfo]:
         """A snapshot of the connected clients, by client id."""
-        return MappingProxyType({fields["client_id"]: ClientInfo(**fields) for fields in self._native.clients()})
+        return MappingProxyType(
+            {fields["client_id"]: ClientInfo(**with_certificate(fields)) for fields in self._native.clients()}
+        )
 
     def explain_delivery(
         self, topic: str, client_id: str, *, qos: QoSLike = 0, publisher: str | None = None

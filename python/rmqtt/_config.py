@@ -84,9 +84,9 @@ class _File:
             listeners = self.of_type("listener", table["listener"], list, "written as [[listener]]")
             options["listeners"] = [self.listener(f"listener[{n}]", one) for n, one in enumerate(listeners)]
         if "auth" in table:
-            options["auth"] = self.auth(self.table("auth", table["auth"]))
+            options["auth"] = self.auth(self.table("auth", table["auth"]), "auth")
         if "acl" in table:
-            options["acl"] = self.acl(self.table("acl", table["acl"]))
+            options["acl"] = self.acl(self.table("acl", table["acl"]), "acl")
         for key, kind in (("auth_limits", AuthLimits), ("limits", Limits), ("features", Features)):
             if key in table:
                 options[key] = self.make(kind, key, table[key])
@@ -96,34 +96,41 @@ class _File:
         values = dict(self.table(where, table))
         if "url" not in values:
             raise self.error(where, "has no url")
-        tls = self.make(TLS, f"{where}.tls", values.pop("tls")) if "tls" in values else None
-        return self.make(Listener, where, values, tls=tls)
+        self.check_keys(values, where, [field.name for field in fields(Listener)])
+        given: dict[str, Any] = {}
+        if "tls" in values:
+            given["tls"] = self.make(TLS, f"{where}.tls", values.pop("tls"))
+        for key, read in (("auth", self.auth), ("acl", self.acl)):
+            if key in values:
+                value = values.pop(key)
+                given[key] = None if value is False else read(self.table(f"{where}.{key}", value), f"{where}.{key}")
+        return self.make(Listener, where, values, without=("tls", "auth", "acl"), **given)
 
-    def auth(self, table: dict[str, Any]) -> list[PasswordFile]:
-        self.check_keys(table, "auth", ("password_file", "password_files"))
+    def auth(self, table: dict[str, Any], where: str) -> list[PasswordFile]:
+        self.check_keys(table, where, ("password_file", "password_files"))
         if len(table) != 1:
-            raise self.error("auth", "needs one of password_file and password_files")
+            raise self.error(where, "needs one of password_file and password_files")
         ((key, value),) = table.items()
         files = [value] if key == "password_file" else value
-        self.value(f"auth.{key}", "Sequence[str]", files)
+        self.value(f"{where}.{key}", "Sequence[str]", files)
         if not files:
-            raise self.error(f"auth.{key}", "names no file")
+            raise self.error(f"{where}.{key}", "names no file")
         return [PasswordFile(self.beside(file)) for file in files]
 
-    def acl(self, table: dict[str, Any]) -> Acl | AclFile:
+    def acl(self, table: dict[str, Any], where: str) -> Acl | AclFile:
         if "file" in table:
-            self.check_keys(table, "acl", ("file",))
-            self.value("acl.file", "str", table["file"])
+            self.check_keys(table, where, ("file",))
+            self.value(f"{where}.file", "str", table["file"])
             return AclFile(self.beside(table["file"]))
         own = {key: value for key, value in table.items() if key not in ("users", "clients")}
         others = {
             kind: {
-                name: self.make(Acl, f"acl.{kind}.{name}", rules, without=("users", "clients"))
-                for name, rules in self.table(f"acl.{kind}", table.get(kind, {})).items()
+                name: self.make(Acl, f"{where}.{kind}.{name}", rules, without=("users", "clients"))
+                for name, rules in self.table(f"{where}.{kind}", table.get(kind, {})).items()
             }
             for kind in ("users", "clients")
         }
-        return self.make(Acl, "acl", own, **others)
+        return self.make(Acl, where, own, **others)
 
     def make(self, kind: type[T], where: str, table: Any, *, without: Iterable[str] = (), **given: Any) -> T:
         """Make one of these, whose fields are the keys."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rmqtt._acl import Acl, native
+from rmqtt._peer import PeerCertificate, with_certificate
 from rmqtt._rmqtt import NativeInquiries, NativeLogins
 from rmqtt._types import ClientInfo
 
@@ -34,17 +35,21 @@ class Login:
     Examples
     --------
     >>> Login(client_id="thermometer", username="alice", password=b"secret")
-    Login(client_id='thermometer', username='alice', peer_address=None)
+    Login(client_id='thermometer', username='alice', peer_address=None, certificate=None, listener=None)
     """
 
     #: Empty: the broker will choose one.
     client_id: str
-    #: Who it says it is.
+    #: Who it says it is, or its certificate does (``Listener(username_from=...)``).
     username: str | None = None
     #: Its proof: a password, or a token.
     password: bytes | None = field(default=None, repr=False)
     #: Where it is, as ``host:port``; `None` in memory.
     peer_address: str | None = None
+    #: The certificate that it has proven to own, and that an authority of the listener vouches for.
+    certificate: PeerCertificate | None = None
+    #: Through which of the broker's listeners it came, counted from 0; `None`: in memory, at the broker's own name.
+    listener: int | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a login has a password in it, and is not pickled")
@@ -55,9 +60,8 @@ AuthHook: TypeAlias = "Callable[[Login], Answer | Awaitable[Answer]]"
 AclHook: TypeAlias = "Callable[[ClientInfo], Acl | Awaitable[Acl]]"
 
 
-def _login(fields: tuple[str, str | None, bytes | None, str | None]) -> Login:
-    client_id, username, password, peer_address = fields
-    return Login(client_id=client_id, username=username, password=password, peer_address=peer_address)
+def _login(fields: dict[str, Any]) -> Login:
+    return Login(**with_certificate(fields))
 
 
 def _give_verdict(answer: object, to: NativeVerdict) -> bool:
@@ -68,7 +72,7 @@ def _give_verdict(answer: object, to: NativeVerdict) -> bool:
 
 
 def _client(fields: dict[str, Any]) -> ClientInfo:
-    return ClientInfo(**fields)
+    return ClientInfo(**with_certificate(fields))
 
 
 def _give_rights(answer: object, to: NativeRuling) -> bool:

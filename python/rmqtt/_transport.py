@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+    from types import EllipsisType
+
+    from rmqtt._acl import AclSource
+    from rmqtt._users import Auth
 
 #: A path; or the thing itself, as PEM text or as bytes (PEM or DER).
 Material: TypeAlias = "str | bytes | PathLike[str]"
@@ -86,6 +90,15 @@ class Listener:
     #: Who comes from elsewhere is turned away. Empty for ``unix://``, where whoever may open the file is the proxy.
     #: `None`: there is no proxy.
     proxy_protocol: Sequence[str] | None = None
+    #: Which name of a client's certificate is its user, whatever CONNECT says: ``"cn"``, the subject's common name, or
+    #: the alternative name that is a DNS name, an e-mail address or a URI. Whoever has none, or two, or one that cannot
+    #: be a user's, is refused. It needs ``tls`` with ``ca``, and the certificate as ``"required"``.
+    username_from: Literal["cn", "san-dns", "san-email", "san-uri"] | None = None
+    #: Who may connect here, as ``auth`` of `Broker`; ``...``: as there, unless the certificate is proof enough
+    #: (``username_from``). With both, the proof has to be that of the user in the certificate. `None`: nobody is asked.
+    auth: Auth | EllipsisType = field(default=..., repr=False)
+    #: What clients may do who come through here, as ``acl`` of `Broker`; ``...``: as there. `None`: everything.
+    acl: AclSource | EllipsisType | None = ...
 
 
 def tls_argument(tls: object) -> TLS | None:

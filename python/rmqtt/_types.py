@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mmap import mmap
     from typing import Any
 
+    from rmqtt._peer import PeerCertificate
+
     #: What a message can say: bytes-like of any shape (sent as its C-order bytes), or text (sent as UTF-8).
     Payload: TypeAlias = str | bytes | bytearray | memoryview | array[Any] | mmap | "SupportsBuffer"
 
@@ -335,6 +337,10 @@ class ClientInfo:
     user: str | None
     #: Seconds.
     keep_alive: int
+    #: The certificate that it has proven to own, and that an authority of the listener vouches for.
+    certificate: PeerCertificate | None = None
+    #: Through which of the broker's listeners it came, counted from 0; `None`: in memory, at the broker's own name.
+    listener: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from rmqtt._hooks import Asking, AuthHook
     from rmqtt._rmqtt import NativeBroker, NativeLogins
+    from rmqtt._transport import Listener
 
     _Native: TypeAlias = "list[tuple[str, str]] | str | NativeLogins | JWT"
 
@@ -109,6 +111,20 @@ class UsersOf:
 
 AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | JWT | str | os.PathLike[str] | AuthHook"
 Auth: TypeAlias = "AuthSource | Sequence[AuthSource] | None"
+
+
+def local(listeners: Sequence[Listener], limits: AuthLimits) -> tuple[list[dict[str, object]], list[Asking]]:
+    """Give the native half what it takes for the users of each listener, and what asks callables."""
+    access: list[dict[str, object]] = []
+    asked: list[Asking] = []
+    for listener in listeners:
+        if isinstance(listener.auth, EllipsisType):
+            access.append({"auth": None, "acl": None})
+            continue
+        users, asking = sources(listener.auth, limits)
+        access.append({"auth": (users,), "acl": None})
+        asked += asking
+    return access, asked
 
 
 def sources(auth: Auth | UsersOf, limits: AuthLimits) -> tuple[list[_Native] | NativeBroker | None, list[Asking]]:

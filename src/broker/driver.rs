@@ -27,8 +27,9 @@ use crate::broker::hub::{Batch, Hub};
 use crate::broker::journal::Entry;
 use crate::broker::places::Places;
 use crate::broker::quota::Turns;
+use crate::broker::rights::{Policies, Policy};
 use crate::broker::seams::Seams;
-use crate::broker::{BrokerError, BrokerOptions, Keep, ListenerOptions, Snapshot};
+use crate::broker::{BrokerError, BrokerOptions, Keep, ListenerOptions, Local, Snapshot};
 use crate::clock::{Clock, yield_now};
 use crate::message::Message;
 use crate::transport::{Address, Gate, Listener, TlsError};
@@ -75,6 +76,8 @@ pub(super) struct Server {
     options: BrokerOptions,
     hub: Arc<Hub>,
     guard: Option<Arc<Guard>>,
+    /// Of listeners that have their own.
+    guards: Vec<Arc<Guard>>,
     desk: Arc<Desk>,
     seams: Arc<Seams>,
     memory_address: Address,
@@ -93,24 +96,30 @@ impl Server {
         let limits = Arc::new(options.limits.clone());
         let places = Places::new(Arc::clone(&limits), options.clock.now());
         let hub = Hub::with_sharing(limits, sharing).with_journal(options.journal.clone());
-        if options.acl.is_some() {
-            hub.set_policy(options.acl.clone());
+        let policies = policies(&options);
+        if !policies.is_empty() {
+            hub.set_policies(policies);
         }
         let hub = Arc::new(if options.keeps_ledger {
             hub.with_ledger()
         } else {
             hub
         });
-        let guard = options.auth.clone().map(|auth| {
+        let guard = |auth: &Arc<Auth>| {
             let clock = options.clock.clone();
-            Arc::new(Guard::new(auth, Arc::clone(&hub), clock))
-        });
+            Arc::new(Guard::new(Arc::clone(auth), Arc::clone(&hub), clock))
+        };
+        let own = options.listeners.iter();
+        let guards = own.filter_map(|listener| listener.auth.or(None)).map(guard);
+        let guards = guards.collect();
+        let guard = options.auth.as_ref().map(guard);
         let clock = options.clock.clone();
         let desk = Desk::new(&options.referee_limits, Arc::clone(&hub), clock);
         Self {
             hub,
             places: Arc::new(places),
             guard,
+            guards,
             desk: Arc::new(desk),
             seams: Arc::new(Seams::new(options.clock.clone(), options.wire_lines_max)),
             memory_address: Address::Memory {
@@ -151,6 +160,19 @@ impl Server {
         Ok(())
     }
 
+    /// Who asks those who come through a listener who they are.
+    fn guard_of(&self, listener: &ListenerOptions) -> Option<Arc<Guard>> {
+        let users = listener.users(self.options.auth.as_ref())?;
+        let own = self.guards.iter().chain(&self.guard);
+        own.into_iter().find(|guard| guard.is_of(users)).cloned()
+    }
+
+    /// All who may connect, wherever.
+    pub(super) fn auths(&self) -> Vec<Arc<Auth>> {
+        let guards = self.guard.iter().chain(&self.guards);
+        guards.map(|guard| Arc::clone(guard.auth())).collect()
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.status.borrow().is_running
     }
@@ -183,7 +205,8 @@ impl Server {
     }
 
     pub(super) fn check(&self) -> Result<(), BrokerError> {
-        check(&self.options, self.hub.names_users())
+        check(&self.options)?;
+        check_names(&self.options, &self.hub.policies())
     }
 
     pub(super) async fn start(&self) -> Result<Running, BrokerError> {
@@ -196,10 +219,17 @@ impl Server {
             let address = crashed_at.as_ref().and_then(|them| them.get(index));
             let address = address.unwrap_or(&options.address);
             let (listener, bound) = bind(address, &options.gate, clock).await?;
-            listeners.push((listener, Entrance::of(options, index)));
+            options.check_reach(
+                &bound,
+                self.options.auth.as_ref(),
+                self.options.allow_anonymous,
+            )?;
+            let guard = self.guard_of(options);
+            listeners.push((listener, Entrance::of(options, index, guard)));
             addresses.push(bound);
         }
-        let inside = Entrance::inside(self.memory_address.clone());
+        let address = self.memory_address.clone();
+        let inside = Entrance::inside(address, self.guard.clone());
         let (listener, _) = bind(&self.memory_address, &inside.gate, clock).await?;
         listeners.push((listener, inside));
         let (cores, threads) = Cores::start(self.options.threads)
@@ -211,7 +241,6 @@ impl Server {
             let doors = Doors {
                 hub: Arc::clone(&self.hub),
                 terms: self.options.terms.clone(),
-                guard: self.guard.clone(),
                 desk: Arc::clone(&self.desk),
                 seams: Arc::clone(&self.seams),
                 cores: Arc::clone(&cores),
@@ -297,15 +326,9 @@ impl Server {
 }
 
 /// What cannot work, or would not be safe.
-fn check(options: &BrokerOptions, names_users: bool) -> Result<(), BrokerError> {
+fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
     for listener in &options.listeners {
-        listener.check(options.auth.is_some(), options.allow_anonymous)?;
-    }
-    if names_users && options.auth.is_none() {
-        return Err(BrokerError::Options(
-            "the acl has rules for users, and nobody is asked to prove to be one: give the broker users (auth)"
-                .to_owned(),
-        ));
+        listener.check(options.auth.as_ref(), options.allow_anonymous)?;
     }
     if let Some(text) = &options.terms.response_information
         && (text.len() > usize::from(u16::MAX) || text.contains('\0'))
@@ -330,6 +353,44 @@ fn check(options: &BrokerOptions, names_users: bool) -> Result<(), BrokerError> 
     match must_be_positive.iter().find(|(_, value)| *value == 0) {
         Some((name, _)) => Err(BrokerError::Options(format!("{name} must be at least 1"))),
         None => Ok(()),
+    }
+}
+
+/// Rules about users say nothing where nobody has to prove to be one.
+fn check_names(options: &BrokerOptions, policies: &Policies) -> Result<(), BrokerError> {
+    let users = options.auth.as_ref();
+    let asks = |listener: &ListenerOptions| {
+        listener.users(users).is_some() || listener.username_from.is_some()
+    };
+    let listeners = || options.listeners.iter().enumerate();
+    let is_own = |index| policies.here.contains_key(&index);
+    let mut others = listeners().filter(|(index, _)| !is_own(*index));
+    let is_asked_elsewhere = users.is_some() || others.any(|(_, listener)| asks(listener));
+    let names_users = |policy: Option<&Policy>| policy.is_some_and(Policy::names_users);
+    let is_idle = |(index, listener): (usize, &ListenerOptions)| {
+        is_own(index) && names_users(policies.at(Some(index))) && !asks(listener)
+    };
+    if (names_users(policies.everywhere.as_ref()) && !is_asked_elsewhere)
+        || listeners().any(is_idle)
+    {
+        return Err(BrokerError::Options(
+            "the acl has rules for users, and nobody is asked to prove to be one: give the broker users (auth)"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// What clients may do, as the options say it.
+fn policies(options: &BrokerOptions) -> Policies {
+    let listeners = options.listeners.iter().enumerate();
+    let own = listeners.filter_map(|(index, listener)| match &listener.acl {
+        Local::AsEverywhere => None,
+        Local::Here(policy) => Some((index, policy.clone())),
+    });
+    Policies {
+        here: own.collect(),
+        everywhere: options.acl.clone(),
     }
 }
 

@@ -34,7 +34,7 @@ pub mod wire;
 pub use error::BrokerError;
 pub use hub::{Balance, Caught, LedgerEntry, Tap};
 pub use limits::{Limit, Limits};
-pub use listener::ListenerOptions;
+pub use listener::{ListenerOptions, Local};
 pub use options::{BrokerOptions, Features, Keep, SharedStrategy, Terms};
 pub use protocol::Farewell;
 pub use seams::Seams;
@@ -210,6 +210,11 @@ impl Broker {
         self.server.restore(snapshot).await;
     }
 
+    /// From now on clients may do what these say, each at its listeners; all at once.
+    pub fn set_policies(&self, policies: rights::Policies) {
+        self.server.hub().set_policies(policies);
+    }
+
     /// Who may connect, for another broker that is to know the same users.
     pub fn auth(&self) -> Option<Arc<auth::Auth>> {
         self.server.auth()
@@ -234,6 +239,11 @@ impl Broker {
         topic: &TopicName,
     ) -> Option<(bool, Option<String>)> {
         self.server.hub().explain_right(client_id, access, topic)
+    }
+
+    /// All who may connect, at whatever listener.
+    pub fn auths(&self) -> Vec<Arc<auth::Auth>> {
+        self.server.auths()
     }
 
     /// Reads certificates, keys and revocation lists of all listeners anew: the next connections get what is there by now.

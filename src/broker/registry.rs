@@ -43,6 +43,8 @@ pub struct ConnectRequest {
     pub session_expiry_interval: u32,
     /// What to publish when the client is lost.
     pub will: Option<Will>,
+    /// Through which of the broker's listeners it came; `None`: in memory.
+    pub listener: Option<usize>,
     /// Whose the session is, where there are users.
     pub user: Option<ByteString>,
     /// What the client may do, where somebody was asked for that.
@@ -114,6 +116,8 @@ pub struct Entry {
     pub connection: Option<ConnectionId>,
     /// Whose it is: nobody else gets it by its client id.
     pub user: Option<ByteString>,
+    /// Through which of the broker's listeners its client came last; `None`: in memory.
+    pub listener: Option<usize>,
     /// What its client may do; `None`: everything.
     pub rights: Option<Arc<Rights>>,
     /// What it keeps while nobody has it. On the heap, as what follows: most entries have none of it.
@@ -353,6 +357,7 @@ impl Registry {
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
             user: request.user.clone(),
+            listener: request.listener,
             rights: request.rights.clone(),
             session: None,
             will: request.will.as_ref().map(compact).map(Box::new),
@@ -383,6 +388,7 @@ impl Registry {
                 // spec(5): MQTT-3.1.2-5, MQTT-3.1.3-9, MQTT-3.2.2-3
                 entry.connection = Some(connection);
                 entry.expiry_interval = request.session_expiry_interval;
+                entry.listener = request.listener;
                 entry.rights.clone_from(&request.rights);
                 entry.will = request.will.as_ref().map(compact).map(Box::new);
                 entry.ends_at = None;

@@ -19,10 +19,12 @@
 
 mod filters;
 mod mosquitto;
+mod policy;
 mod referee;
 
 pub use filters::{covers, overlaps};
 pub use mosquitto::AclFault;
+pub use policy::{Policies, Policy};
 pub use referee::{Referee, RefereeLimits, Thinking};
 
 use crate::scram;
@@ -364,21 +366,6 @@ pub struct Reader {
     pub stamp: u64,
     /// What it may do.
     pub rights: Arc<Rights>,
-}
-
-/// Where rights come from.
-#[derive(Debug, Clone)]
-pub enum Policy {
-    /// From rules, that are there.
-    Rules(Arc<Acl>),
-    /// From somebody who is asked once for each connection.
-    Asked(Arc<dyn Referee>),
-}
-
-impl From<Arc<Acl>> for Policy {
-    fn from(acl: Arc<Acl>) -> Self {
-        Self::Rules(acl)
-    }
 }
 
 /// Rights that clients have, so that those with the same share them.

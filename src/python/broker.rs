@@ -126,8 +126,8 @@ impl NativeBroker {
 
     /// Reads the files of users again.
     fn reload(&self, py: Python<'_>) -> PyResult<()> {
-        let auth = self.broker.get()?.auth();
-        py.detach(|| auth.map_or(Ok(()), |auth| auth.reload()))
+        let auths = self.broker.get()?.auths();
+        py.detach(|| auths.iter().try_for_each(|auth| auth.reload()))
             .map_err(|error| Failure::from(error).to_py(py))
     }
 
@@ -188,20 +188,18 @@ impl NativeBroker {
             .map_err(|error| Failure::from(error).to_py(py))
     }
 
-    /// From now on this says what clients may do.
-    fn set_acl(&self, py: Python<'_>, acl: AclArgument) -> PyResult<()> {
-        let acl = acl.read(py)?;
+    /// From now on these say what clients may do: everywhere, and at listeners by their numbers. Who is asked, is asked
+    /// again.
+    fn set_acls(
+        &self,
+        py: Python<'_>,
+        everywhere: Option<AclArgument>,
+        here: Vec<(usize, Option<AclArgument>)>,
+    ) -> PyResult<()> {
+        let policies = options::policies(everywhere, here, py)?;
         let broker = self.broker.get()?;
         let _context = runtime()?.enter();
-        py.detach(|| broker.set_acl(acl));
-        Ok(())
-    }
-
-    /// What connected clients may do is asked again, where it is asked.
-    fn ask_again(&self, py: Python<'_>) -> PyResult<()> {
-        let broker = self.broker.get()?;
-        let _context = runtime()?.enter();
-        py.detach(|| broker.ask_again());
+        py.detach(|| broker.set_policies(policies));
         Ok(())
     }
 

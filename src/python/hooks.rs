@@ -1,10 +1,11 @@
 //! A callable of Python that says who may connect: what it is asked goes out here, and its answer comes in.
 
 use super::bridge::Questions;
+use super::inquiries::set_peer;
 use crate::broker::auth::{Hook, HookFailed, Login, Thinking, Verdict};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -45,14 +46,6 @@ impl NativeLogins {
     }
 }
 
-/// The fields of `rmqtt.Login`.
-type Fields<'py> = (
-    String,
-    Option<String>,
-    Option<Bound<'py, PyBytes>>,
-    Option<String>,
-);
-
 #[pymethods]
 impl NativeLogins {
     #[new]
@@ -69,19 +62,31 @@ impl NativeLogins {
     }
 
     /// Waits for the next one.
-    fn next<'py>(&self, py: Python<'py>, opening: u64) -> Option<(Fields<'py>, NativeVerdict)> {
-        let (login, sender) = py.detach(|| self.0.next(opening))?;
-        let fields = (
-            login.client_id.to_string(),
-            login.username.as_ref().map(ToString::to_string),
-            login
-                .password
-                .as_ref()
-                .map(|password| PyBytes::new(py, password)),
-            login.address.map(|address| address.to_string()),
-        );
-        Some((fields, NativeVerdict(Mutex::new(Some(sender)))))
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        opening: u64,
+    ) -> PyResult<Option<(Bound<'py, PyDict>, NativeVerdict)>> {
+        let Some((login, sender)) = py.detach(|| self.0.next(opening)) else {
+            return Ok(None);
+        };
+        let fields = login_fields(py, &login)?;
+        Ok(Some((fields, NativeVerdict(Mutex::new(Some(sender))))))
     }
+}
+
+/// The fields of `rmqtt.Login`.
+fn login_fields<'py>(py: Python<'py>, login: &Login) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("client_id", &*login.client_id)?;
+    fields.set_item("username", login.username.as_deref())?;
+    let password = login.password.as_ref();
+    fields.set_item(
+        "password",
+        password.map(|password| PyBytes::new(py, password)),
+    )?;
+    set_peer(&fields, &login.peer)?;
+    Ok(fields)
 }
 
 /// What a callable answers through. The first answer counts; without any it has failed.

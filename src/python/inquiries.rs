@@ -5,18 +5,23 @@ use super::negotiated::version_text;
 use super::options::RulesArgument;
 use crate::broker::ClientInfo;
 use crate::broker::rights::{Acl, Referee, Thinking};
+use crate::transport::{PeerCertificate, PeerInfo};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 type Inquiries = Questions<Arc<ClientInfo>, Option<Arc<Acl>>>;
 
 /// The clients that a callable is asked about. Threads of Python's take them out.
 #[pyclass(frozen, module = "rmqtt._rmqtt")]
-pub(crate) struct NativeInquiries(Arc<Inquiries>);
+pub(crate) struct NativeInquiries {
+    inquiries: Arc<Inquiries>,
+    /// Made once, however often the broker is told of it.
+    referee: Mutex<Weak<Callable>>,
+}
 
 /// The broker's side. When it goes, so do the threads.
 struct Callable(Arc<Inquiries>);
@@ -43,7 +48,12 @@ impl Drop for Callable {
 impl NativeInquiries {
     /// As somebody who is asked.
     pub(crate) fn referee(&self) -> Arc<dyn Referee> {
-        Arc::new(Callable(Arc::clone(&self.0)))
+        let mut known = self.referee.lock();
+        known.upgrade().unwrap_or_else(|| {
+            let referee = Arc::new(Callable(Arc::clone(&self.inquiries)));
+            *known = Arc::downgrade(&referee);
+            referee
+        })
     }
 }
 
@@ -51,15 +61,18 @@ impl NativeInquiries {
 impl NativeInquiries {
     #[new]
     fn new() -> Self {
-        Self(Questions::new())
+        Self {
+            inquiries: Questions::new(),
+            referee: Mutex::default(),
+        }
     }
 
     fn open(&self) -> u64 {
-        self.0.open()
+        self.inquiries.open()
     }
 
     fn close(&self, py: Python<'_>) {
-        py.detach(|| self.0.close());
+        py.detach(|| self.inquiries.close());
     }
 
     /// Waits for the next one.
@@ -68,7 +81,7 @@ impl NativeInquiries {
         py: Python<'py>,
         opening: u64,
     ) -> PyResult<Option<(Bound<'py, PyDict>, NativeRuling)>> {
-        let Some((client, sender)) = py.detach(|| self.0.next(opening)) else {
+        let Some((client, sender)) = py.detach(|| self.inquiries.next(opening)) else {
             return Ok(None);
         };
         let fields = client_fields(py, &client)?;
@@ -109,10 +122,39 @@ pub(super) fn client_fields<'py>(
     let fields = PyDict::new(py);
     fields.set_item("client_id", &client.client_id)?;
     fields.set_item("version", version_text(client.version))?;
-    let peer = client.peer.address.map(|address| address.to_string());
-    fields.set_item("peer_address", peer)?;
+    set_peer(&fields, &client.peer)?;
     fields.set_item("username", client.username.as_deref())?;
     fields.set_item("user", client.user.as_deref())?;
     fields.set_item("keep_alive", client.keep_alive)?;
+    Ok(fields)
+}
+
+/// Those of the fields that tell what is known of a peer before it has said a word.
+pub(super) fn set_peer(fields: &Bound<'_, PyDict>, peer: &PeerInfo) -> PyResult<()> {
+    let py = fields.py();
+    let address = peer.address.map(|address| address.to_string());
+    fields.set_item("peer_address", address)?;
+    let certificate = peer.certificate.as_deref();
+    let certificate = certificate.map(|certificate| certificate_fields(py, certificate));
+    fields.set_item("certificate", certificate.transpose()?)?;
+    fields.set_item("listener", peer.listener)
+}
+
+/// The fields of `rmqtt.PeerCertificate`.
+fn certificate_fields<'py>(
+    py: Python<'py>,
+    certificate: &PeerCertificate,
+) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("common_name", certificate.common_name.as_deref())?;
+    fields.set_item("subject", &certificate.subject)?;
+    fields.set_item("serial", &certificate.serial)?;
+    fields.set_item("dns_names", PyTuple::new(py, &certificate.dns_names)?)?;
+    let emails = PyTuple::new(py, &certificate.email_addresses)?;
+    fields.set_item("email_addresses", emails)?;
+    fields.set_item("uris", PyTuple::new(py, &certificate.uris)?)?;
+    let addresses = certificate.ip_addresses.iter().map(ToString::to_string);
+    let addresses = PyTuple::new(py, addresses.collect::<Vec<_>>())?;
+    fields.set_item("ip_addresses", addresses)?;
     Ok(fields)
 }

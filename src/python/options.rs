@@ -11,7 +11,7 @@ mod subscription;
 mod transport;
 
 pub(crate) use access::AccessArguments;
-pub(crate) use acl::{AclArgument, RulesArgument};
+pub(crate) use acl::{AclArgument, RulesArgument, policies};
 pub(crate) use broker::{SeamsArguments, TermsArguments, broker, farewell, keep, to_server};
 pub(crate) use given::Given;
 pub(crate) use limits::LimitsArguments;

@@ -30,7 +30,7 @@ pub use certificates::{Certificates, Issued};
 pub use forwarded::Forwarders;
 pub use gate::Gate;
 pub use memory::MemoryListener;
-pub use peer::{PeerCertificate, PeerInfo};
+pub use peer::{CertificateName, PeerCertificate, PeerInfo};
 pub use proxy::Proxy;
 pub use route::{Route, mistaken};
 pub use stream::Stream;

@@ -43,7 +43,34 @@ pub struct PeerCertificate {
     pub ip_addresses: Vec<IpAddr>,
 }
 
+/// Which of a certificate's names says who it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The subject's common name.
+    CommonName,
+    /// The alternative name that is a DNS name.
+    Dns,
+    /// The alternative name that is an e-mail address.
+    Email,
+    /// The alternative name that is a URI.
+    Uri,
+}
+
 impl PeerCertificate {
+    /// Its only name of this kind. One that has two could be taken for either, and has none.
+    pub fn name(&self, kind: CertificateName) -> Option<&str> {
+        let names = match kind {
+            CertificateName::CommonName => return self.common_name.as_deref(),
+            CertificateName::Dns => &self.dns_names,
+            CertificateName::Email => &self.email_addresses,
+            CertificateName::Uri => &self.uris,
+        };
+        match &names[..] {
+            [name] => Some(name),
+            _ => None,
+        }
+    }
+
     /// Reads a certificate that was verified. `None`: it cannot be read, and names nobody.
     pub(super) fn read(der: &CertificateDer<'_>) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?;
@@ -83,7 +110,7 @@ pub(super) fn is_self_signed(der: &CertificateDer<'_>) -> bool {
     })
 }
 
-/// One that has two common names could be taken for either: it has none.
+/// As of [`PeerCertificate::name`].
 fn common_name(certificate: &Certificate) -> Option<String> {
     let subject = certificate.tbs_certificate().subject();
     let mut names = subject.iter().filter(|part| part.oid == COMMON_NAME);

@@ -357,6 +357,7 @@ impl House {
                 session_expiry_interval: peer.protocol.session_expiry_interval(),
                 will: connect.will,
                 user: None,
+                listener: None,
                 rights: None,
             },
             bell: Arc::clone(&peer.bell),

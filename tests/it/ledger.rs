@@ -23,6 +23,7 @@ fn subscribed() -> (Hub, Attached) {
             session_expiry_interval: 0,
             will: None,
             user: None,
+            listener: None,
             rights: None,
         },
         info: ClientInfo {

@@ -215,6 +215,7 @@ impl Line {
                 session_expiry_interval: self.protocol.session_expiry_interval(),
                 will: connect.will,
                 user: None,
+                listener: None,
                 rights: None,
             },
             bell: Arc::clone(&self.bell),

@@ -1,10 +1,10 @@
 //! What the application itself says of a login.
 
+use crate::transport::PeerInfo;
 use bytes::Bytes;
 use bytestring::ByteString;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ pub struct Login {
     pub username: Option<ByteString>,
     /// Its proof.
     pub password: Option<Bytes>,
-    /// Where it is, if by network.
-    pub address: Option<SocketAddr>,
+    /// What is known of it before it has said a word.
+    pub peer: PeerInfo,
 }
 
 impl fmt::Debug for Login {
@@ -27,13 +27,13 @@ impl fmt::Debug for Login {
             client_id,
             username,
             password,
-            address,
+            peer,
         } = self;
         f.debug_struct("Login")
             .field("client_id", client_id)
             .field("username", username)
             .field("password", &crate::codec::Hidden(password))
-            .field("address", address)
+            .field("peer", peer)
             .finish()
     }
 }

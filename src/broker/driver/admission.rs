@@ -13,6 +13,8 @@ use crate::broker::hub::Hub;
 use crate::broker::protocol::Authenticate;
 use crate::clock::Clock;
 use crate::codec::{Connect, ReasonCode};
+use crate::transport::{CertificateName, PeerInfo};
+use bytestring::ByteString;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -64,6 +66,14 @@ impl Guard {
             waiting: bounded(auth.limits().waiting_max),
             auth,
         }
+    }
+
+    pub(super) fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
+    pub(super) fn is_of(&self, auth: &Arc<Auth>) -> bool {
+        Arc::ptr_eq(&self.auth, auth)
     }
 
     /// Who this login proves to be.
@@ -192,14 +202,16 @@ impl Guard {
 
 fn attempt(login: &Login) -> Attempt<'_> {
     Attempt {
-        address: login.address.map(|address| address.ip()),
+        address: login.peer.address.map(|address| address.ip()),
         user: login.username.as_deref(),
     }
 }
 
 /// What one connection has to do with who is asked.
 pub(super) struct Admission {
-    guard: Arc<Guard>,
+    /// `None`: its certificate is proof enough.
+    guard: Option<Arc<Guard>>,
+    named: Named,
     exchange: Option<Exchange>,
     /// A CONNECT that is being checked.
     checking: Option<(Connect, Checking)>,
@@ -211,19 +223,55 @@ pub(super) struct Admission {
     ends_at: Option<Instant>,
 }
 
+/// Whom a client's certificate names, where that says who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Named {
+    /// It is not asked.
+    Unasked,
+    /// Nobody: it has no such name, more than one, or one that cannot be a user's.
+    Nobody,
+    /// This user.
+    User(ByteString),
+}
+
+impl Named {
+    pub(super) fn by(kind: Option<CertificateName>, peer: &PeerInfo) -> Self {
+        let Some(kind) = kind else {
+            return Self::Unasked;
+        };
+        let certificate = peer.certificate.as_deref();
+        let name = certificate.and_then(|certificate| certificate.name(kind));
+        match name.filter(|name| is_name(name)) {
+            Some(name) => Self::User(name.into()),
+            None => Self::Nobody,
+        }
+    }
+
+    /// Whether who has proven to be this user may be it.
+    fn fits(&self, identity: &Identity) -> bool {
+        match self {
+            Self::Unasked => true,
+            Self::Nobody => false,
+            Self::User(name) => identity.user.as_ref() == Some(name),
+        }
+    }
+}
+
 impl Admission {
-    pub(super) fn new(guard: Arc<Guard>) -> Self {
-        Self {
+    /// `None`: nobody is asked who it is.
+    pub(super) fn new(guard: Option<Arc<Guard>>, named: Named) -> Option<Self> {
+        (guard.is_some() || named != Named::Unasked).then_some(Self {
             guard,
+            named,
             exchange: None,
             checking: None,
             checked: None,
             identity: None,
             ends_at: None,
-        }
+        })
     }
 
-    pub(super) fn user(&self) -> Option<&bytestring::ByteString> {
+    pub(super) fn user(&self) -> Option<&ByteString> {
         self.identity.as_ref()?.user.as_ref()
     }
 
@@ -233,10 +281,15 @@ impl Admission {
     }
 
     fn admitted(&mut self, identity: Identity, now: Instant) {
-        let left = |until: u64| Duration::from_secs(until.saturating_sub(self.guard.unix_now()));
-        self.ends_at = identity
-            .until
-            .and_then(|until| now.checked_add(left(until)));
+        let left = self
+            .guard
+            .as_ref()
+            .zip(identity.until)
+            .map(|(guard, until)| {
+                let seconds = until.saturating_sub(guard.unix_now());
+                Duration::from_secs(seconds)
+            });
+        self.ends_at = left.and_then(|left| now.checked_add(left));
         self.identity = Some(identity);
     }
 
@@ -262,7 +315,10 @@ impl Admission {
         step: &Authenticate,
         address: Option<std::net::SocketAddr>,
     ) -> Result<Answer, ReasonCode> {
-        let guard = &self.guard;
+        let guard = self
+            .guard
+            .as_ref()
+            .ok_or(ReasonCode::BadAuthenticationMethod)?;
         if step.is_first {
             self.exchange = guard.auth.begin(&step.method);
         }
@@ -306,7 +362,8 @@ impl Connection {
                 };
                 let before = admission.identity.as_ref();
                 // Who authenticates again has to stay who it is: its session, and what it may do, are that user's.
-                if before.is_some_and(|before| *before != identity) {
+                let is_another = before.is_some_and(|before| *before != identity);
+                if is_another || !admission.named.fits(&identity) {
                     return Err(self.turn_away("", ReasonCode::NotAuthorized));
                 }
                 admission.exchange = None;
@@ -323,7 +380,6 @@ impl Connection {
     // spec(4): MQTT-3.1.4-2
     // spec(5): MQTT-3.1.4-2
     pub(super) fn admit(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
-        let address = self.peer_address();
         let Some(admission) = self
             .admission
             .as_mut()
@@ -331,8 +387,20 @@ impl Connection {
         else {
             return self.on_connect(connect, now);
         };
-        if admission.guard.auth.wants_password() {
-            if connect.username.is_none() {
+        let username = match &admission.named {
+            Named::Unasked => connect.username.clone(),
+            Named::Nobody => {
+                return Err(self.turn_away(&connect.client_id, ReasonCode::NotAuthorized));
+            }
+            Named::User(name) => Some(name.clone()),
+        };
+        let Some(guard) = &admission.guard else {
+            let user = username;
+            admission.admitted(Identity { user, until: None }, now);
+            return self.on_connect(connect, now);
+        };
+        if guard.auth.wants_password() {
+            if username.is_none() {
                 return Err(self.turn_away(&connect.client_id, ReasonCode::NotAuthorized));
             }
             if connect.password.is_none() {
@@ -341,11 +409,11 @@ impl Connection {
         }
         let login = Login {
             client_id: connect.client_id.clone(),
-            username: connect.username.clone(),
+            username,
             password: connect.password.clone(),
-            address,
+            peer: self.peer.as_deref().cloned().unwrap_or_default(),
         };
-        let checking = admission.guard.check(login);
+        let checking = guard.check(login);
         admission.checking = Some((connect, checking));
         Ok(())
     }
@@ -357,6 +425,9 @@ impl Connection {
         };
         match admission.checked.take() {
             None => Ok(()),
+            Some((connect, Ok(identity))) if !admission.named.fits(&identity) => {
+                Err(self.turn_away(&connect.client_id, ReasonCode::NotAuthorized))
+            }
             Some((connect, Ok(identity))) => {
                 admission.admitted(identity, now);
                 self.on_connect(connect, now)

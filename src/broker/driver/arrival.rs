@@ -21,11 +21,13 @@ impl Connection {
             .admission
             .as_ref()
             .and_then(|known| known.user().cloned());
+        let peer = self.known_peer();
+        let listener = peer.listener;
         let arrival = Arrival {
             info: ClientInfo {
                 client_id: client_id.to_string(),
                 version: connect.version,
-                peer: self.known_peer(),
+                peer,
                 username: connect.username.map(|name| name.to_string()),
                 user: user.as_ref().map(ToString::to_string),
                 keep_alive: connect.keep_alive,
@@ -35,6 +37,7 @@ impl Connection {
                 clean_start: connect.clean_start || self.pipe.loses_session(),
                 session_expiry_interval: self.protocol.session_expiry_interval(),
                 will: connect.will,
+                listener,
                 user,
                 rights: None,
             },

@@ -3,7 +3,7 @@
 //! A batch is: read until the socket has no more, take in every packet, wake those who got something, take out what waits
 //! for this client, one write. Whatever ends the task, a panic included, the session is handed back by `Drop`.
 
-use super::admission::{Admission, Guard};
+use super::admission::Admission;
 use super::inquiry::{Desk, Inquiry};
 use super::pipe::Pipe;
 use super::throttle::Throttle;
@@ -79,7 +79,7 @@ pub(super) struct Connection {
     is_rung: bool,
     /// Until it is in: then the hub knows.
     pub(super) peer: Option<Box<PeerInfo>>,
-    /// Where the broker has users.
+    /// Where somebody is asked who it is.
     pub(super) admission: Option<Box<Admission>>,
     pub(super) desk: Arc<Desk>,
     /// Where somebody is asked what its client may do.
@@ -107,7 +107,7 @@ impl Connection {
         place: Place,
         protocol: Protocol,
         hub: Arc<Hub>,
-        (guard, desk): (Option<Arc<Guard>>, Arc<Desk>),
+        (admission, desk): (Option<Admission>, Arc<Desk>),
         (peer, bell): (PeerInfo, Arc<Bell>),
     ) -> Self {
         let clock = pipe.clock();
@@ -123,7 +123,7 @@ impl Connection {
             bell,
             is_rung: true,
             peer: Some(Box::new(peer)),
-            admission: guard.map(|guard| Box::new(Admission::new(guard))),
+            admission: admission.map(Box::new),
             desk,
             inquiry: None,
             link: Link::None,

@@ -3,7 +3,7 @@
 //! Where a connection has to shake hands first, as with TLS, it does so in a task of its own, which is gone when the
 //! connection is served: others do not wait for it, and it costs nobody memory for longer than it takes.
 
-use super::admission::Guard;
+use super::admission::{Admission, Guard, Named};
 use super::connection::Connection;
 use super::cores::Cores;
 use super::inquiry::Desk;
@@ -18,7 +18,7 @@ use crate::broker::seams::Seams;
 use crate::broker::{Limit, ListenerOptions, Terms};
 use crate::clock::Clock;
 use crate::codec::ReasonCode;
-use crate::transport::{Address, Gate, Listener, PeerInfo, Stream};
+use crate::transport::{Address, CertificateName, Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,27 +38,33 @@ pub(super) struct Entrance {
     index: Option<usize>,
     pub(super) gate: Gate,
     address: Arc<Address>,
+    guard: Option<Arc<Guard>>,
+    username_from: Option<CertificateName>,
     connections_max: usize,
     /// Connections that came through it.
     open: Arc<AtomicUsize>,
 }
 
 impl Entrance {
-    pub(super) fn of(options: &ListenerOptions, index: usize) -> Self {
+    pub(super) fn of(options: &ListenerOptions, index: usize, guard: Option<Arc<Guard>>) -> Self {
         Self {
             index: Some(index),
             gate: options.gate.clone(),
             address: Arc::new(options.address.clone()),
+            guard,
+            username_from: options.username_from,
             connections_max: options.connections_max.unwrap_or(usize::MAX),
             open: Arc::default(),
         }
     }
 
-    pub(super) fn inside(address: Address) -> Self {
+    pub(super) fn inside(address: Address, guard: Option<Arc<Guard>>) -> Self {
         Self {
             index: None,
             gate: Gate::default(),
             address: Arc::new(address),
+            guard,
+            username_from: None,
             connections_max: usize::MAX,
             open: Arc::default(),
         }
@@ -80,7 +86,6 @@ pub(super) struct Arrival {
 pub(super) struct Doors {
     pub(super) hub: Arc<Hub>,
     pub(super) terms: Terms,
-    pub(super) guard: Option<Arc<Guard>>,
     pub(super) desk: Arc<Desk>,
     pub(super) seams: Arc<Seams>,
     pub(super) cores: Arc<Cores>,
@@ -279,7 +284,9 @@ impl Doors {
         let limits = Arc::clone(self.hub.limits());
         let protocol = Protocol::new(limits, since).with_terms(self.terms.clone());
         let hub = Arc::clone(&self.hub);
-        let asked = (self.guard.clone(), Arc::clone(&self.desk));
+        let named = Named::by(self.entrance.username_from, &peer);
+        let admission = Admission::new(self.entrance.guard.clone(), named);
+        let asked = (admission, Arc::clone(&self.desk));
         let outside = match &stream {
             Stream::Memory(_) => None,
             _ => Some(clock.outside()),

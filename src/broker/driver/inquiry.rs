@@ -103,7 +103,7 @@ impl Connection {
         assigned: Option<ByteString>,
         now: Instant,
     ) -> Result<(), End> {
-        let Some(referee) = self.hub.referee() else {
+        let Some(referee) = self.hub.referee(arrival.request.listener) else {
             return self.arrive(arrival, assigned, now);
         };
         self.inquiry = Some(Box::new(Inquiry {

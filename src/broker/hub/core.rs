@@ -9,7 +9,7 @@ use crate::broker::outbox::Outbox;
 use crate::broker::protocol::Farewell;
 use crate::broker::quota::Crowd;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
-use crate::broker::rights::{Policy, Shelf};
+use crate::broker::rights::{Policies, Shelf};
 use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
 use crate::broker::subscriptions::Subscription;
 use crate::broker::{ClientInfo, Limit, Limits, SessionInfo};
@@ -46,8 +46,8 @@ pub(super) struct Core {
     pub(super) connections: BTreeMap<ConnectionId, Box<Connected>>,
     /// How all who want to connect are turned away, if they are.
     pub(super) turned_away: Option<Farewell>,
-    /// What clients may do; `None`: everything.
-    pub(super) policy: Option<Policy>,
+    /// What clients may do.
+    pub(super) policies: Policies,
     pub(super) shelf: Shelf,
     pub(super) last_stamp: u64,
     last_connection: u64,
@@ -83,7 +83,7 @@ impl Core {
             sharing,
             connections: BTreeMap::new(),
             turned_away: None,
-            policy: None,
+            policies: Policies::default(),
             shelf: Shelf::default(),
             last_stamp: 0,
             last_connection: 0,
@@ -99,7 +99,7 @@ impl Core {
     pub(super) fn renewed(&self) -> Self {
         Self {
             turned_away: self.turned_away.clone(),
-            policy: self.policy.clone(),
+            policies: self.policies.clone(),
             last_stamp: self.last_stamp,
             last_connection: self.last_connection,
             ..Self::new(

@@ -11,7 +11,7 @@ use crate::broker::bell;
 use crate::broker::group::Group;
 use crate::broker::outbox::Outbox;
 use crate::broker::registry::ConnectRequest;
-use crate::broker::rights::{Access, Policy, Reader, Referee, Rights};
+use crate::broker::rights::{Access, Policies, Policy, Reader, Referee, Rights};
 use crate::broker::router::SessionKey;
 use crate::topic::TopicName;
 use std::sync::Arc;
@@ -28,14 +28,15 @@ pub(super) struct Restricted {
 }
 
 impl Core {
-    /// What a client may do; `None`: everything. `given` is what somebody who was asked has answered.
+    /// What a client may do that came through this listener; `None`: everything. `given` is what somebody who was asked has
+    /// answered.
     pub(super) fn rights(
         &mut self,
         client_id: &str,
         user: Option<&str>,
-        given: Option<Arc<Rights>>,
+        (listener, given): (Option<usize>, Option<Arc<Rights>>),
     ) -> Option<Arc<Rights>> {
-        match self.policy.as_ref()? {
+        match self.policies.at(listener)? {
             Policy::Rules(acl) => {
                 let rights = Arc::new(acl.rights(client_id, user));
                 Some(self.shelf.share(user, rights))
@@ -46,27 +47,31 @@ impl Core {
 
     /// Whether nobody has said what a client may do, though somebody has to be asked.
     pub(super) fn is_unasked(&self, request: &ConnectRequest) -> bool {
-        matches!(self.policy, Some(Policy::Asked(_))) && request.rights.is_none()
+        request.rights.is_none() && self.policies.referee(request.listener).is_some()
     }
 
     /// Whether a client may have the will that it wants.
     pub(super) fn allows_will(&mut self, request: &ConnectRequest) -> bool {
-        let (Some(will), true) = (&request.will, self.policy.is_some()) else {
+        let (Some(will), false) = (&request.will, self.policies.is_empty()) else {
             return true;
         };
         let user = request.user.as_deref();
-        let rights = self.rights(&request.client_id, user, request.rights.clone());
+        let rights = self.rights(
+            &request.client_id,
+            user,
+            (request.listener, request.rights.clone()),
+        );
         rights.is_none_or(|rights| rights.may_publish(&will.message.topic))
     }
 
     /// Gives a session the rights it has now; says where they are to be known, if they are others than before.
     pub(super) fn give_rights(&mut self, key: SessionKey) -> Option<Restricted> {
-        if self.policy.is_none() && self.router.reader(key).is_none() {
+        if self.policies.is_empty() && self.router.reader(key).is_none() {
             return None;
         }
         let entry = self.registry.get(key)?;
         let (client_id, user) = (entry.client_id.clone(), entry.user.clone());
-        let given = entry.rights.clone();
+        let given = (entry.listener, entry.rights.clone());
         let rights = self.rights(&client_id, user.as_deref(), given);
         let before = self.router.reader(key);
         let is_same = match (&rights, before) {
@@ -92,47 +97,57 @@ impl Core {
     /// Gives every session its rights. Where somebody has to be asked, that will be when their clients come back: until
     /// then messages wait for them, but nothing is said in their names that was not allowed before.
     pub(super) fn give_rights_to_all(&mut self) -> Vec<Restricted> {
-        if !matches!(self.policy, Some(Policy::Asked(_))) {
-            let keys: Vec<_> = self.registry.iter().map(|(key, _)| key).collect();
-            return keys
-                .into_iter()
-                .filter_map(|key| self.give_rights(key))
-                .collect();
-        }
+        let asks = |listener| self.policies.referee(listener).is_some();
         let entries = self.registry.iter();
-        let unknown = entries.filter(|(_, entry)| entry.rights.is_none());
-        for key in unknown.map(|(key, _)| key).collect::<Vec<_>>() {
-            self.registry.set_rights(key, Some(Arc::default()));
+        let entries =
+            entries.map(|(key, entry)| (key, asks(entry.listener), entry.rights.is_none()));
+        let mut changed = Vec::new();
+        for (key, is_asked, is_unknown) in entries.collect::<Vec<_>>() {
+            if !is_asked {
+                changed.extend(self.give_rights(key));
+            } else if is_unknown {
+                self.registry.set_rights(key, Some(Arc::default()));
+            }
         }
-        Vec::new()
+        changed
     }
 }
 
 impl Hub {
-    /// From now on clients may do what this says; `None`: everything. It holds for sessions that are there, and for what
-    /// waits for them, when this returns. Where somebody has to be asked, that will be for each connection that is there
-    /// now; until then it may do what it might.
+    /// From now on clients may do what this says where their listeners have no policy of their own.
     pub fn set_policy(&self, policy: Option<Policy>) {
+        self.set_policies(Policies {
+            everywhere: policy,
+            ..self.policies()
+        });
+    }
+
+    /// What clients may do.
+    pub fn policies(&self) -> Policies {
+        self.core.read().policies.clone()
+    }
+
+    /// From now on clients may do what this says. It holds for sessions that are there, and for what waits for them, when
+    /// this returns. Where somebody has to be asked, that will be for each connection that is there now; until then it
+    /// may do what it might.
+    pub fn set_policies(&self, policies: Policies) {
         let changed = {
             let mut core = self.core.write();
-            core.policy = policy;
+            core.policies = policies;
             core.give_rights_to_all()
         };
         self.note_rights(changed);
         self.ask_again();
     }
 
-    /// Who says what clients may do, where somebody has to be asked.
-    pub fn referee(&self) -> Option<Arc<dyn Referee>> {
-        match &self.core.read().policy {
-            Some(Policy::Asked(referee)) => Some(Arc::clone(referee)),
-            _ => None,
-        }
+    /// As of [`Policies::referee`].
+    pub fn referee(&self, listener: Option<usize>) -> Option<Arc<dyn Referee>> {
+        self.core.read().policies.referee(listener).cloned()
     }
 
     /// Has somebody asked again what those may do who are connected, if anybody is asked.
     pub fn ask_again(&self) {
-        if self.referee().is_none() {
+        if !self.core.read().policies.asks() {
             return;
         }
         let bells: Vec<_> = {
@@ -150,19 +165,15 @@ impl Hub {
 
     /// The question that is to be asked again about this connection's client.
     pub fn take_question(&self, attached: &Attached) -> Option<(Arc<dyn Referee>, ClientInfo)> {
-        let referee = self.referee()?;
+        if !self.core.read().policies.asks() {
+            return None;
+        }
         let mut core = self.core.write();
         let connected = core.connections.get_mut(&attached.connection)?;
         let is_asked = std::mem::take(&mut connected.asks_again);
-        is_asked.then(|| (referee, connected.info.clone()))
-    }
-
-    /// Whether there are rules for users by their names.
-    pub fn names_users(&self) -> bool {
-        match &self.core.read().policy {
-            Some(Policy::Rules(acl)) => acl.names_users(),
-            _ => false,
-        }
+        let client = is_asked.then(|| connected.info.clone())?;
+        let referee = core.policies.referee(client.peer.listener).cloned()?;
+        Some((referee, client))
     }
 
     /// What somebody says who was asked again what the client of this connection may do.

@@ -3,10 +3,10 @@
 use super::super::broker::NativeBroker;
 use super::super::errors::Failure;
 use super::super::hooks::NativeLogins;
-use super::duration;
-use crate::broker::BrokerError;
+use super::{AclArgument, duration};
 use crate::broker::auth::{Auth, AuthLimits, PasswordFile, Source, TokenTerms, Tokens, Users};
-use crate::broker::rights::RefereeLimits;
+use crate::broker::rights::{Policy, RefereeLimits};
+use crate::broker::{BrokerError, Local};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +25,24 @@ struct AuthLimitsArguments {
     hook_timeout: f64,
 }
 
+/// Who may connect at a listener, and what they may do.
+pub(super) type LocalAccess = (Local<Arc<Auth>>, Local<Policy>);
+
+/// Hashing each password takes a while.
+fn read_auth(
+    sources: Vec<SourceArgument>,
+    limits: AuthLimits,
+    py: Python<'_>,
+) -> PyResult<Arc<Auth>> {
+    let read = move || {
+        let sources: Result<_, _> = sources.into_iter().map(SourceArgument::read).collect();
+        Auth::new(sources?, limits)
+    };
+    py.detach(read)
+        .map(Arc::new)
+        .map_err(|error| Failure::from(error).to_py(py))
+}
+
 /// Who may come in, by name.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -32,6 +50,16 @@ pub(crate) struct AccessArguments {
     pub(super) allow_anonymous: bool,
     auth: Option<AuthArgument>,
     auth_limits: AuthLimitsArguments,
+    /// Of each listener.
+    local: Vec<LocalArguments>,
+}
+
+/// What goes at one listener, by name: `None` is what goes everywhere, and a tuple what goes there.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct LocalArguments {
+    auth: Option<(Option<Vec<SourceArgument>>,)>,
+    acl: Option<(Option<AclArgument>,)>,
 }
 
 /// Where users come from: their sources, or another broker.
@@ -115,7 +143,7 @@ impl AccessArguments {
         })
     }
 
-    /// Those who may; hashing each password takes a while.
+    /// Those who may.
     pub(super) fn auth(self, py: Python<'_>) -> PyResult<Option<Arc<Auth>>> {
         let limits = self.auth_limits.read()?;
         let sources = match self.auth {
@@ -123,12 +151,29 @@ impl AccessArguments {
             Some(AuthArgument::Of(broker)) => return broker.get().auth(),
             Some(AuthArgument::New(sources)) => sources,
         };
-        let read = move || {
-            let sources: Result<_, _> = sources.into_iter().map(SourceArgument::read).collect();
-            Auth::new(sources?, limits)
+        read_auth(sources, limits, py).map(Some)
+    }
+
+    /// What goes at each listener.
+    pub(super) fn local(&mut self, py: Python<'_>) -> PyResult<Vec<LocalAccess>> {
+        let limits = self.auth_limits.read()?;
+        let read = |local: LocalArguments| {
+            let auth = match local.auth {
+                None => Local::AsEverywhere,
+                Some((None,)) => Local::Here(None),
+                Some((Some(sources),)) => {
+                    Local::Here(Some(read_auth(sources, limits.clone(), py)?))
+                }
+            };
+            let acl = match local.acl {
+                None => Local::AsEverywhere,
+                Some((acl,)) => Local::Here(acl.map(|acl| acl.read(py)).transpose()?),
+            };
+            Ok((auth, acl))
         };
-        py.detach(read)
-            .map(|auth| Some(Arc::new(auth)))
-            .map_err(|error| Failure::from(error).to_py(py))
+        std::mem::take(&mut self.local)
+            .into_iter()
+            .map(read)
+            .collect()
     }
 }

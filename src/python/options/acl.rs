@@ -2,7 +2,7 @@
 
 use super::super::inquiries::NativeInquiries;
 use super::topic_error;
-use crate::broker::rights::{Access, Accesses, Acl, Policy, Rule, Whom};
+use crate::broker::rights::{Access, Accesses, Acl, Policies, Policy, Rule, Whom};
 use crate::topic::TopicFilter;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -82,4 +82,22 @@ fn read_rule((is_denial, letters, pattern): RuleArguments, py: Python<'_>) -> Py
         .collect();
     let filter = TopicFilter::new(pattern).map_err(|error| topic_error(error, py))?;
     Ok(Rule::new(filter, Accesses::of(&accesses), is_denial))
+}
+
+/// Reads what goes everywhere, and at listeners by their numbers.
+///
+/// # Errors
+/// As of [`RulesArgument::read`].
+pub(crate) fn policies(
+    everywhere: Option<AclArgument>,
+    here: Vec<(usize, Option<AclArgument>)>,
+    py: Python<'_>,
+) -> PyResult<Policies> {
+    let read = |acl: Option<AclArgument>| acl.map(|acl| acl.read(py)).transpose();
+    let here = here.into_iter();
+    let here = here.map(|(listener, acl)| Ok((listener, read(acl)?)));
+    Ok(Policies {
+        here: here.collect::<PyResult<_>>()?,
+        everywhere: read(everywhere)?,
+    })
 }

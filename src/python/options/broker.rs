@@ -5,7 +5,9 @@ use super::super::journal::NativeJournal;
 use super::super::testing::NativeClock;
 use super::limits::LimitsArguments;
 use super::{AccessArguments, Given, ListenerArguments, out_of_range};
-use crate::broker::{BrokerOptions, Farewell, Features, Keep, SharedStrategy, Terms};
+use crate::broker::{
+    BrokerOptions, Farewell, Features, Keep, ListenerOptions, SharedStrategy, Terms,
+};
 use crate::clock::Clock;
 use crate::codec::{PacketType, ReasonCode};
 use crate::message::QoS;
@@ -104,17 +106,24 @@ impl SeamsArguments {
 /// `ValueError` naming the argument and its range.
 pub(crate) fn broker(
     listeners: Vec<Given<ListenerArguments>>,
-    access: AccessArguments,
+    mut access: AccessArguments,
     limits: &LimitsArguments,
     terms: TermsArguments,
     seams: &SeamsArguments,
     py: Python<'_>,
 ) -> PyResult<BrokerOptions> {
+    let local = access.local(py)?.into_iter();
+    let listeners = listeners.into_iter().zip(local);
+    let listeners = listeners.map(|(listener, (auth, acl))| {
+        let listener = listener.0.read(py)?;
+        Ok(ListenerOptions {
+            auth,
+            acl,
+            ..listener
+        })
+    });
     Ok(BrokerOptions {
-        listeners: listeners
-            .into_iter()
-            .map(|listener| listener.0.read(py))
-            .collect::<PyResult<_>>()?,
+        listeners: listeners.collect::<PyResult<_>>()?,
         allow_anonymous: access.allow_anonymous,
         referee_limits: access.referee_limits()?,
         auth: access.auth(py)?,

@@ -2,11 +2,11 @@
 
 use super::super::errors::tls_error;
 use super::{address, out_of_range};
-use crate::broker::ListenerOptions;
+use crate::broker::{ListenerOptions, Local};
 use crate::client::ClientOptions;
 use crate::transport::{
-    Address, Forwarders, Gate, Headers, Origins, Proxy, Route, Source, TlsClient, TlsOptions,
-    TlsServer, TlsVersion,
+    Address, CertificateName, Forwarders, Gate, Headers, Origins, Proxy, Route, Source, TlsClient,
+    TlsOptions, TlsServer, TlsVersion,
 };
 use bytes::Bytes;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -154,6 +154,7 @@ pub(crate) struct ListenerArguments {
     allow_anonymous: Option<bool>,
     origins: Option<Vec<String>>,
     proxy_protocol: Option<Vec<String>>,
+    username_from: Option<String>,
 }
 
 impl ListenerArguments {
@@ -189,6 +190,26 @@ impl ListenerArguments {
             gate,
             connections_max: self.max_connections,
             allow_anonymous: self.allow_anonymous,
+            username_from: self
+                .username_from
+                .as_deref()
+                .map(certificate_name)
+                .transpose()?,
+            auth: Local::AsEverywhere,
+            acl: Local::AsEverywhere,
         })
+    }
+}
+
+fn certificate_name(kind: &str) -> PyResult<CertificateName> {
+    match kind {
+        "cn" => Ok(CertificateName::CommonName),
+        "san-dns" => Ok(CertificateName::Dns),
+        "san-email" => Ok(CertificateName::Email),
+        "san-uri" => Ok(CertificateName::Uri),
+        _ => Err(out_of_range(
+            "username_from",
+            "'cn', 'san-dns', 'san-email', 'san-uri' or None",
+        )),
     }
 }

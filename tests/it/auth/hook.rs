@@ -91,7 +91,12 @@ async fn a_hook_says_who_it_is_and_is_told_all_that_is_known() {
     assert_eq!(asked.len(), 3);
     assert_eq!(&*asked[0].client_id, "id");
     assert_eq!(asked[0].password.as_deref(), Some(&b"secret"[..]));
-    assert!(asked[0].address.is_some_and(|at| at.ip().is_loopback()));
+    assert!(
+        asked[0]
+            .peer
+            .address
+            .is_some_and(|at| at.ip().is_loopback())
+    );
     assert_eq!((&asked[2].username, &asked[2].password), (&None, &None));
     let shown = format!("{asked:?}");
     assert!(!shown.contains("secret"), "{shown}");

@@ -307,6 +307,7 @@ impl Line {
             session_expiry_interval: self.protocol.session_expiry_interval(),
             will: connect.will.clone(),
             user: None,
+            listener: None,
             rights: None,
         };
         let wish = model.wish(&connect);

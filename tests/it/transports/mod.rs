@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod frames;
+mod named;
 mod proxied;
 mod tls;
 mod tls_refused;
