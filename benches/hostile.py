@@ -25,7 +25,8 @@ MIX = (
 )
 LIMITS = (
     "The broker's limits are those of `serve --guarded` in `benches/src/serve.rs`. Broker, honest and hostile clients "
-    "share the cores of one machine, so what the hostile ones cost to make is in the figures too."
+    "share the cores of one machine, where attackers have their own: the hostile ones run at the lowest priority "
+    "(nice 19), so that they take what the others leave, and come back no faster than 500 in a second."
 )
 
 
@@ -83,7 +84,7 @@ def main() -> None:
         alone = honest(broker, options.rate, options.seconds)
         before = memory(broker.pid)
         report.say(f"{options.count} hostile connections")
-        with report.program("hostile", f"--port={broker.port}", f"--count={options.count}") as horde:
+        with report.program("hostile", f"--port={broker.port}", f"--count={options.count}", is_nice=True) as horde:
             report.say("the honest beside them")
             beside = honest(broker, options.rate, options.seconds)
             result: dict[str, Any] = {"alone": alone, "beside": beside, "horde": horde.ask(), "stats": broker.ask()}
