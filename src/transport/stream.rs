@@ -99,10 +99,13 @@ impl Stream {
         }
     }
 
-    /// The peer's network address, if it has one.
+    /// The peer's network address, if it has one: one of IPv4 as such, also where the socket speaks both.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         match self.bottom() {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tcp(stream) => {
+                let found = stream.peer_addr().ok()?;
+                Some(SocketAddr::new(found.ip().to_canonical(), found.port()))
+            }
             _ => None,
         }
     }

@@ -59,6 +59,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // listeners share one port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Systems and their settings differ in what is usual. All addresses are those of IPv4 too, one is itself.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -8,7 +8,7 @@ use crate::client_script::soon;
 use crate::raw::{in_time, until};
 use rmqtt::broker::{Broker, BrokerOptions, Limits};
 use rmqtt::client::{Client, ClientOptions};
-use rmqtt::transport::{Address, TlsOptions};
+use rmqtt::transport::{Address, Issued, TlsOptions};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -216,4 +216,42 @@ async fn a_listener_has_a_bound_of_its_own() {
     assert!(soon(Client::new(narrow).connect()).await.is_err());
     let _third = connected(wide).await;
     assert_eq!(broker.clients().len(), 2);
+}
+
+#[tokio::test]
+async fn a_clients_certificate_that_is_larger_than_any_is_refused_and_nobody_else_notices() {
+    let made = &*CERTIFICATES;
+    let broker = broker([encrypted(TlsOptions {
+        ca: here(&made.ca),
+        ..showing(&made.server)
+    })])
+    .await;
+    let honest = TlsOptions {
+        ca: here(&made.ca),
+        ..showing(&made.client)
+    };
+    let client = connected(options(&broker, &honest)).await;
+    let hosts: Vec<_> = (0..2_000).map(|n| format!("h{n}.example")).collect();
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(hosts).expect("names");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    // Some 30 KB each: below and above what fits into one message of a handshake, 64 KiB.
+    for count in [1, 5] {
+        let huge = Issued {
+            cert: certificate.repeat(count),
+            key: key.serialize_pem(),
+        };
+        let tls = TlsOptions {
+            ca: here(&made.ca),
+            ..showing(&huge)
+        };
+        let mut options = options(&broker, &tls);
+        options.fall_back = false;
+        assert!(soon(Client::new(options).connect()).await.is_err());
+    }
+    until("counted", &broker, |broker| {
+        broker.stats().connects_refused == 2
+    })
+    .await;
+    super::carries_messages(&client).await;
 }

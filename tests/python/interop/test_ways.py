@@ -135,6 +135,30 @@ async def test_mosquitto_pub_and_our_broker_agree_on_who_is_not_believed(
     assert broker.stats().connects_accepted == 0
 
 
+async def test_openssl_is_refused_a_second_handshake_and_others_do_not_notice(
+    mqtt_broker_factory: BrokerFactory, mqtt_tls: Certificates
+) -> None:
+    listener = rmqtt.Listener("mqtts://127.0.0.1:0", tls=mqtt_tls.for_listener())
+    broker = mqtt_broker_factory(listener, limits=rmqtt.Limits(connect_timeout=3))
+    async with rmqtt.Client(broker.url, tls=mqtt_tls.for_client()) as client, client.subscribe("a") as subscription:
+        command = ["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{broker.port}"]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = await soon(process.stdout.readuntil(b"Extended master secret"))
+        assert b"TLSv1.2" in said
+        process.stdin.write(b"R\n")
+        said = await soon(process.stdout.readuntil(b"no renegotiation"))
+        assert b"RENEGOTIATING" in said
+        await client.publish("a", b"1", qos=1)
+        assert (await soon(subscription.get())).payload == b"1"
+        assert await soon(process.wait()) != 0
+    await loops.until(lambda: broker.stats().limits_reached["connect_timeout"] == 1)
+
+
 class Theirs:
     """Mosquitto, with a door for each way, and one for each certificate that is not to be believed."""
 
