@@ -274,7 +274,7 @@ class Process:
 
     async def _expect(self, *words: str) -> str:
         assert self._process.stdout is not None
-        async with asyncio.timeout(3 * PATIENCE):
+        async with asyncio.timeout(10 * PATIENCE):
             line = (await self._process.stdout.readline()).decode().strip()
         if words and line not in words:
             raise RuntimeError(
