@@ -163,10 +163,19 @@ pub enum Whom {
 }
 
 impl Whom {
-    /// A user, by the name as users' names are compared.
+    /// A user, by the name as it was given.
     pub fn user(name: &str) -> Self {
-        let prepared = scram::prepare(name);
-        Self::User(prepared.map_or_else(|| name.to_owned(), Cow::into_owned))
+        Self::User(name.to_owned())
+    }
+
+    /// The same user where names are compared as prepared by RFC 4013, if that makes another of this one: what is said
+    /// for it has to go there as well as where they are compared byte by byte.
+    fn prepared(&self) -> Option<Self> {
+        let Self::User(name) = self else {
+            return None;
+        };
+        let prepared = scram::prepare(name).map(Cow::into_owned);
+        prepared.filter(|it| it != name).map(Self::User)
     }
 }
 
@@ -189,11 +198,19 @@ impl Acl {
 
     /// Adds rules for somebody.
     pub fn extend(&mut self, whom: Whom, rules: impl IntoIterator<Item = Rule>) {
+        let rules: Vec<_> = rules.into_iter().collect();
+        if let Some(prepared) = whom.prepared() {
+            self.lists
+                .entry(prepared)
+                .or_default()
+                .extend(rules.clone());
+        }
         self.lists.entry(whom).or_default().extend(rules);
     }
 
     /// From now on these may subscribe to nothing but what rules name.
     pub fn name_filters(&mut self, whom: Whom) {
+        self.named_only.extend(whom.prepared());
         self.named_only.insert(whom);
     }
 

@@ -281,3 +281,16 @@ fn the_rule_that_decides_can_be_told() {
     assert!(why(Access::Publish, "plant/7/secret").0);
     assert_eq!(rule("+p a"), rule("+p a"));
 }
+
+/// A password file compares names byte by byte, a mapping as prepared: a denial must not be lost between the two.
+#[test]
+fn what_is_said_for_a_user_goes_for_its_name_as_given_and_as_prepared() {
+    let mut acl = Acl::new();
+    acl.extend(Whom::Everybody, [rule("+p #")]);
+    acl.extend(Whom::user("\u{2168}"), [rule("-p secret")]);
+    let topic = TopicName::new("secret").expect("a topic");
+    for (user, is_allowed) in [("\u{2168}", false), ("IX", false), ("ix", true)] {
+        let rights = acl.rights("id", Some(user));
+        assert_eq!(rights.may_publish(&topic), is_allowed, "{user}");
+    }
+}
