@@ -6,7 +6,7 @@
 use super::admission::Admission;
 use super::inquiry::{Desk, Inquiry};
 use super::pipe::Pipe;
-use super::throttle::Throttle;
+use super::throttle::{CONNECTION_COST, Throttle};
 use super::timer::Timer;
 use crate::broker::Limit;
 use crate::broker::bell::Bell;
@@ -114,7 +114,8 @@ impl Connection {
         let due = protocol.next_timeout();
         let timer = Timer::new(clock, due.unwrap_or_else(|| clock.now()));
         let throttle = Throttle::new(hub.limits(), clock.now());
-        let charge = Charge::new(hub.memory());
+        let mut charge = Charge::new(hub.memory());
+        charge.set(CONNECTION_COST);
         Self {
             pipe,
             place,

@@ -16,7 +16,7 @@ const BURST: Duration = Duration::from_secs(1);
 const STRANGER_READ: usize = 8 << 10;
 
 /// What a connection costs in bytes, beside its buffers and its session.
-const CONNECTION_COST: usize = 3 << 10;
+pub(super) const CONNECTION_COST: usize = 3 << 10;
 
 /// So much of a packet may always come: honest ones are mostly smaller, and make room by what they acknowledge.
 const PACKET_FREE: usize = 64 << 10;

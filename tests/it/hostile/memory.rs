@@ -255,6 +255,24 @@ async fn a_large_payload_is_held_once_however_many_it_waits_for() {
     assert!(server.stats().held_bytes > before + 1_000_000);
 }
 
+#[tokio::test]
+async fn a_connection_is_held_for_before_it_has_said_a_word() {
+    let server = Server::start().await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        sockets.push(server.socket(V5).await);
+    }
+    until("them to be charged", server.broker(), |broker| {
+        broker.stats().held_bytes >= 20 * 3072
+    })
+    .await;
+    sockets.into_iter().for_each(Peer::abort);
+    until("all to be given back", server.broker(), |broker| {
+        broker.stats().held_bytes == 0
+    })
+    .await;
+}
+
 /// Whatever is done, what is held for it is given back.
 #[tokio::test]
 async fn what_is_held_is_given_back_to_the_last_byte() {
