@@ -222,7 +222,7 @@ spec-update: ## write docs/conformance.md anew
 	RMQTT_SPEC_UPDATE=1 $(CARGO) test --quiet --locked --test it spec::
 
 sim: ## the seeded suites, with many more seeds (SEEDS=20000; RMQTT_SEED=n replays one)
-	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: shared:: sim::
+	RMQTT_SEEDS=$(SEEDS) $(CARGO) test --locked --test it -- qos:: pair:: crash:: shared:: sim::
 
 clean: ## remove everything that was built
 	rm -rf .venv .venv-demo .venv-bench build dist target fuzz/target tests/python/interop/node/node_modules examples/out .mypy_cache .ruff_cache .pytest_cache

@@ -31,6 +31,7 @@ mod client_wire;
 mod clock;
 mod conformance;
 mod corpora;
+mod crash;
 mod faults;
 mod hostile;
 mod ledger;
