@@ -17,8 +17,10 @@ use crate::codec::{
 };
 use crate::message::{Message, UserProperty};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, TableError,
 };
 use std::fs::{File, OpenOptions};
 use std::num::NonZeroU32;
@@ -85,22 +87,9 @@ impl Outbox {
     }
 
     fn begin(path: &Path, file: File, client_id: &str) -> Result<Self, StorageError> {
-        let made = (|| -> Result<Database, redb::Error> {
-            let backend = redb::backends::FileBackend::new(file)?;
-            let database = builder().create_with_backend(backend)?;
-            let transaction = database.begin_write()?;
-            {
-                let mut about = transaction.open_table(ABOUT)?;
-                about.insert("format", FORMAT.to_le_bytes().as_slice())?;
-                about.insert("client_id", client_id.as_bytes())?;
-                transaction.open_table(MESSAGES)?;
-                transaction.open_table(EXCHANGES)?;
-                transaction.open_table(TAKEN)?;
-                transaction.open_table(SUBSCRIPTIONS)?;
-            }
-            transaction.commit()?;
-            Ok(database)
-        })();
+        let made = FileBackend::new(file)
+            .map_err(redb::Error::from)
+            .and_then(|backend| make(backend, client_id));
         let database = made.map_err(|error| {
             // What was made by us in this moment, and is not whole.
             let _ = std::fs::remove_file(path);
@@ -111,6 +100,30 @@ impl Outbox {
             path: path.to_owned(),
             database,
         })
+    }
+
+    /// On what a test has in the place of a disk: a new one, or one that is there.
+    #[cfg(test)]
+    pub(super) fn on(
+        backend: impl StorageBackend,
+        client_id: &str,
+        is_new: bool,
+    ) -> Result<(Self, Stored), String> {
+        let path = PathBuf::from("test");
+        let opened = if is_new {
+            make(backend, client_id)
+        } else {
+            builder()
+                .create_with_backend(backend)
+                .map_err(redb::Error::from)
+        };
+        let database = opened.map_err(|error| error.to_string())?;
+        let outbox = Self { path, database };
+        match outbox.load(client_id) {
+            Ok(stored) => Ok((outbox, stored)),
+            Err(Fault::Error(error)) => Err(error.to_string()),
+            Err(Fault::Unreadable(cause)) => Err(cause),
+        }
     }
 
     fn read(path: &Path, client_id: &str) -> Result<(Self, Stored), Fault> {
@@ -284,6 +297,23 @@ impl Outbox {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// An empty outbox, on the disk when this returns.
+fn make(backend: impl StorageBackend, client_id: &str) -> Result<Database, redb::Error> {
+    let database = builder().create_with_backend(backend)?;
+    let transaction = database.begin_write()?;
+    {
+        let mut about = transaction.open_table(ABOUT)?;
+        about.insert("format", FORMAT.to_le_bytes().as_slice())?;
+        about.insert("client_id", client_id.as_bytes())?;
+        transaction.open_table(MESSAGES)?;
+        transaction.open_table(EXCHANGES)?;
+        transaction.open_table(TAKEN)?;
+        transaction.open_table(SUBSCRIPTIONS)?;
+    }
+    transaction.commit()?;
+    Ok(database)
 }
 
 fn builder() -> Builder {

@@ -1,5 +1,7 @@
 //! The store by itself: what was written is there after the death of the writer.
 
+mod cuts;
+
 use super::{Change, Stage, StorageError, Store, Stored};
 use crate::codec::{PacketId, ReasonCode};
 use crate::message::{Message, QoS};
@@ -95,4 +97,29 @@ async fn a_store_that_is_open_cannot_be_opened_again() {
     );
     store.close().await.unwrap();
     place.open().0.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_another_version_says_so_and_is_set_aside() {
+    let place = Place::new("version");
+    let (store, _) = place.open();
+    store.close().await.unwrap();
+    let about: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("about");
+    let database = redb::Database::open(&place.0).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut about = transaction.open_table(about).unwrap();
+        let other = 99_u32.to_le_bytes();
+        about.insert("format", other.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    let Err(StorageError::SetAside { cause, aside, .. }) = Store::open(&place.0, "meter") else {
+        panic!("it is opened");
+    };
+    assert!(cause.contains("has the format 99"), "{cause}");
+    std::fs::remove_file(aside).unwrap();
+    let (store, stored) = place.open();
+    assert_eq!(stored, Stored::default());
+    store.close().await.unwrap();
 }
