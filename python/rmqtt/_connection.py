@@ -149,16 +149,21 @@ class Connection(Live, Generic[_Native]):
             raise NotConnected("nothing is negotiated before the first connection")
         return Negotiated(**fields)
 
+    def _place(self) -> str:
+        # Behind a question mark there is often a token or a signature. A user's name and password are refused in URLs.
+        shown, mark, _ = self._url.partition("?")
+        return f"{shown}{mark}…" if mark else shown
+
     def __repr__(self) -> str:
         state = "connected" if self.stats().connected else "not connected"
-        return f"<{type(self).__name__} {self._url}, {state}>"
+        return f"<{type(self).__name__} {self._place()}, {state}>"
 
     def _repr_html_(self) -> str:
         from rmqtt import _html  # noqa: PLC0415 - only notebooks pay for it
 
         stats, fields = self.stats(), self._native.negotiated() or {}
         rows: dict[str, object] = {
-            "broker": _html.without_password(self._url),
+            "broker": self._place(),
             "state": "connected" if stats.connected else "not connected",
             "client id": fields.get("client_id"),
             "MQTT": fields.get("version"),

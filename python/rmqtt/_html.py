@@ -7,7 +7,6 @@ import contextlib
 import datetime as dt
 import html
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from rmqtt._rmqtt import Message
 
-__all__ = ["Markup", "message", "payload", "table", "without_password"]
+__all__ = ["Markup", "message", "payload", "table"]
 
 #: Characters of a text that are shown.
 _TEXT_MAX: Final = 200
@@ -92,11 +91,6 @@ def payload(data: bytes, content_type: str | None) -> Markup:
         with contextlib.suppress(ValueError, RecursionError):  # it only says that it is
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     return Markup(f'<pre style="text-align: left">{html.escape(_cut(text, _PAYLOAD_MAX))}</pre>')
-
-
-def without_password(url: str) -> str:
-    """Leave out what stands between the user's name and the host."""
-    return re.sub(r"^(\w+://[^/@:]*):[^/@]*@", r"\1:…@", url)
 
 
 def _bytes(data: bytes) -> Markup:

@@ -2,6 +2,7 @@
 //! users. Opens nothing: see the files beside this one.
 
 use super::{Address, AddressError};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -123,6 +124,7 @@ impl Address {
     }
 }
 
+/// For people: what stands behind a question mark is left out, for it is often a token or a signature.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, host, port) = match self {
@@ -133,7 +135,7 @@ impl fmt::Display for Address {
             Self::Unix { path } => return write!(f, "unix://{}", path.display()),
             Self::Memory { name } => return write!(f, "mem://{name}"),
         };
-        let path = self.path();
+        let path = without_query(self.path());
         if host.contains(':') {
             write!(f, "{scheme}://[{host}]:{port}{path}")
         } else {
@@ -142,8 +144,21 @@ impl fmt::Display for Address {
     }
 }
 
+/// Repeats of the text what cannot be a secret: errors end up in logs.
 pub(super) fn refuse<T>(text: &str, why: &str) -> Result<T, AddressError> {
+    let text = without_query(text);
+    let text = match text.rsplit_once('@') {
+        Some((_, place)) => Cow::Owned(format!("…@{place}")),
+        None => text,
+    };
     Err(AddressError(format!("'{text}' is not an address: {why}")))
+}
+
+fn without_query(text: &str) -> Cow<'_, str> {
+    match text.split_once('?') {
+        Some((shown, _)) => Cow::Owned(format!("{shown}?…")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Takes `host[:port][/path]` apart.
