@@ -14,6 +14,20 @@ fn read_all(folder: &Path, text: &mut String) {
     }
 }
 
+/// Of private details, in `tests.rs` and `tests/` beside the code.
+fn read_private_tests(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder of code") {
+        let path = entry.expect("an entry").path();
+        if path.file_name().is_some_and(|name| name == "tests") {
+            read_all(&path, text);
+        } else if path.is_dir() {
+            read_private_tests(&path, text);
+        } else if path.ends_with("tests.rs") {
+            text.push_str(&std::fs::read_to_string(path).expect("text"));
+        }
+    }
+}
+
 #[test]
 fn every_test_that_the_page_on_hardening_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -21,6 +35,7 @@ fn every_test_that_the_page_on_hardening_names_is_there() {
     let mut tests = String::new();
     read_all(&root.join("tests/it"), &mut tests);
     read_all(&root.join("tests/python"), &mut tests);
+    read_private_tests(&root.join("src"), &mut tests);
     let quoted = page.split('`').skip(1).step_by(2);
     let names: Vec<_> = quoted.filter(|it| !it.starts_with("make ")).collect();
     assert!(names.len() > 40, "{} tests", names.len());
