@@ -349,18 +349,18 @@ class Subscription(Subscribed):
         """
         reader = self._many_reader(max_items)
         messages, self._gathered = self._gathered, []
+        if not messages:
+            try:
+                messages = await reader
+            except StopAsyncIteration:
+                raise Closed("the subscription has ended") from None
         try:
-            messages = messages or await reader
             if max_wait > 0:
                 async with asyncio.timeout(max_wait):
                     while len(messages) < max_items:
                         messages += await reader.more(max_items - len(messages))
-        except TimeoutError:
-            pass
-        except (StopAsyncIteration, MqttError) as end:
-            # With messages in hand, the end is for the next call, which finds nothing else.
-            if not messages:
-                raise (Closed("the subscription has ended") if isinstance(end, StopAsyncIteration) else end) from None
+        except (TimeoutError, StopAsyncIteration, MqttError):
+            pass  # with messages in hand, the end is for the next call, which finds nothing else
         except BaseException:
             # Cancelled: what was gathered belongs to the next call.
             self._gathered = messages
