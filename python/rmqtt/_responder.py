@@ -71,7 +71,7 @@ class Responder(Subscription):
     0
     """
 
-    __slots__ = ("_client", "_concurrency", "_failed", "_handler", "_pump", "_running")
+    __slots__ = ("_client", "_concurrency", "_ending", "_failed", "_handler", "_pump", "_running")
 
     def __init__(
         self,
@@ -89,6 +89,8 @@ class Responder(Subscription):
         self._failed = 0
         self._pump: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
+        #: Handlers that wait for the others to end.
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def failed(self) -> int:
@@ -139,8 +141,15 @@ class Responder(Subscription):
             await self._end()
 
     async def _end(self) -> None:
-        # A handler may end its own responder; it does not wait for itself.
-        others = {task for task in (self._pump, *self._running) if task not in {None, asyncio.current_task()}}
+        # A handler may end its own responder. Then neither it, nor who waits for its room, nor another that does so is
+        # waited for: each would wait for the other.
+        others = {*self._running}
+        task = asyncio.current_task()
+        if task in self._running:
+            self._ending.add(task)
+            others -= self._ending
+        elif self._pump is not None:
+            others.add(self._pump)
         if others:
             await asyncio.wait(others)
 
@@ -203,7 +212,7 @@ class SyncResponder(SyncSubscription):
     42
     """
 
-    __slots__ = ("_client", "_concurrency", "_failed", "_handler", "_idle", "_lock", "_threads")
+    __slots__ = ("_client", "_concurrency", "_ending", "_failed", "_handler", "_idle", "_lock", "_threads")
 
     def __init__(
         self,
@@ -222,6 +231,8 @@ class SyncResponder(SyncSubscription):
         self._idle = 0
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        #: Those whose handlers wait for the others to end.
+        self._ending: set[threading.Thread] = set()
         # Before the interpreter goes, whose threads would never come back from their waits.
         atexit.register(self._end_at_exit)
         with self._lock:
@@ -271,9 +282,15 @@ class SyncResponder(SyncSubscription):
 
     def _join(self) -> None:
         atexit.unregister(self._end_at_exit)
-        # A handler may end its own responder; it does not wait for itself.
-        for thread in self._threads - {threading.current_thread()}:
-            thread.join()
+        # As `Responder._end`. Under the lock no thread is known and not yet begun.
+        with self._lock:
+            others = {*self._threads}
+            thread = threading.current_thread()
+            if thread in self._threads:
+                self._ending.add(thread)
+                others -= self._ending
+        for other in others:
+            other.join()
 
     def _begin_thread(self) -> None:
         thread = threading.Thread(target=self._answer_all, name="rmqtt-responder", daemon=True)
@@ -300,7 +317,7 @@ class SyncResponder(SyncSubscription):
             payload = self._handler(message)
         except RequestFailed as error:
             self._say(message, b"", error=str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the asker hears that there is no answer
+        except BaseException as error:  # noqa: BLE001 - as there; and a `sys.exit` would end this thread alone, unheard
             self._fail(message, error)
             self._say(message, b"", error=_UNTOLD)
         else:
@@ -319,13 +336,13 @@ class SyncResponder(SyncSubscription):
             if error is None:
                 self._say(message, b"", error=_UNTOLD)
 
-    def _fail(self, message: Message, error: Exception) -> None:
+    def _fail(self, message: Message, error: BaseException) -> None:
         with self._lock:
             self._failed += 1
         _tell(self._client(), message, error)
 
 
-def _tell(client: Client | SyncClient | None, message: Message, error: Exception) -> None:
+def _tell(client: Client | SyncClient | None, message: Message, error: BaseException) -> None:
     _logger.error(_FAILED, message.topic, exc_info=error)
     if client is not None:
         said = "".join(traceback.format_exception_only(error)).strip()

@@ -456,8 +456,7 @@ class SyncClient(Connection[NativeSyncClient]):
             raise ValueError("window must be 1 or more")
         many = _Many(self, telling(progress, items), waits=self._waits_for_room)
         for place, item in enumerate(items):
-            outgoing = item if isinstance(item, Outgoing) else Outgoing(*item, qos=qos)
-            many.send(place, outgoing)
+            many.send(place, item, qos)
             if len(many.open) >= window:
                 many.settle(window // 2)
         many.settle(0)
@@ -654,9 +653,10 @@ class _Many:
         self.failed = 0
         self.errors: dict[int, Exception] = {}
 
-    def send(self, place: int, item: Outgoing) -> None:
-        named = {name: getattr(item, name) for name in _NAMED}
+    def send(self, place: int, given: object, qos: QoSLike) -> None:
         try:
+            item = _outgoing(given, qos)
+            named = {name: getattr(item, name) for name in _NAMED}
             try:
                 self.open.append((place, self._client.publish_nowait(item.topic, item.payload, **named)))
             except QueueFull:
@@ -687,6 +687,15 @@ class _Many:
         self.failed += 1
         if len(self.errors) < _ERRORS_MAX:
             self.errors[place] = error
+
+
+def _outgoing(given: object, qos: QoSLike) -> Outgoing:
+    if isinstance(given, Outgoing):
+        return given
+    if isinstance(given, tuple) and len(given) == 2:
+        return Outgoing(*given, qos=qos)
+    kind = type(given).__name__
+    raise TypeError(f"publish_many takes (topic, payload) tuples and rmqtt.Outgoing, not {kind}")
 
 
 class SyncReceipt(Live):

@@ -10,7 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
@@ -235,6 +235,19 @@ def test_many_messages_arrive_in_order_and_failures_do_not_stop_the_rest(client:
     assert told[-1] == 1000
     with pytest.raises(ValueError, match="window"):
         client.publish_many([], window=0)
+
+
+@pytest.mark.parametrize("item", [("a",), None, "ab", ["a", "b"], ("a", "b", "c"), ("a", 7)])
+def test_what_is_no_message_is_told_as_by_the_client_and_stops_nothing(item: Any, broker: rmqtt.Broker) -> None:
+    async def by_the_client() -> rmqtt.ManyResult:
+        async with rmqtt.Client(broker.url) as client:
+            return await client.publish_many([item, ("a", "b")])
+
+    with rmqtt.SyncClient(broker.url) as client:
+        result = client.publish_many([item, ("a", "b")])
+    twin = asyncio.run(by_the_client())
+    assert (result.published, result.failed) == (twin.published, twin.failed) == (1, 1)
+    assert repr(result.errors) == repr(twin.errors)
 
 
 def test_events_are_told_from_the_call_on(broker: rmqtt.Broker) -> None:
