@@ -59,12 +59,51 @@ async def test_what_goes_through_it_encrypted_is_not_for_the_proxy(
         assert "unknown CA" in cause
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_websocket_begins_behind_the_proxy(mqtt_broker_factory: BrokerFactory, kind: Kind) -> None:
+    broker = mqtt_broker_factory("ws://127.0.0.1:0/plant")
+    async with Proxy(kind, ("me", "hush")) as proxy:
+        await _talk(broker.url, proxy=proxy.url, ws_headers={"Authorization": "Bearer t"})
+        head = bytes(proxy.carried).partition(b"\r\n\r\n")[0].decode().lower()
+        assert head.startswith("get /plant http/1.1")
+        assert f"host: 127.0.0.1:{broker.port}" in head
+        assert "authorization: bearer t" in head
+        assert "proxy-authorization" not in head
+        assert "404 Not Found" in await _fails(f"ws://127.0.0.1:{broker.port}/elsewhere", proxy)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_encrypted_websocket_is_not_for_the_proxy_and_its_name_the_servers(
+    mqtt_broker_factory: BrokerFactory, mqtt_tls: Certificates, kind: Kind
+) -> None:
+    broker = mqtt_broker_factory(Listener("wss://127.0.0.1:0/plant", tls=mqtt_tls.for_listener()))
+    async with Proxy(kind, leads_to=("127.0.0.1", broker.port)) as proxy:
+        await _talk("wss://localhost/plant", proxy=proxy.url, tls=mqtt_tls.for_client())
+        assert {name.rpartition(":")[2] for name in proxy.asked} == {"443"}
+        assert proxy.carried[0] == 0x16
+        assert b"GET" not in proxy.carried
+        cause = await _fails("wss://127.0.0.2/plant", proxy, tls=mqtt_tls.for_client())
+        assert "127.0.0.2" in cause
+
+
 @pytest.mark.parametrize("kind", ["http", "socks5h"])
 async def test_names_are_the_proxys_to_resolve(mqtt_broker_factory: BrokerFactory, kind: Kind) -> None:
     broker = mqtt_broker_factory()
     async with Proxy(kind, leads_to=("127.0.0.1", broker.port)) as proxy:
         await _talk("mqtt://known.only.to.the.proxy.invalid:7", proxy=proxy.url)
         assert proxy.asked == ["known.only.to.the.proxy.invalid:7"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_websocket_that_does_not_come_about_behind_a_proxy_is_said_to_be_the_servers_fault(
+    mqtt_broker_factory: BrokerFactory, mqtt_tls: Certificates, kind: Kind
+) -> None:
+    plain = mqtt_broker_factory()
+    async with Proxy(kind) as proxy:
+        cause = await _fails(f"ws://127.0.0.1:{plain.port}", proxy)
+        assert "proxy" not in cause
+        cause = await _fails(f"wss://127.0.0.1:{plain.port}", proxy, tls=mqtt_tls.for_client())
+        assert "proxy" not in cause
 
 
 async def test_with_socks5_names_are_resolved_here(mqtt_broker_factory: BrokerFactory) -> None:
