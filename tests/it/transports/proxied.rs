@@ -1,12 +1,17 @@
 //! A broker behind a proxy that says for whom it speaks, and those who say so without being asked.
 
-use super::{CERTIFICATES, broker, connected, encrypted, listener, showing};
+use super::frames::{Raw, request};
+use super::{
+    CERTIFICATES, believing, broker, carries_messages, connected, encrypted, listener, options,
+    showing,
+};
+use crate::client_script::soon;
 use crate::raw::bytes::{Connect, field};
 use crate::raw::{Peer, V5, in_time, until};
 use rmqtt::broker::auth::{Auth, AuthLimits, Source, Users};
 use rmqtt::broker::{Broker, BrokerOptions, Limits, ListenerOptions};
-use rmqtt::client::ClientOptions;
-use rmqtt::transport::{Forwarders, TlsClient, TlsOptions};
+use rmqtt::client::Close;
+use rmqtt::transport::{Address, Forwarders};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,32 +86,63 @@ async fn header_and_packet_may_come_in_any_pieces() {
     }
 }
 
-#[tokio::test]
-async fn encryption_comes_behind_the_header() {
-    let mut secured = encrypted(showing(&CERTIFICATES.server));
-    secured.gate.forwarders = Some(Forwarders::listed(["127.0.0.1"]).unwrap());
-    secured.allow_anonymous = Some(true);
-    let broker = broker([secured]).await;
-    let (inner, outer) = (
-        port(&broker),
-        TcpListener::bind("127.0.0.1:0").await.unwrap(),
-    );
-    let url = format!("mqtts://{}", outer.local_addr().unwrap());
+/// A proxy before this port, which begins every connection so; its own port.
+async fn saying(header: &'static [u8], inner: u16) -> u16 {
+    let outer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = outer.local_addr().unwrap().port();
     tokio::spawn(async move {
         let (mut near, _) = outer.accept().await.unwrap();
         let mut far = TcpStream::connect(("127.0.0.1", inner)).await.unwrap();
-        far.write_all(V2).await.unwrap();
+        far.write_all(header).await.unwrap();
         let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
     });
-    let mut options = ClientOptions::new(listener(&url).address);
-    let tls = TlsOptions {
-        ca: super::here(&CERTIFICATES.ca),
-        ..TlsOptions::default()
-    };
-    options.route.tls = Some(TlsClient::new(&tls).unwrap());
-    let client = connected(options).await;
-    super::carries_messages(&client).await;
-    assert_eq!(addresses(&broker), ["192.0.2.8:8080"]);
+    port
+}
+
+#[tokio::test]
+async fn encryption_and_frames_come_behind_the_header() {
+    for url in [
+        "mqtts://127.0.0.1:0",
+        "ws://127.0.0.1:0",
+        "wss://127.0.0.1:0",
+    ] {
+        let mut expecting = behind(url, &["127.0.0.1"]);
+        if expecting.address.is_secure() {
+            expecting.gate.tls = encrypted(showing(&CERTIFICATES.server)).gate.tls;
+        }
+        let broker = broker([expecting]).await;
+        for (header, source) in [(V1, "192.0.2.7:8080"), (V2, "192.0.2.8:8080")] {
+            let mut options = options(&broker, &believing());
+            let through = saying(header, port(&broker)).await;
+            options.address = Address::parse(&url.replace(":0", &format!(":{through}"))).unwrap();
+            let client = connected(options).await;
+            carries_messages(&client).await;
+            assert_eq!(addresses(&broker), [source], "{url}");
+            soon(client.close(Close::Drain(Duration::from_secs(5)))).await;
+            until("gone", &broker, |broker| broker.clients().is_empty()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_that_expects_a_header_lets_nobody_in_without_and_the_reverse() {
+    let expecting = broker([behind("ws://127.0.0.1:0", &["127.0.0.1"])]).await;
+    let mut direct = Raw::open(port(&expecting)).await;
+    direct.try_send(request("/mqtt", &[]).as_bytes()).await;
+    assert_eq!(direct.rest().await, b"");
+    let open = broker([listener("ws://127.0.0.1:0")]).await;
+    for header in [V1, V2] {
+        let mut spoofing = Raw::open(port(&open)).await;
+        spoofing.try_send(header).await;
+        let answer = String::from_utf8(spoofing.rest().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    for (broker, count) in [(&expecting, 1), (&open, 2)] {
+        until("counted", broker, |broker| {
+            broker.stats().connects_refused == count
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
