@@ -2,14 +2,15 @@
 //! the limits.
 
 use super::frames::{BINARY, PING, Raw, good_answer, masked, plain, request, value};
-use super::{believing, connected, listener, options, refused};
+use super::{CERTIFICATES, believing, connected, encrypted, listener, options, refused, showing};
 use crate::client_script::soon;
 use crate::raw::bytes::{Connect, Publish};
-use crate::raw::{V4, V5, until};
+use crate::raw::{V4, V5, in_time, until};
 use rmqtt::broker::{Broker, BrokerOptions, BrokerStats, Limits};
 use rmqtt::client::{Client, ClientOptions};
-use rmqtt::transport::{Address, Origins};
+use rmqtt::transport::{Address, Origins, Route, Stream, TlsClient, TlsOptions};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// A broker with these limits, and its port.
@@ -145,6 +146,61 @@ async fn a_websocket_that_is_never_finished_ends_and_is_counted() {
         stats.connects_refused == 2 && reached(&stats, "connect_timeout") == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_encrypted_websocket_that_is_never_finished_ends_and_is_counted() {
+    let mut listener = encrypted(showing(&CERTIFICATES.server));
+    listener.address = Address::parse("wss://127.0.0.1:0/mqtt").unwrap();
+    let broker = Broker::new(BrokerOptions {
+        listeners: vec![listener],
+        limits: Limits {
+            connect_timeout: Duration::from_millis(500),
+            ..Limits::default()
+        },
+        ..BrokerOptions::default()
+    });
+    broker.start().await.unwrap();
+    let port = broker.addresses()[0].port().unwrap();
+    // Nothing of TLS; a part of it; all of it and nothing of HTTP; a part of HTTP.
+    let mut silent = Raw::open(port).await;
+    let mut halting = Raw::open(port).await;
+    halting.send(&[0x16, 3, 1, 2, 0, 1]).await;
+    for request in [&b""[..], b"GET /mqtt HTTP/1.1\r\nHost:"] {
+        // On a machine that is too busy to shake hands in this time, the end comes before.
+        if let Ok(mut stream) = half_way(port).await {
+            let _ = stream.write_all(request).await;
+            let _ = stream.flush().await;
+            let mut rest = Vec::new();
+            let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
+            assert!(rest.is_empty(), "{rest:?}");
+        }
+    }
+    for raw in [&mut silent, &mut halting] {
+        assert!(raw.rest().await.is_empty());
+    }
+    until("counted", &broker, |broker| {
+        let stats = broker.stats();
+        stats.connects_refused == 4 && reached(&stats, "connect_timeout") == 4
+    })
+    .await;
+}
+
+/// An encrypted connection that means to speak HTTP.
+async fn half_way(port: u16) -> std::io::Result<Stream> {
+    let tls = TlsOptions {
+        alpn: vec!["http/1.1".to_owned()],
+        ..believing()
+    };
+    let route = Route {
+        tls: Some(TlsClient::new(&tls).unwrap()),
+        ..Route::default()
+    };
+    let address = Address::Tls {
+        host: "127.0.0.1".to_owned(),
+        port,
+    };
+    in_time("TLS", route.open(&address)).await
 }
 
 #[tokio::test]
@@ -296,7 +352,7 @@ async fn a_plain_client_at_a_port_for_websocket_is_told_so_and_the_reverse() {
     };
     let mut options = options(&broker, &believing());
     options.address = encrypted;
-    options.route.tls = Some(rmqtt::transport::TlsClient::new(&believing()).unwrap());
+    options.route.tls = Some(TlsClient::new(&believing()).unwrap());
     let cause = refused(options).await;
     assert!(cause.contains("speak TLS at this port"), "{cause}");
     let plain = super::broker([listener("mqtt://127.0.0.1:0")]).await;
