@@ -39,6 +39,12 @@ fn memory(name: &str) -> Address {
 }
 
 #[test]
+fn what_lies_on_top_of_a_socket_makes_no_plain_connection_larger() {
+    let socket = size_of::<tokio::net::TcpStream>();
+    assert!(size_of::<Stream>() <= socket + size_of::<usize>());
+}
+
+#[test]
 fn every_spelling_of_an_address_is_read() {
     for (text, address) in [
         ("mqtt://127.0.0.1", tcp("127.0.0.1", 1883)),
