@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from rmqtt._limits import BrokerStats, Limits
     from rmqtt._outbox import Outbox
     from rmqtt._peer import PeerCertificate
-    from rmqtt._receipt import Receipt
+    from rmqtt._receipt import Receipt, SyncReceipt
     from rmqtt._responder import Responder, SyncResponder
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
     from rmqtt._stats import ClientStats, RoundTrip, SubscriptionStats
     from rmqtt._subscription import Subscription
-    from rmqtt._sync import SyncClient, SyncReceipt, SyncSubscription
+    from rmqtt._sync import SyncClient
+    from rmqtt._sync_subscription import SyncSubscription
     from rmqtt._topics import TopicMatcher, TopicTemplate
     from rmqtt._transport import TLS, Listener
     from rmqtt._types import (
@@ -233,12 +234,13 @@ _HOMES = {
     "_limits": ("BrokerStats", "Limits"),
     "_outbox": ("Outbox",),
     "_peer": ("PeerCertificate",),
-    "_receipt": ("Receipt",),
+    "_receipt": ("Receipt", "SyncReceipt"),
     "_responder": ("Responder", "SyncResponder"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
     "_stats": ("ClientStats", "RoundTrip", "SubscriptionStats"),
     "_subscription": ("Subscription",),
-    "_sync": ("SyncClient", "SyncReceipt", "SyncSubscription"),
+    "_sync": ("SyncClient",),
+    "_sync_subscription": ("SyncSubscription",),
     "_topics": ("TopicMatcher", "TopicTemplate"),
     "_transport": ("TLS", "Listener"),
     "_types": (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import threading
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
@@ -13,7 +15,7 @@ from rmqtt.exceptions import AuthenticationFailed
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from rmqtt._rmqtt import Answer
+    from rmqtt._rmqtt import Answer, NativeSyncClient
 
     _Word: TypeAlias = bytes | Awaitable[bytes | None] | None
 
@@ -130,3 +132,23 @@ class Runner:
             word: _Word = finish(data)
             return word
         return None if data is None else self._handler.step(data)
+
+
+def ask_on_a_thread(native: NativeSyncClient, owner: object) -> None:
+    """Give a handler of enhanced authentication an event loop of its own, for as long as `owner` lives."""
+    loop = asyncio.new_event_loop()
+    asks_there = threading.Event()
+
+    def run() -> None:
+        loop.call_soon(native.ask_here)
+        loop.call_soon(asks_there.set)
+        loop.run_forever()
+        loop.close()
+
+    threading.Thread(target=run, name="rmqtt-auth", daemon=True).start()
+    asks_there.wait()
+    weakref.finalize(owner, _stop, loop).atexit = False
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon_threadsafe(loop.stop)

@@ -13,6 +13,7 @@ from rmqtt._limits import BrokerStats, Limits
 from rmqtt._live import Live
 from rmqtt._peer import with_certificate
 from rmqtt._policy import Policies
+from rmqtt._properties import of_message
 from rmqtt._rmqtt import NativeBroker
 from rmqtt._transport import Listener
 from rmqtt._types import ClientInfo, Features, SessionInfo
@@ -593,13 +594,7 @@ class Broker(Live):
         >>> broker.publish_now("plant/7/set", "22", retain=True)
         0
         """
-        properties = {
-            "expiry": expiry,
-            "content_type": content_type,
-            "response_topic": response_topic,
-            "correlation": correlation,
-            "user_properties": list(user_properties),
-        }
+        properties = of_message(expiry, content_type, response_topic, correlation, user_properties)
         return self._native.publish(topic, payload, qos, retain, properties)
 
     async def publish(

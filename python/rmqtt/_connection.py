@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from rmqtt import _events
@@ -18,11 +16,11 @@ from rmqtt._transport import TLS, tls_argument
 from rmqtt._types import Negotiated, Reconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rmqtt._auth import AuthHandler, ScramSha256
     from rmqtt._events import Event
-    from rmqtt._types import QoSLike, UserProperties, Will
+    from rmqtt._types import UserProperties, Will
 
 #: Seconds that a clean end waits for what is queued to be sent and acknowledged.
 DRAIN = 5.0
@@ -205,43 +203,3 @@ def check_responder(client: Connection[Any], concurrency: int) -> None:
         from rmqtt.exceptions import NotSupportedByBroker  # noqa: PLC0415 - rare
 
         raise NotSupportedByBroker(f"requests need MQTT 5, and this connection speaks {version}")
-
-
-def question(
-    timeout: float | None, expiry: float | None, content_type: str | None, user_properties: UserProperties
-) -> dict[str, Any]:
-    """Say what a request has beside topic and payload, for the native half."""
-    if expiry is None and timeout is not None and math.isfinite(timeout):
-        expiry = math.ceil(timeout)
-    properties = {
-        "expiry": expiry,
-        "content_type": content_type,
-        "response_topic": None,
-        "correlation": None,
-        "user_properties": list(user_properties),
-    }
-    return {"timeout": timeout, "properties": properties}
-
-
-def telling(progress: Callable[[int, int | None], object] | None, items: object) -> Callable[[int], object] | None:
-    """Tell how far it is of what there is, as far as `items` can tell."""
-    if progress is None:
-        return None
-    length = operator.length_hint(items, -1)
-    total = None if length < 0 else length
-    return lambda done: progress(done, total)
-
-
-def inquiries(qos: QoSLike, maxsize: int, max_bytes: int) -> dict[str, Any]:
-    """Say how a responder subscribes, for the native half. It takes requests as they come, and retained ones never."""
-    return {
-        "qos": qos,
-        "maxsize": maxsize,
-        "max_bytes": max_bytes,
-        "overflow": None,
-        "ack": "received",
-        "no_local": False,
-        "retain_as_published": False,
-        "retain_handling": 2,
-        "user_properties": [],
-    }

@@ -1,4 +1,4 @@
-"""`Receipt`: what became of a message that nobody waited for when it was published."""
+"""`Receipt` and `SyncReceipt`: what became of a message that nobody waited for when it was published."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from rmqtt.exceptions import MqttError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rmqtt._rmqtt import Finished, Operation, PublishResult
-    from rmqtt._sync import SyncReceipt
+    from rmqtt._rmqtt import Finished, NativeReceipt, Operation, PublishResult
 
-__all__ = ["Receipt"]
+__all__ = ["Receipt", "SyncReceipt"]
 
 ReceiptState: TypeAlias = Literal["queued", "sent", "done", "failed", "withdrawn"]
 
@@ -81,6 +80,78 @@ class Receipt(Live):
 
     def __repr__(self) -> str:
         return f"<Receipt, {self.state}>"
+
+    def _repr_html_(self) -> str:
+        return shown(self)
+
+
+class SyncReceipt(Live):
+    """What became of a message. Made by `SyncClient.publish_nowait`; ask it for the result, or forget it.
+
+    Examples
+    --------
+    >>> with rmqtt.SyncClient(broker.url) as client:
+    ...     receipt = client.publish_nowait("plant/7/temperature", b"21.5", qos=1)
+    ...     _ = receipt.result(timeout=5)
+    ...     receipt.state
+    'done'
+    """
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: NativeReceipt) -> None:
+        self._native = native
+
+    @property
+    def state(self) -> ReceiptState:
+        """Where the message is.
+
+        ``"queued"``: not on its way, and can be taken back. ``"sent"``: on its way. ``"done"``: taken over by the
+        broker; with QoS 0, in the outbox, which is all there is to know. ``"failed"``: `result` says why.
+        ``"withdrawn"``: taken back before it was on its way.
+        """
+        return self._native.state
+
+    def done(self) -> bool:
+        """Whether there is nothing more to wait for: the result is there, or the message was taken back."""
+        return self._native.state in ("done", "failed", "withdrawn")
+
+    def cancel(self) -> bool:
+        """Take the message back if it is not on its way; else nothing is changed, and `result` tells how it ends.
+
+        Returns
+        -------
+        bool
+            Whether it was taken back.
+        """
+        return self._native.cancel()
+
+    def result(self, timeout: float | None = None) -> PublishResult:
+        """Wait for the result.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; `None`: as long as the client lives. The message goes on.
+
+        Raises
+        ------
+        MqttTimeout
+            It is not there yet.
+        MqttError
+            What went wrong.
+        concurrent.futures.CancelledError
+            The message was taken back.
+        """
+        result = self._native.result(timeout)
+        if result is None:
+            from concurrent.futures import CancelledError  # noqa: PLC0415 - rare
+
+            raise CancelledError("the message was taken back")
+        return result
+
+    def __repr__(self) -> str:
+        return f"<SyncReceipt, {self.state}>"
 
     def _repr_html_(self) -> str:
         return shown(self)

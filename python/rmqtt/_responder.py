@@ -12,16 +12,16 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rmqtt._subscription import Subscription
-from rmqtt._sync import SyncSubscription
+from rmqtt._sync_subscription import SyncSubscription
 from rmqtt.exceptions import Closed, MqttError, RequestFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from rmqtt._client import Client
+    from rmqtt._publisher import Publisher
     from rmqtt._rmqtt import Message, NativeSubscription
-    from rmqtt._sync import SyncClient
+    from rmqtt._sync_publisher import SyncPublisher
     from rmqtt._types import Payload, UnsubscribeResult, UserProperties
 
 __all__ = ["Responder", "SyncResponder"]
@@ -77,7 +77,7 @@ class Responder(Subscription):
         self,
         native: NativeSubscription,
         *,
-        client: Client,
+        client: Publisher,
         handler: Callable[[Message], Awaitable[Payload | None]],
         concurrency: int,
     ) -> None:
@@ -218,7 +218,7 @@ class SyncResponder(SyncSubscription):
         self,
         native: NativeSubscription,
         *,
-        client: SyncClient,
+        client: SyncPublisher,
         handler: Callable[[Message], Payload | None],
         concurrency: int,
     ) -> None:
@@ -342,7 +342,7 @@ class SyncResponder(SyncSubscription):
         _tell(self._client(), message, error)
 
 
-def _tell(client: Client | SyncClient | None, message: Message, error: BaseException) -> None:
+def _tell(client: Publisher | SyncPublisher | None, message: Message, error: BaseException) -> None:
     _logger.error(_FAILED, message.topic, exc_info=error)
     if client is not None:
         said = "".join(traceback.format_exception_only(error)).strip()

@@ -22,7 +22,8 @@ def test_every_exported_name_is_there_and_documented(name: str) -> None:
     assert inspect.getdoc(value), f"rmqtt.{name} has no docstring"
     if not inspect.isclass(value):
         return
-    for member, attribute in vars(value).items():
+    ours = [kind for kind in value.__mro__ if kind.__module__.startswith("rmqtt")]
+    for member, attribute in ((member, attribute) for kind in ours for member, attribute in vars(kind).items()):
         if not member.startswith("_") and (inspect.isroutine(attribute) or isinstance(attribute, property)):
             assert inspect.getdoc(attribute), f"rmqtt.{name}.{member} has no docstring"
 
