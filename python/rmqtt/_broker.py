@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any
 
 from rmqtt._client import Client
-from rmqtt._journal import journal, keep
-from rmqtt._limits import BrokerStats, Limits
-from rmqtt._live import Live
+from rmqtt._limits import BrokerStats
 from rmqtt._peer import with_certificate
-from rmqtt._policy import Policies
 from rmqtt._properties import of_message
-from rmqtt._rmqtt import NativeBroker
-from rmqtt._transport import Listener
-from rmqtt._types import ClientInfo, Features, SessionInfo
-from rmqtt._users import AuthLimits, UsersOf, local, sources
-from rmqtt.exceptions import BrokerError
+from rmqtt._types import ClientInfo, SessionInfo
+from rmqtt._under_test import UnderTest
+from rmqtt._users import UsersOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
-    from rmqtt._acl import AclSource
     from rmqtt._rmqtt import Message
-    from rmqtt._types import Payload, QoSLike, SharedStrategy, UserProperties
-    from rmqtt._users import Auth
-    from rmqtt.testing import Capture, Clock, DeliveryExplanation, Faults, Ledger, Snapshot, Wire
+    from rmqtt._transport import Listener
+    from rmqtt._types import Payload, QoSLike, UserProperties
+    from rmqtt.testing import Capture, DeliveryExplanation
 
 __all__ = ["Broker"]
 
-WIRE_LINES: Final = 10_000
 
-
-class Broker(Live):
+class Broker(UnderTest):
     """An MQTT broker for 3.1.1 and 5.0 that runs on threads of its own: a busy interpreter does not stall it.
 
     ``async with`` and ``with`` start and stop it; `serve` runs it until cancelled; `start` and `stop` do where blocks
@@ -114,303 +104,28 @@ class Broker(Live):
     True
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_asked",
-        "_asked_here",
-        "_asks",
-        "_clock",
-        "_listeners",
-        "_native",
-        "_options",
-        "_policies",
-        "_wires",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        *listeners: str | Listener,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
-        features: Features = Features(),  # noqa: B008 - frozen
-        response_information: str | None = None,
-        validate_payloads: bool = True,
-        shared_strategy: SharedStrategy = "round_robin",
-        allow_anonymous: bool | None = None,
-        auth: Auth = None,
-        auth_limits: AuthLimits = AuthLimits(),  # noqa: B008 - frozen
-        acl: AclSource | None = None,
-        threads: int = 0,
-        clock: Clock | None = None,
-        ledger: bool = False,
-        wire: bool | int = False,
-    ) -> None:
-        self._listeners = listeners or ("mqtt://127.0.0.1:1883",)
-        terms = {
-            "features": features,
-            "response_information": response_information,
-            "validate_payloads": validate_payloads,
-            "shared_strategy": shared_strategy,
-        }
-        users, self._asked = sources(auth, auth_limits)
-        self._asks = False
-        listening = [Listener(place) if isinstance(place, str) else place for place in self._listeners]
-        users_here, asked_here = local(listening, auth_limits)
-        access = {
-            "allow_anonymous": bool(allow_anonymous),
-            "auth": users,
-            "auth_limits": auth_limits,
-            "local": users_here,
-        }
-        seams = {
-            "threads": threads,
-            "clock": None if clock is None else clock._native,  # noqa: SLF001 - of this package
-            "ledger": ledger,
-            "wire": WIRE_LINES if wire is True else int(wire),
-            "journal": journal(),
-        }
-        self._wires = bool(wire)
-        self._clock = clock
-        self._options: dict[str, Any] = {
-            **terms,
-            "limits": limits,
-            "allow_anonymous": allow_anonymous,
-            "auth_limits": auth_limits,
-            "threads": threads,
-            "clock": clock,
-            "ledger": ledger,
-            "wire": wire,
-        }
-        self._native = NativeBroker(listening, access, limits, terms, seams)
-        self._asked_here = asked_here
-        self._policies = Policies(listening, acl, auth_limits)
-        self._policies.set(self._native, acl)
+    def client(self, **options: Any) -> Client:
+        """Make a client that reaches this broker in memory, without a socket.
 
-    async def serve(self) -> None:
-        """Start, and run until cancelled; then stop, giving what is on its way out a second.
-
-        Raises
-        ------
-        BindError
-            A listener could not be bound.
-
-        Examples
-        --------
-        >>> async def main():
-        ...     await rmqtt.Broker("mqtt://127.0.0.1:0").serve()
-        """
-        async with self:
-            await asyncio.get_running_loop().create_future()
-
-    async def __aenter__(self) -> Self:
-        keep()
-        start = self._native.start()
-        try:
-            await start
-        except asyncio.CancelledError:
-            # It may have come up meanwhile.
-            await self._native.stop(0)
-            raise
-        self._ask(asyncio.get_running_loop())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._native.stop(1.0)
-        self._ask_no_more()
-
-    def _ask(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        if not self._asks:
-            self._asks = True
-            for asking in (*self._asked, *self._asked_here):
-                asking.start(loop)
-            self._policies.start(loop)
-
-    def _ask_no_more(self) -> None:
-        if self._asks:
-            self._asks = False
-            for asking in (*self._asked, *self._asked_here):
-                asking.stop()
-            self._policies.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> Self:
-        """Start, and return when it listens. No event loop is needed.
+        Parameters
+        ----------
+        options
+            As of `Client`.
 
         Returns
         -------
-        Broker
-            Itself.
-
-        Raises
-        ------
-        BindError
-            A listener could not be bound; then none is.
-        BrokerError
-            It is running already.
+        Client
+            Not connected yet.
 
         Examples
         --------
-        >>> broker = rmqtt.Broker("mqtt://127.0.0.1:0").start()
-        >>> broker.stop()
+        >>> async with broker.client(client_id="inside") as client:
+        ...     await client.publish("a", b"1")
+        PublishResult(SUCCESS)
         """
-        keep()
-        self._native.start_blocking()
-        self._ask(None)
-        return self
-
-    def stop(self, grace: float = 1.0) -> None:
-        """Stop: clients of MQTT 5 are told, sockets are closed, ports are free. A second call does nothing.
-
-        Parameters
-        ----------
-        grace
-            Seconds for what is on its way out.
-
-        Examples
-        --------
-        >>> broker.stop(grace=0)
-        """
-        self._native.stop_blocking(grace)
-        self._ask_no_more()
-
-    def crash(self, keep: Literal["nothing", "acknowledged"] = "nothing") -> None:
-        """End at once, as a power cut would: for tests of what comes after.
-
-        No client is told, sockets are just closed, no will is published, and what waited to be written is not. `start`
-        listens at the same ports, chosen ones too, and goes on with what was kept. Time goes on meanwhile.
-
-        Parameters
-        ----------
-        keep
-            ``"nothing"``: as a broker without a store. ``"acknowledged"``: what a store would have that is written
-            before anything is acknowledged: sessions that outlive their connections, with their subscriptions, what
-            waits for them and where each exchange had got to; retained messages; wills that waited for their time.
-
-        Raises
-        ------
-        BrokerError
-            It does not run.
-        ValueError
-            ``keep`` is neither.
-
-        Examples
-        --------
-        >>> with rmqtt.Broker("mqtt://127.0.0.1:0") as other:
-        ...     port = other.port
-        ...     other.crash(keep="acknowledged")
-        ...     other.start().port == port
-        True
-        """
-        self._native.crash(keep)
-        self._ask_no_more()
-
-    def reload_certificates(self) -> None:
-        """Read certificates, keys and revocation lists of all listeners anew, those that are in files.
-
-        The next connections get what is there by now, and nobody can resume a session of TLS from before: what was
-        revoked is revoked. Connections that are there stay.
-
-        Raises
-        ------
-        OSError
-            A file cannot be read.
-        ValueError
-            What was read cannot be used. In either case all stays as it was.
-
-        Examples
-        --------
-        >>> broker.reload_certificates()
-        """
-        self._native.reload_certificates()
-
-    def check(self) -> None:
-        """Look whether `start` would refuse what was asked for, without listening anywhere.
-
-        Raises
-        ------
-        ValueError
-            It cannot work together, or would not be safe.
-
-        Examples
-        --------
-        >>> rmqtt.Broker("mqtt://127.0.0.1:0").check()
-        """
-        self._native.check()
-
-    @property
-    def ledger(self) -> Ledger:
-        """What became of each message for each subscriber that it matched.
-
-        Raises
-        ------
-        BrokerError
-            It keeps none.
-
-        Examples
-        --------
-        >>> with rmqtt.Broker("mem://books", ledger=True) as other:
-        ...     other.ledger.balanced()
-        True
-        """
-        from rmqtt.testing import Ledger  # noqa: PLC0415 - only tests pay for it
-
-        if not self._options["ledger"]:
-            raise BrokerError("the broker keeps no ledger: make it with Broker(ledger=True)")
-        return Ledger(self._native)
-
-    def snapshot(self) -> Snapshot:
-        """Take the whole state: sessions, subscriptions, messages that wait or are on their way, retained ones, wills.
-
-        It is what a crash would leave to a store that is written before anything is acknowledged: see `crash`. So
-        what was acknowledged before the call is in it, and an exchange of QoS 2 goes on where it was. Clients stay
-        connected, and notice nothing but a short wait. Retained messages are shared, not copied.
-
-        Returns
-        -------
-        Snapshot
-            For `restore`, of this broker or another, as often as wanted.
-
-        Examples
-        --------
-        >>> broker.publish_now("plant/7/set", "22", retain=True)
-        0
-        >>> broker.snapshot()
-        <Snapshot: 0 sessions, 0 subscriptions, 1 retained message, 0 queued messages>
-        """
-        from rmqtt.testing import Snapshot  # noqa: PLC0415 - only tests pay for it
-
-        return Snapshot(self._native.snapshot())
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Put the state of a snapshot in the place of what there is.
-
-        Who is connected is sent away first, with no will published (MQTT 5: DISCONNECT 0x89, *server busy*), and who
-        comes meanwhile is turned away; clients that come back find their sessions of the snapshot. What expires has as
-        long left as it had. The broker may run or not.
-
-        Parameters
-        ----------
-        snapshot
-            Of this broker, or of another one.
-
-        Examples
-        --------
-        >>> snapshot = broker.snapshot()
-        >>> broker.publish_now("plant/7/set", "22", retain=True)
-        0
-        >>> broker.restore(snapshot)
-        >>> len(broker.retained)
-        0
-        """
-        self._native.restore(snapshot._native)  # noqa: SLF001 - of this package
+        return Client(self._native.memory_url, **options)
 
     def fork(self, *listeners: str | Listener, **options: Any) -> Broker:
         """Make another broker with a copy of the state, not running yet. Neither sees what becomes of the other.
@@ -439,120 +154,6 @@ class Broker(Live):
         twin = Broker(*(listeners or ("mqtt://127.0.0.1:0",)), **{**inherited, **options})
         twin.restore(self.snapshot())
         return twin
-
-    def reload(self) -> None:
-        """Read again what is in files: users and what clients may do.
-
-        Who is connected stays, known or not (see `disconnect`), and may do what the rules say now: see `acl`. A
-        callable is asked again about everybody who is connected; who gets no answer has to go.
-
-        Raises
-        ------
-        ValueError
-            A file of users cannot be read, or a line is not understood. What the file said before goes on.
-        OSError
-            The ACL file cannot be read. What it said before goes on.
-
-        Examples
-        --------
-        >>> broker.reload()
-        """
-        self._native.reload()
-        self._policies.set(self._native, self._policies.everywhere)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it takes connections."""
-        return self._native.is_running
-
-    @property
-    def urls(self) -> list[str]:
-        """Where it really listens, with the ports that were chosen; empty when it does not run."""
-        return self._native.urls
-
-    @property
-    def url(self) -> str:
-        """Where it really listens, the first of `urls`.
-
-        Raises
-        ------
-        BrokerError
-            It does not run.
-        """
-        urls = self.urls
-        if not urls:
-            raise BrokerError("the broker is not running: use `with broker`, or broker.start() first")
-        return urls[0]
-
-    @property
-    def port(self) -> int:
-        """The port of the first network listener.
-
-        Raises
-        ------
-        BrokerError
-            It does not run, or listens in memory only.
-        """
-        port = self._native.port
-        if port is None:
-            raise BrokerError("the broker has no port: it is not running, or listens in memory only")
-        return port
-
-    @property
-    def clock(self) -> Clock:
-        """The clock it was made with.
-
-        Raises
-        ------
-        BrokerError
-            It runs by the system's clock.
-        """
-        if self._clock is None:
-            raise BrokerError("the broker runs by the system's clock: make it with Broker(clock=rmqtt.testing.Clock())")
-        return self._clock
-
-    @property
-    def faults(self) -> Faults:
-        """What goes wrong on the way, by plan: see `rmqtt.testing.Faults`. Free until the first rule is made."""
-        from rmqtt.testing import Faults  # noqa: PLC0415 - only tests need it
-
-        return Faults(self._native.faults())
-
-    @property
-    def wire(self) -> Wire:
-        """The log of all packets: see `rmqtt.testing.Wire`.
-
-        Raises
-        ------
-        BrokerError
-            It keeps none.
-        """
-        from rmqtt.testing import Wire  # noqa: PLC0415 - only tests need it
-
-        if not self._wires:
-            raise BrokerError("the broker keeps no wire log: make it with Broker(wire=True)")
-        return Wire(self._native.wire())
-
-    def client(self, **options: Any) -> Client:
-        """Make a client that reaches this broker in memory, without a socket.
-
-        Parameters
-        ----------
-        options
-            As of `Client`.
-
-        Returns
-        -------
-        Client
-            Not connected yet.
-
-        Examples
-        --------
-        >>> async with broker.client(client_id="inside") as client:
-        ...     await client.publish("a", b"1")
-        PublishResult(SUCCESS)
-        """
-        return Client(self._native.memory_url, **options)
 
     def publish_now(
         self,
@@ -741,32 +342,6 @@ class Broker(Live):
         if maxsize < 1:
             raise ValueError("maxsize must be at least 1")
         return Capture(self, self._native.capture(filter, maxsize), maxsize, self._clock)
-
-    @property
-    def acl(self) -> AclSource | None:
-        """What clients may do, as it was given; `None`: everything.
-
-        It can be set. What is new holds at once, for those who are connected too: subscriptions stay, and bring what
-        may be read; what waits and may not be read any more is dropped, as *denied*. A callable is asked about
-        everybody who is connected; until it has answered, they may do what they might.
-
-        Raises
-        ------
-        ValueError
-            On setting it: a line of the file is not understood. Then nothing has changed.
-        OSError
-            On setting it: the file cannot be read. Then nothing has changed.
-
-        Examples
-        --------
-        >>> other = rmqtt.Broker("mem://guarded", acl=rmqtt.Acl(read=["news/#"]))
-        >>> other.acl = rmqtt.Acl(read=["#"], publish=["news/#"])
-        """
-        return self._policies.everywhere
-
-    @acl.setter
-    def acl(self, acl: AclSource | None) -> None:
-        self._policies.set(self._native, acl)
 
     @property
     def retained(self) -> Mapping[str, Message]:
