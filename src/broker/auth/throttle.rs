@@ -7,9 +7,13 @@
 //!   the same name from elsewhere, does not lock it out.
 //! * Nothing is refused for longer than it takes to forget one failure, if no further one comes.
 //!
+//! Names count as prepared by RFC 4013, as they are compared where users are a mapping.
+//!
 //! Only what has failed or succeeded lately is remembered, by a keyed hash, and never more than so many of each.
 
+use crate::scram;
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -171,12 +175,15 @@ impl Throttle {
 
     fn keys(&self, attempt: Attempt<'_>) -> Option<Keys> {
         let address = network(attempt.address?);
+        // A name has as many spellings as somebody likes to try.
+        let user = attempt.user.map(|user| {
+            let prepared = scram::prepare(user);
+            prepared.unwrap_or(Cow::Borrowed(user))
+        });
         Some(Keys {
             address: self.secret.hash_one(address),
-            user: attempt.user.map(|user| self.secret.hash_one(user)),
-            pair: attempt
-                .user
-                .map(|user| self.secret.hash_one((address, user))),
+            user: user.as_ref().map(|user| self.secret.hash_one(user)),
+            pair: user.map(|user| self.secret.hash_one((address, user))),
         })
     }
 }

@@ -74,6 +74,25 @@ async fn too_many_failures_under_one_name_are_refused_unheard_until_one_is_forgo
     assert_eq!(house.login(V5, "alice", "secret").await, 0);
 }
 
+/// A soft hyphen is nothing and a wide letter a letter, where names are compared: so a name has any number of spellings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_name_spelt_in_other_ways_has_failed_as_often() {
+    let house = House::new(limits(0, 3)).await;
+    for name in ["alice", "ali\u{ad}ce", "\u{ff41}lice\u{ad}\u{ad}"] {
+        assert_eq!(house.login(V5, name, "wrong").await, 0x86, "{name:?}");
+    }
+    for name in ["al\u{ad}ice", "alice", "al\u{2060}ice"] {
+        assert_eq!(house.login(V5, name, "secret").await, 0x9F, "{name:?}");
+    }
+    // What it has achieved counts in every spelling, too.
+    assert_eq!(house.login(V5, "bo\u{ad}b", "other").await, 0);
+    for number in 0..4 {
+        let name = format!("b{}ob", "\u{ad}".repeat(number));
+        let code = if number < 3 { 0x86 } else { 0x9F };
+        assert_eq!(house.login(V5, &name, "wrong").await, code, "{name:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_failures_from_one_address_are_refused_whatever_the_name() {
     let house = House::new(limits(3, 0)).await;
