@@ -2,9 +2,12 @@
 
 use super::{CERTIFICATES, believing, broker, connected, encrypted, here, options, showing};
 use crate::client_script::{message, soon};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SignatureAlgorithm, SigningKey,
 };
 use rmqtt::broker::auth::{Auth, AuthLimits, Source as Users, Users as Passwords};
 use rmqtt::broker::rights::{Access, Accesses, Acl, Rule, Whom};
@@ -21,11 +24,15 @@ use std::time::Duration;
 const GONE: Close = Close::Drain(Duration::from_secs(5));
 
 static AUTHORITY: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
+    CertifiedIssuer::self_signed(authority(), KeyPair::generate().unwrap()).unwrap()
+});
+
+fn authority() -> CertificateParams {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-});
+    params
+}
 
 /// A client's certificate with these common names, and what else is done to it.
 fn issued(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
@@ -47,6 +54,62 @@ fn issued(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued
 
 fn named(name: &str) -> Issued {
     issued(&[name], |_| ())
+}
+
+/// The authority's key, which signs something else than what it is shown: with some bytes changed for as many others.
+struct Careless<'a> {
+    from: &'a [u8],
+    to: &'a [u8],
+}
+
+impl Careless<'_> {
+    fn changed(&self, der: &[u8]) -> Vec<u8> {
+        assert_eq!(
+            self.from.len(),
+            self.to.len(),
+            "all lengths stay as they are"
+        );
+        let mut windows = der.windows(self.from.len());
+        let at = windows.rposition(|window| window == self.from).unwrap();
+        [&der[..at], self.to, &der[at + self.to.len()..]].concat()
+    }
+}
+
+impl PublicKeyData for Careless<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        AUTHORITY.key().der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        AUTHORITY.key().algorithm()
+    }
+}
+
+impl SigningKey for Careless<'_> {
+    fn sign(&self, certificate: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        AUTHORITY.key().sign(&self.changed(certificate))
+    }
+}
+
+/// A certificate such as no careful authority would issue: of the subject `CN=alice, O=mallory`, with this changed.
+fn careless(from: &[u8], to: &[u8]) -> Issued {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    for (kind, name) in [
+        (DnType::CommonName, "alice"),
+        (DnType::OrganizationName, "mallory"),
+    ] {
+        params.distinguished_name.push(kind, name);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let issuer = Issuer::new(authority(), Careless { from, to });
+    let signed = params.signed_by(&key, &issuer).unwrap();
+    let text = STANDARD.encode(issuer.key().changed(signed.der()));
+    Issued {
+        cert: format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"),
+        key: key.serialize_pem(),
+    }
 }
 
 /// An alternative name of this kind with these bytes, whatever they are.
@@ -153,6 +216,37 @@ async fn a_certificate_that_names_nobody_or_more_than_one_lets_nobody_in() {
         let stats = broker.stats();
         assert_eq!((stats.sessions, stats.connects_accepted), (0, 0));
     }
+}
+
+/// Whom the authority vouches for, and yet nobody can say who that is.
+#[tokio::test]
+async fn a_common_name_that_is_no_text_or_is_there_twice_lets_nobody_in() {
+    const UTF8: u8 = 0x0C;
+    const PRINTABLE: u8 = 0x13;
+    const BMP: u8 = 0x1E;
+    let broker = broker([listener(CertificateName::CommonName)]).await;
+    let fine = careless(b"alice", b"bobby");
+    assert_eq!(user(&broker, &fine).await.as_deref(), Some("bobby"));
+    let name = |kind: u8, bytes: &[u8; 5]| [&[kind, 5][..], bytes].concat();
+    let alice = name(UTF8, b"alice");
+    for (from, to) in [
+        (&b"alice"[..], &b"\xff\xfeice"[..]),
+        (b"alice", b"\xc0\xafice"),
+        (b"alice", b"\xed\xa0\x80ce"),
+        (b"alice", b"alic\xc3"),
+        (b"alice", b"al\0ic"),
+        (b"alice", b"\0\0\0\0\0"),
+        (&alice, &name(PRINTABLE, b"al\0ic")),
+        (&alice, &name(PRINTABLE, b"al\xffic")),
+        (&alice, &name(BMP, b"\0a\0bc")),
+        // An organisation that is a second common name.
+        (b"\x55\x04\x0a", b"\x55\x04\x03"),
+    ] {
+        let certificate = careless(from, to);
+        let reason = refusal(&broker, &certificate).await;
+        assert_eq!(reason, ReasonCode::NotAuthorized, "{to:x?}");
+    }
+    assert_eq!(broker.stats().connects_accepted, 1);
 }
 
 #[tokio::test]
