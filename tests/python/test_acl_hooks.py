@@ -122,32 +122,56 @@ async def test_an_answer_that_is_none_lets_nobody_in(answer: Any) -> None:
         assert broker.stats().hooks_failed == 1
 
 
-async def test_one_that_takes_too_long_lets_nobody_in_and_holds_nobody_up() -> None:
+async def test_one_that_takes_too_long_lets_nobody_in() -> None:
     free = threading.Event()
     cancelled = asyncio.Event()
 
+    def rights(_: rmqtt.ClientInfo) -> rmqtt.Acl:
+        free.wait(GUARD)
+        return RULES
+
+    async def rights_later(_: rmqtt.ClientInfo) -> rmqtt.Acl:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return RULES
+
+    for hook in (rights, rights_later):
+        async with guarded(hook, auth_limits=rmqtt.AuthLimits(hook_timeout=0.05)) as broker:
+            assert await refusal(broker) is rmqtt.ReasonCode.SERVER_UNAVAILABLE
+            assert broker.stats().hooks_failed == 1
+    free.set()
+    await cancelled.wait()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_one_that_takes_its_time_holds_nobody_up(*, is_async: bool) -> None:
+    asked, free = threading.Event(), threading.Event()
+    goes_on = asyncio.Event()
+
     def rights(client: rmqtt.ClientInfo) -> rmqtt.Acl:
         if client.user == "alice":
+            asked.set()
             free.wait(GUARD)
         return RULES
 
     async def rights_later(client: rmqtt.ClientInfo) -> rmqtt.Acl:
         if client.user == "alice":
-            try:
-                await asyncio.Event().wait()
-            finally:
-                cancelled.set()
+            asked.set()
+            await goes_on.wait()
         return RULES
 
-    for hook in (rights, rights_later):
-        async with guarded(hook, auth_limits=rmqtt.AuthLimits(hook_timeout=0.05)) as broker:
-            slow = asyncio.ensure_future(refusal(broker))
-            async with user(broker, "bob", client_id="quick"):
-                pass
-            assert await slow is rmqtt.ReasonCode.SERVER_UNAVAILABLE
-            assert broker.stats().hooks_failed == 1
-    free.set()
-    await cancelled.wait()
+    limits = rmqtt.AuthLimits(hook_timeout=GUARD)
+    async with guarded(rights_later if is_async else rights, auth_limits=limits) as broker:
+        slow = asyncio.ensure_future(user(broker).__aenter__())
+        assert await asyncio.to_thread(asked.wait, GUARD)
+        async with user(broker, "bob", client_id="quick"):
+            assert not slow.done()
+            free.set()
+            goes_on.set()
+            alice = await slow
+        await alice.__aexit__(None, None, None)
 
 
 async def test_on_reload_it_is_asked_again_about_who_is_connected() -> None:

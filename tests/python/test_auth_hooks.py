@@ -144,30 +144,46 @@ async def test_an_answer_that_is_none_lets_nobody_in(answer: Any) -> None:
         assert broker.stats().hooks_failed == 1
 
 
-async def test_one_that_takes_too_long_lets_nobody_in_and_holds_nobody_up() -> None:
+async def test_one_that_takes_too_long_lets_nobody_in() -> None:
     cancelled = asyncio.Event()
     free = threading.Event()
 
-    async def check_later(login: rmqtt.Login) -> bool:
-        if login.username == "slow":
-            try:
-                await asyncio.Event().wait()
-            finally:
-                cancelled.set()
+    async def check_later(_: rmqtt.Login) -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
         return True
 
-    def check(login: rmqtt.Login) -> bool:
-        return login.username != "slow" or free.wait(GUARD)
+    def check(_: rmqtt.Login) -> bool:
+        return free.wait(GUARD)
 
     limits = rmqtt.AuthLimits(hook_timeout=0.05)
     for hook in (check_later, check):
         async with rmqtt.Broker("mqtt://127.0.0.1:0", auth=hook, auth_limits=limits) as broker:
-            slow = asyncio.ensure_future(refusal(broker, "slow"))
-            assert await login(broker, client_id="quick") == "alice"
-            assert await slow is SERVER_UNAVAILABLE
+            assert await refusal(broker) is SERVER_UNAVAILABLE
             assert broker.stats().hooks_failed == 1
     await cancelled.wait()
     free.set()
+
+
+async def test_one_that_takes_its_time_holds_nobody_up() -> None:
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def check(login: rmqtt.Login) -> bool:
+        if login.username == "slow":
+            asked.set()
+            await goes_on.wait()
+        return True
+
+    limits = rmqtt.AuthLimits(hook_timeout=GUARD)
+    async with rmqtt.Broker("mqtt://127.0.0.1:0", auth=check, auth_limits=limits) as broker:
+        slow = asyncio.ensure_future(login(broker, "slow", client_id="slow"))
+        await asked.wait()
+        assert await login(broker, client_id="quick") == "alice"
+        assert not slow.done()
+        goes_on.set()
+        assert await slow == "slow"
 
 
 async def test_a_slow_one_stalls_neither_who_is_connected_nor_the_loop() -> None:
