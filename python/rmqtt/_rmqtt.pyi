@@ -11,7 +11,8 @@ from typing_extensions import disjoint_base
 from rmqtt._limits import Limits
 from rmqtt._transport import Listener
 from rmqtt._types import Payload, Properties, QoS, ReasonCode, UnsubscribeResult
-from rmqtt.codec import Buffer, Packet, Version
+from rmqtt.codec import Packet
+from rmqtt.codec._forms import Buffer, Version
 
 _T_co = TypeVar("_T_co", covariant=True)
 _Version: TypeAlias = Literal["5.0", "3.1.1", "3.1"]

@@ -1,4 +1,4 @@
-//! The codec for Python: bytes to packets and back. The classes of the packets are declared in `python/rmqtt/codec.py`.
+//! The codec for Python: bytes to packets and back. The classes of the packets are declared in `python/rmqtt/codec`.
 
 use super::errors::Failure;
 use super::packets::{object_of, packet_of, python_name};

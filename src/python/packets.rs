@@ -1,7 +1,7 @@
 //! The packets as Python sees them, both ways. PUBLISH and its acknowledgements are classes of [`native`]; the others are
 //! dataclasses: one flat struct each, read by attribute and given back as a mapping.
 //!
-//! What a field means stands in `python/rmqtt/codec.py` and in the codec's room; here are only the two directions.
+//! What a field means stands in `python/rmqtt/codec` and in the codec's room; here are only the two directions.
 
 mod connect;
 mod native;
@@ -249,9 +249,9 @@ pub(super) fn object_of(py: Python<'_>, packet: Packet) -> PyResult<Bound<'_, Py
     python_name(py, "_packet")?.call1((number, fields))
 }
 
-/// A function of `rmqtt.codec`, where the classes are declared.
+/// A function of `rmqtt.codec._codec`, which knows the classes by their numbers.
 pub(super) fn python_name<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import("rmqtt.codec")?.getattr(name)
+    py.import("rmqtt.codec._codec")?.getattr(name)
 }
 
 impl PublishFields {

@@ -2,7 +2,7 @@
 //!
 //! What bytes said stays as it was read until somebody asks for a field; what Python gave stays as it was given until it
 //! is to be written. What the fields are called and mean, and all that a dataclass can do, is declared in
-//! `python/rmqtt/codec.py`, and lent to these classes there.
+//! `python/rmqtt/codec`, and lent to these classes there.
 
 use super::{AckFields, PublishFields, answer};
 use crate::codec::{Ack, AckKind, Packet, PacketId, Publish};
@@ -421,7 +421,9 @@ fn normal_type(py: Python<'_>, object: &mut Py<PyAny>, name: &'static str) -> Py
 /// Makes a tuple of pairs out of any sequence of them.
 fn normal_pairs(py: Python<'_>, object: &mut Py<PyAny>) -> PyResult<()> {
     if !is_empty_tuple(object.bind(py)) {
-        *object = super::python_name(py, "_pairs")?
+        *object = py
+            .import("rmqtt.codec._forms")?
+            .getattr("pairs")?
             .call1((&*object,))?
             .unbind();
     }
