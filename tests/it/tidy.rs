@@ -352,6 +352,24 @@ fn files_are_short_and_say_what_they_own() {
     none(&faults);
 }
 
+#[test]
+fn files_of_python_are_short_and_say_what_they_own() {
+    let mut faults = Vec::new();
+    for file in files("python", ".py") {
+        let lines = file.text.lines().count();
+        if lines > LINES_MAX {
+            faults.push(format!("python/{}: {lines} lines", file.path));
+        }
+        if !file.text.starts_with(['"', 'r']) {
+            faults.push(format!("python/{}: opens without a docstring", file.path));
+        }
+        if names(&file.path).any(|name| SHAPELESS.contains(&name)) {
+            faults.push(format!("python/{}: a name that says nothing", file.path));
+        }
+    }
+    none(&faults);
+}
+
 /// What is public and named nowhere else is either untested or unused.
 #[test]
 fn every_public_name_is_used() {
