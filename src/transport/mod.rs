@@ -41,6 +41,7 @@ pub use websocket::{Headers, Origins, WebSocket};
 
 use crate::clock::Clock;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where to listen or to connect.
@@ -168,20 +169,24 @@ impl Listener {
         }
     }
 
-    /// The next incoming pipe. Cancelling the wait loses none.
+    /// The next incoming pipe, and the peer's network address, if it has one: one of IPv4 as such, also where the socket
+    /// speaks both. Cancelling the wait loses none.
     ///
     /// # Errors
     /// Of the operating system.
-    pub async fn accept(&self) -> io::Result<Stream> {
+    pub async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener, _) => {
-                let (stream, _) = listener.accept().await?;
+                // Not to be asked of the socket later: it does not know any more when its peer has reset the connection,
+                // and what the peer said before can be read all the same.
+                let (stream, from) = listener.accept().await?;
                 tcp::tune(&stream);
-                Ok(Stream::Tcp(stream))
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                Ok((Stream::Tcp(stream), Some(from)))
             }
             #[cfg(unix)]
-            Self::Unix(listener) => listener.accept().await.map(Stream::Unix),
-            Self::Memory(listener) => listener.accept().await.map(Stream::Memory),
+            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?), None)),
+            Self::Memory(listener) => Ok((Stream::Memory(listener.accept().await?), None)),
         }
     }
 }

@@ -4,7 +4,6 @@ use super::tls::Encrypted;
 use super::websocket::WebSocket;
 use super::{Address, Route, memory, tcp};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -96,17 +95,6 @@ impl Stream {
     pub fn gather(&self) {
         if let Self::Tcp(stream) = self.bottom() {
             tcp::gather(stream);
-        }
-    }
-
-    /// The peer's network address, if it has one: one of IPv4 as such, also where the socket speaks both.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self.bottom() {
-            Self::Tcp(stream) => {
-                let found = stream.peer_addr().ok()?;
-                Some(SocketAddr::new(found.ip().to_canonical(), found.port()))
-            }
-            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Address, Listener, Stream};
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn tcp(host: &str, port: u16) -> Address {
     Address::Tcp {
@@ -151,7 +151,7 @@ fn what_stands_behind_a_question_mark_is_not_shown() {
 async fn carries_bytes_both_ways(listener: &Listener) {
     let address = listener.address().unwrap();
     let (near, far) = tokio::join!(Stream::connect(&address), listener.accept());
-    let (mut near, mut far) = (near.unwrap(), far.unwrap());
+    let (mut near, (mut far, _)) = (near.unwrap(), far.unwrap());
     near.write_all(b"ping").await.unwrap();
     let mut got = [0; 4];
     far.read_exact(&mut got).await.unwrap();
@@ -159,7 +159,6 @@ async fn carries_bytes_both_ways(listener: &Listener) {
     far.write_all(b"pong").await.unwrap();
     near.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"pong");
-    assert!(near.is_write_vectored() || near.peer_address().is_none());
     drop(far);
     assert_eq!(near.read(&mut got).await.unwrap(), 0);
 }
@@ -183,7 +182,7 @@ async fn tcp_sockets_do_not_wait_to_fill_a_segment_unless_they_are_to() {
     let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
     let address = listener.address().unwrap();
     let (near, far) = tokio::join!(Stream::connect(&address), listener.accept());
-    for stream in [near.unwrap(), far.unwrap()] {
+    for stream in [near.unwrap(), far.unwrap().0] {
         let nodelay = |stream: &Stream| match stream {
             Stream::Tcp(stream) => stream.nodelay().unwrap(),
             other => panic!("{other:?} is not TCP"),
@@ -201,8 +200,10 @@ async fn a_name_resolves_to_addresses_that_are_tried_in_turn() {
     let Address::Tcp { port, .. } = listener.address().unwrap() else {
         panic!("not TCP")
     };
-    let stream = Stream::connect(&tcp("localhost", port)).await.unwrap();
-    assert_eq!(stream.peer_address().map(|peer| peer.port()), Some(port));
+    let Stream::Tcp(stream) = Stream::connect(&tcp("localhost", port)).await.unwrap() else {
+        panic!("not TCP")
+    };
+    assert_eq!(stream.peer_addr().unwrap().port(), port);
 }
 
 #[tokio::test]
@@ -246,4 +247,21 @@ async fn a_cancelled_accept_loses_no_pipe() {
     }
     let _near = Stream::connect(&listener.address().unwrap()).await.unwrap();
     listener.accept().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pipe_that_is_reset_before_it_is_taken_in_is_known_by_its_address() {
+    let listener = Listener::bind(&tcp("127.0.0.1", 0)).await.unwrap();
+    let port = listener.address().unwrap().port().unwrap();
+    let mut near = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .unwrap();
+    let own = near.local_addr().unwrap();
+    near.write_all(b"said before").await.unwrap();
+    Stream::Tcp(near).reset();
+    let (mut far, from) = listener.accept().await.unwrap();
+    assert_eq!(from, Some(own));
+    let mut said = [0; 11];
+    far.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"said before");
 }

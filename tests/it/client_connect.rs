@@ -283,7 +283,7 @@ async fn a_refusal_is_heard_although_the_connect_was_not_read_to_its_end() {
     });
     let client = Client::new(options);
     let (refused, ()) = tokio::join!(soon(client.connect()), async {
-        let mut stream = soon(listener.accept()).await.unwrap();
+        let (mut stream, _) = soon(listener.accept()).await.unwrap();
         // Until the client waits for room.
         tokio::time::sleep(Duration::from_secs(1)).await;
         stream.write_all(b"\x20\x03\0\x8A\0").await.unwrap();

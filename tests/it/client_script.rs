@@ -61,7 +61,7 @@ impl Stage {
 
     /// The next connection, whose CONNECT has been read.
     pub(crate) async fn accept(&self) -> Peer {
-        let stream = soon(self.listener.accept()).await.unwrap();
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
         let mut peer = Peer {
             stream,
             input: BytesMut::new(),

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::codec::ReasonCode;
 use crate::transport::{Address, CertificateName, Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ pub(super) struct Doors {
     pub(super) places: Arc<Places>,
     pub(super) entrance: Entrance,
     /// Those for whom connections have come too fast.
-    pub(super) waiting: Turns<IpAddr, Stream>,
+    pub(super) waiting: Turns<IpAddr, (Stream, SocketAddr)>,
     /// Those that shake hands.
     pub(super) arrivals: JoinSet<Result<Arrival, Option<Limit>>>,
     pub(super) connections: JoinSet<()>,
@@ -123,12 +123,12 @@ impl Doors {
                     }
                 }
                 () = self.seams.clock.sleep_until(turn), if !self.waiting.is_empty() => {
-                    if let Some(stream) = self.waiting.pop() {
-                        self.take_in(stream);
+                    if let Some((stream, from)) = self.waiting.pop() {
+                        self.take_in(stream, Some(from));
                     }
                 }
                 accepted = listener.accept() => match accepted {
-                    Ok(stream) => self.receive(stream),
+                    Ok((stream, from)) => self.receive(stream, from),
                     Err(_) => self.seams.clock.sleep(ACCEPT_PAUSE).await,
                 },
             }
@@ -156,23 +156,22 @@ impl Doors {
 
     /// Somebody has connected. Where many come at once they wait for their turns, each address for its own; what comes
     /// through memory need not wait.
-    fn receive(&mut self, stream: Stream) {
+    fn receive(&mut self, stream: Stream, from: Option<SocketAddr>) {
         let is_open = || {
             let closed_until = self.places.closed_until(self.seams.clock.now());
             self.waiting.is_empty() && closed_until.is_none()
         };
-        let address = stream.peer_address();
-        if !self.entrance.gate.trusts(address) {
+        if !self.entrance.gate.trusts(from) {
             return self.turn_away(None);
         }
-        let Some(address) = address.filter(|_| !is_open()) else {
-            return self.take_in(stream);
+        let Some(address) = from.filter(|_| !is_open()) else {
+            return self.take_in(stream, from);
         };
         let counters = self.hub.counters();
         counters.reached(Limit::ConnectRateMax);
         if self
             .waiting
-            .push(network_of(address.ip()), stream)
+            .push(network_of(address.ip()), (stream, address))
             .is_some()
         {
             counters.connects_refused.add_one();
@@ -186,9 +185,8 @@ impl Doors {
     }
 
     /// Somebody may come in.
-    fn take_in(&mut self, stream: Stream) {
+    fn take_in(&mut self, stream: Stream, address: Option<SocketAddr>) {
         let now = self.seams.clock.now();
-        let address = stream.peer_address();
         // Not a proxy's, but of whom it speaks for.
         let known = address.filter(|_| self.entrance.gate.forwarders.is_none());
         let place = self.places.take(known.map(|address| address.ip()), now);

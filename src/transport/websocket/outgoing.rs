@@ -70,9 +70,11 @@ impl Outgoing {
         self.answer(Answer::Close(CloseCode::Normal));
     }
 
-    /// Makes a frame of the answer that is due.
+    /// Makes a frame of the answer that is due. A pong waits until nothing else does: who pings and does not read must not
+    /// make us hold more and more of them.
     fn take_answer(&mut self) -> io::Result<()> {
-        if self.left > 0 {
+        let may_wait = matches!(self.answer, Some(Answer::Pong(_)));
+        if self.left > 0 || (may_wait && !self.pending.is_empty()) {
             return Ok(());
         }
         match self.answer.take() {
@@ -95,8 +97,11 @@ impl Outgoing {
         inner: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.take_answer()?;
-        while !self.pending.is_empty() {
+        loop {
+            self.take_answer()?;
+            if self.pending.is_empty() {
+                break;
+            }
             let count = ready!(Pin::new(&mut *inner).poll_write(cx, &self.pending))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -6,6 +6,7 @@ use crate::transport::Stream;
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
@@ -246,6 +247,32 @@ async fn both_ends_understand_each_other_through_the_narrowest_pipe() {
     };
     let (echo, ()) = tokio::join!(talk, answer);
     assert!(echo == said);
+}
+
+#[tokio::test]
+async fn a_peer_that_pings_and_never_reads_has_one_pong_kept_for_it() {
+    const ROOM: usize = 256;
+    let (near, mut far) = duplex(ROOM);
+    let mut near = socket(near, Role::Listener);
+    let ping = frame(OpCode::Control(Control::Ping), true, &[7; 100]);
+    for _ in 0..1000 {
+        far.write_all(&ping).await.unwrap();
+        let mut nothing = [0; 64];
+        let mut reading = std::pin::pin!(near.read(&mut nothing));
+        // The ping is taken in, and there is no payload.
+        let once = std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_ready()));
+        assert!(!once.await);
+    }
+    let mut said = Vec::new();
+    let (shut, read) = tokio::join!(near.shutdown(), far.read_to_end(&mut said));
+    shut.unwrap();
+    read.unwrap();
+    let (pong, goodbye) = (2 + 100, 2 + 2);
+    assert!(
+        said.len() <= ROOM + 2 * pong + goodbye,
+        "{} bytes",
+        said.len()
+    );
 }
 
 fn socket(pipe: tokio::io::DuplexStream, role: Role) -> Stream {

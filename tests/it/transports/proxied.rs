@@ -12,6 +12,7 @@ use rmqtt::broker::auth::{Auth, AuthLimits, Source, Users};
 use rmqtt::broker::{Broker, BrokerOptions, Limits, ListenerOptions};
 use rmqtt::client::Close;
 use rmqtt::transport::{Address, Forwarders};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -159,6 +160,24 @@ async fn who_is_no_proxy_is_not_listened_to_whatever_it_says() {
     })
     .await;
     assert!(broker.clients().is_empty());
+}
+
+/// A socket does not know its peer any more when that has reset it, and gives what was said before all the same.
+#[tokio::test]
+async fn who_is_gone_before_it_is_looked_at_is_no_proxy_either() {
+    let broker = broker([behind("mqtt://127.0.0.1:0", &["10.0.0.0/8"])]).await;
+    // Nothing is waited for here, so the broker looks when it is over.
+    let mut hasty = std::net::TcpStream::connect(("127.0.0.1", port(&broker))).unwrap();
+    hasty.write_all(V1).unwrap();
+    hasty.write_all(&Connect::new(V5, "spoof").bytes()).unwrap();
+    let linger = Some(Duration::ZERO);
+    socket2::SockRef::from(&hasty).set_linger(linger).unwrap();
+    drop(hasty);
+    until("counted", &broker, |broker| {
+        broker.stats().connects_refused + broker.stats().connects_accepted == 1
+    })
+    .await;
+    assert_eq!(broker.stats().connects_accepted, 0);
 }
 
 #[tokio::test]
