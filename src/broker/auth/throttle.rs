@@ -124,7 +124,7 @@ impl Throttle {
         }
     }
 
-    /// It was right.
+    /// It was right: this user, who it has proven to be, is known there from now on.
     pub(crate) fn succeeded(&self, attempt: Attempt<'_>, now: Instant) {
         if let Some(pair) = self.keys(attempt).and_then(|keys| keys.pair) {
             let mut known = self.known.lock();

@@ -102,9 +102,12 @@ impl Guard {
                 opinion
             };
             if let Opinion::Accepted(identity) = opinion {
-                self.auth
-                    .throttle()
-                    .succeeded(attempt(&login), self.clock.now());
+                // Who it has proven to be, and not the name that it goes by: of another's failures this says nothing.
+                let proven = Attempt {
+                    user: identity.user.as_deref(),
+                    ..attempt(&login)
+                };
+                self.auth.throttle().succeeded(proven, self.clock.now());
                 return Ok(identity);
             }
             if opinion == Opinion::Refused {

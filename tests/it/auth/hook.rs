@@ -48,6 +48,9 @@ impl Hook for Scripted {
                     Ok(Verdict::Yes)
                 }
                 Some(_) if login.password.as_deref() == Some(b"pass on") => Ok(Verdict::Unknown),
+                Some(_) if login.password.as_deref() == Some(b"as carol") => {
+                    Ok(Verdict::User("carol".to_owned()))
+                }
                 Some(_) => Ok(Verdict::No),
             }
         })
@@ -132,6 +135,26 @@ async fn a_hook_that_does_not_know_a_user_leaves_it_to_the_next() {
     let login = |user, password| connect(V5, "id", user, Some(password));
     assert_eq!(code(&server, &login("bob", "pass on")).await, 0);
     assert_eq!(code(&server, &login("mallory", "secret")).await, 0x86);
+}
+
+/// Or whoever has a proof of its own could guess at anybody's password for ever.
+#[tokio::test]
+async fn a_proof_of_one_user_ends_no_row_of_failures_under_the_name_of_another() {
+    let limits = AuthLimits {
+        failures_per_address: 0,
+        failures_per_user: 2,
+        ..AuthLimits::default()
+    };
+    let (server, _) = with_hook(limits, vec![]).await;
+    for (password, expected) in [
+        ("x", 0x86),
+        ("as carol", 0),
+        ("y", 0x86),
+        ("as carol", 0x9F),
+    ] {
+        let login = connect(V5, "id", "victim", Some(password));
+        assert_eq!(code(&server, &login).await, expected, "{password}");
+    }
 }
 
 #[tokio::test]
