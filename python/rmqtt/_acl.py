@@ -23,7 +23,7 @@ class Acl:
     Patterns are topic filters. In them ``%c`` stands for the client id and ``%u`` for the user that a client has proven
     to be. A name that is no single level of a topic (empty, or with ``+``, ``#``, ``/`` or a control character) makes
     no pattern allow anything. A client chooses its id: where there are users, ``%u`` is the one to trust. As in MQTT,
-    ``#`` and ``+`` match no topic that begins with ``$``.
+    ``#`` and ``+`` match no topic that begins with ``$``; nor does a name that begins so, at the front of a pattern.
 
     Examples
     --------

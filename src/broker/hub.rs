@@ -208,7 +208,8 @@ impl Hub {
             if self.is_cut_off() {
                 return Outcome::Refused(ReasonCode::ServerBusy.into());
             }
-            let (connection, verdict, outbox, aftermath) = core.connect(arrival, now);
+            let (connection, verdict, outbox, aftermath) =
+                core.connect(arrival, self.rights_edition(), now);
             let (groups, base) = match &verdict {
                 Verdict::Granted(grant) => {
                     (core.groups_of(grant.key), core.session_cost(grant.key))

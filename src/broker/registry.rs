@@ -14,7 +14,7 @@
 mod image;
 
 use crate::broker::quota::{Meters, Pace};
-use crate::broker::rights::Rights;
+use crate::broker::rights::{Rights, Ruling};
 use crate::broker::router::SessionKey;
 use crate::broker::{Limit, Limits};
 use crate::codec::{ReasonCode, Will};
@@ -48,7 +48,7 @@ pub struct ConnectRequest {
     /// Whose the session is, where there are users.
     pub user: Option<ByteString>,
     /// What the client may do, where somebody was asked for that.
-    pub rights: Option<Arc<Rights>>,
+    pub rights: Option<Ruling>,
 }
 
 /// A session, handed to the connection it is for.
@@ -358,7 +358,7 @@ impl Registry {
             connection: Some(connection),
             user: request.user.clone(),
             listener: request.listener,
-            rights: request.rights.clone(),
+            rights: Ruling::given(request.rights.as_ref()),
             session: None,
             will: request.will.as_ref().map(compact).map(Box::new),
             waiting: None,
@@ -389,7 +389,7 @@ impl Registry {
                 entry.connection = Some(connection);
                 entry.expiry_interval = request.session_expiry_interval;
                 entry.listener = request.listener;
-                entry.rights.clone_from(&request.rights);
+                entry.rights = Ruling::given(request.rights.as_ref());
                 entry.will = request.will.as_ref().map(compact).map(Box::new);
                 entry.ends_at = None;
                 Grant {

@@ -14,8 +14,9 @@
 //! # Names in patterns
 //!
 //! `%c` stands for the client id, `%u` for the user. A client chooses its id, so one that has a `+`, `#`, `/` or a control
-//! character, or is empty, must not make a pattern match more than one level of it would: a rule that would allow
-//! something with such a name in it allows nothing. One that denies is as it reads.
+//! character, or is empty, must not make a pattern match more than one level of it would; and one that begins with `$` must
+//! not make it one for topics that begin so: a rule that would allow something with such a name in it allows nothing. One
+//! that denies is as it reads.
 
 mod filters;
 mod mosquitto;
@@ -25,7 +26,7 @@ mod referee;
 pub use filters::{covers, overlaps};
 pub use mosquitto::AclFault;
 pub use policy::{Policies, Policy};
-pub use referee::{Referee, RefereeLimits, Thinking};
+pub use referee::{Referee, RefereeLimits, Ruling, Thinking};
 
 use crate::scram;
 use crate::topic::{TopicFilter, TopicName};
@@ -105,6 +106,10 @@ impl Rule {
             return None;
         }
         let text = fill(self.filter.as_str(), client_id, user);
+        // Nor must it lead to what wildcards do not see.
+        if text.starts_with('$') && !self.filter.as_str().starts_with('$') && !self.is_denial {
+            return None;
+        }
         let filter = TopicFilter::new(text).ok()?;
         Some(Self {
             filter,

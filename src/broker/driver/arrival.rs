@@ -116,6 +116,8 @@ impl Connection {
         self.place.release();
         self.hub.counters().connects_accepted.add_one();
         self.note_entered(connection, granted.session_present);
+        // What was told to all who are here was not told to who waited at the door.
+        self.inquire_again();
         Ok(())
     }
 }

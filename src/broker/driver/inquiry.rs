@@ -6,7 +6,7 @@
 use super::connection::{Connection, End, Link};
 use crate::broker::ClientInfo;
 use crate::broker::hub::{Arrival, Hub};
-use crate::broker::rights::{Referee, RefereeLimits, Rights};
+use crate::broker::rights::{Referee, RefereeLimits, Rights, Ruling};
 use crate::clock::Clock;
 use crate::codec::ReasonCode;
 use bytestring::ByteString;
@@ -74,6 +74,8 @@ pub(super) struct Inquiry {
     /// Who waits for the answer, with the client id that was chosen for it. `None`: a client that is in.
     arrival: Option<(Arrival, Option<ByteString>)>,
     answer: Option<Answer>,
+    /// As of [`Ruling`].
+    edition: u64,
 }
 
 impl Inquiry {
@@ -103,6 +105,8 @@ impl Connection {
         assigned: Option<ByteString>,
         now: Instant,
     ) -> Result<(), End> {
+        // First: what changes from here on makes the answer one of before.
+        let edition = self.hub.rights_edition();
         let Some(referee) = self.hub.referee(arrival.request.listener) else {
             return self.arrive(arrival, assigned, now);
         };
@@ -110,6 +114,7 @@ impl Connection {
             asking: self.desk.ask(referee, arrival.info.clone()),
             arrival: Some((arrival, assigned)),
             answer: None,
+            edition,
         }));
         Ok(())
     }
@@ -124,6 +129,7 @@ impl Connection {
                 asking: self.desk.ask(referee, client),
                 arrival: None,
                 answer: None,
+                edition: attached.rights_edition,
             }));
         }
     }
@@ -131,12 +137,13 @@ impl Connection {
     /// Does what follows from an answer.
     pub(super) fn heed_answer(&mut self, now: Instant) -> Result<(), End> {
         let answered = self.inquiry.take_if(|inquiry| inquiry.answer.is_some());
-        let Some((arrival, Some(answer))) = answered.map(|it| (it.arrival, it.answer)) else {
+        let answered = answered.map(|it| (it.arrival, it.answer, it.edition));
+        let Some((arrival, Some(answer), edition)) = answered else {
             return Ok(());
         };
         match (arrival, answer) {
             (Some((mut arrival, assigned)), Ok(rights)) => {
-                arrival.request.rights = Some(rights);
+                arrival.request.rights = Some(Ruling { rights, edition });
                 self.arrive(arrival, assigned, now)
             }
             (Some((arrival, _)), Err(Unanswered)) => {

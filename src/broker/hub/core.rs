@@ -113,11 +113,15 @@ impl Core {
     pub(super) fn connect(
         &mut self,
         arrival: Arrival,
+        edition: u64,
         now: Instant,
     ) -> (ConnectionId, Verdict, Option<Arc<Outbox>>, Aftermath) {
         self.last_connection += 1;
         let connection = ConnectionId(self.last_connection);
         let mut effects = Effects::default();
+        // What has changed since it was asked about is no news to anybody but it.
+        let ruling = arrival.request.rights.as_ref();
+        let asks_again = ruling.is_some_and(|ruling| ruling.edition != edition);
         let verdict = if self.is_user_elsewhere(&arrival) {
             let limit = Some(Limit::ConnectionsPerUserMax);
             Verdict::Refused(ReasonCode::QuotaExceeded, limit)
@@ -146,7 +150,7 @@ impl Core {
                 info: arrival.info,
                 bell: arrival.bell,
                 grant: None,
-                asks_again: false,
+                asks_again,
             };
             // Boxed, since numbers that only grow leave each node of the map half empty.
             self.connections.insert(connection, Box::new(connected));

@@ -11,7 +11,7 @@ use crate::broker::bell;
 use crate::broker::group::Group;
 use crate::broker::outbox::Outbox;
 use crate::broker::registry::ConnectRequest;
-use crate::broker::rights::{Access, Policies, Policy, Reader, Referee, Rights};
+use crate::broker::rights::{Access, Policies, Policy, Reader, Referee, Rights, Ruling};
 use crate::broker::router::SessionKey;
 use crate::topic::TopicName;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Core {
         let rights = self.rights(
             &request.client_id,
             user,
-            (request.listener, request.rights.clone()),
+            (request.listener, Ruling::given(request.rights.as_ref())),
         );
         rights.is_none_or(|rights| rights.may_publish(&will.message.topic))
     }

@@ -1,6 +1,6 @@
 //! Somebody who is asked what a client may do: the application itself.
 
-use super::Acl;
+use super::{Acl, Rights};
 use crate::broker::ClientInfo;
 use std::fmt;
 use std::future::Future;
@@ -15,6 +15,22 @@ pub type Thinking = Pin<Box<dyn Future<Output = Option<Arc<Acl>>> + Send>>;
 pub trait Referee: Send + Sync + fmt::Debug {
     /// Asks. Dropping the future says that nobody waits any more.
     fn ask(&self, client: Arc<ClientInfo>) -> Thinking;
+}
+
+/// What somebody has answered who was asked.
+#[derive(Debug, Clone)]
+pub struct Ruling {
+    /// What the client may do.
+    pub rights: Arc<Rights>,
+    /// That of everybody's rights when the question was put: an answer may be out of date when it comes.
+    pub edition: u64,
+}
+
+impl Ruling {
+    /// What the client may do, if somebody has said so.
+    pub fn given(ruling: Option<&Self>) -> Option<Arc<Rights>> {
+        ruling.map(|ruling| Arc::clone(&ruling.rights))
+    }
 }
 
 /// What asking may cost.

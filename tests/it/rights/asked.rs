@@ -266,3 +266,58 @@ async fn rules_may_give_way_to_somebody_who_is_asked_and_the_reverse() {
     assert_eq!(try_publish(&mut peer, publish("asked")).await, DENIED);
     assert_eq!(try_publish(&mut peer, publish("public/a")).await, NOBODY);
 }
+
+/// The answer was right when the question was put.
+#[tokio::test]
+async fn who_comes_in_by_an_answer_of_before_is_asked_about_again() {
+    let referee = Scripted::new(&[("slow", &["+p before"])]);
+    let server = with(&referee, PATIENT).await;
+    let mut peer = server.socket(V5).await;
+    peer.send(&Connect::new(V5, "slow").bytes()).await;
+    until("the question", server.broker(), |_| {
+        referee.times_asked() == 1
+    })
+    .await;
+    referee.now_says("slow", Some(&["+p after"]));
+    server.broker().ask_again();
+    referee.goes_on.add_permits(2);
+    peer.expect_connack(0).await;
+    may_publish(&server, "slow", "after").await;
+    assert_eq!(
+        try_publish(&mut peer, Publish::new("before", "x")).await,
+        DENIED
+    );
+}
+
+#[tokio::test]
+async fn who_waits_for_its_session_is_asked_about_again_too() {
+    let referee = Scripted::new(&[("slow", &["+p before"])]);
+    let server = with(&referee, PATIENT).await;
+    referee.goes_on.add_permits(1);
+    let mut first = server.client(V5, "slow").await;
+    let mut second = server.socket(V5).await;
+    second.send(&Connect::new(V5, "slow").bytes()).await;
+    until("the question", server.broker(), |_| {
+        referee.times_asked() == 2
+    })
+    .await;
+    referee.now_says("slow", Some(&["+p after"]));
+    // Both have to be asked about now, and the second takes the place of the first at some time between.
+    referee.goes_on.add_permits(1);
+    server.broker().ask_again();
+    first.expect_end(&[0x8E]).await;
+    referee.goes_on.add_permits(2);
+    second.expect_connack(0).await;
+    may_publish(&server, "slow", "after").await;
+}
+
+async fn may_publish(server: &Server, client_id: &str, topic: &str) {
+    let topic = rmqtt::topic::TopicName::new(topic).expect("a topic");
+    until("the new rights", server.broker(), |broker| {
+        let access = rmqtt::broker::rights::Access::Publish;
+        broker
+            .explain_right(client_id, access, &topic)
+            .is_some_and(|said| said.0)
+    })
+    .await;
+}

@@ -238,6 +238,25 @@ fn wildcards_open_no_topic_that_begins_with_a_dollar_sign() {
 }
 
 #[test]
+fn a_name_that_begins_with_a_dollar_sign_opens_no_such_topic_either() {
+    let uptime = topic("$SYS/broker/uptime");
+    for (pattern, name) in [
+        ("+prs %c/#", "$SYS"),
+        ("+prs %c%u/#", "$"),
+        ("+prs %c/+/uptime", "$SYS"),
+    ] {
+        let rights = of(&[pattern], name, Some("SYS"));
+        assert!(!rights.may_read(&uptime), "{pattern}");
+        assert!(!rights.may_publish(&uptime), "{pattern}");
+        assert!(!rights.may_subscribe(&filter("$SYS/#")), "{pattern}");
+    }
+    // Below the front it is a name like others, and who writes it there means it.
+    assert!(of(&["+pr own/%c"], "$SYS", None).may_read(&topic("own/$SYS")));
+    assert!(of(&["+pr $own/%c"], "$SYS", None).may_read(&topic("$own/$SYS")));
+    assert!(!of(&["+pr $SYS/#", "-pr %c/#"], "$SYS", None).may_read(&uptime));
+}
+
+#[test]
 fn a_filter_is_granted_if_it_may_bring_something() {
     let rights = of(&["+r plant/#", "-r plant/secret/#"], "id", None);
     for granted in ["plant/#", "#", "+/7", "plant/+/+", "plant/7"] {
