@@ -6,8 +6,6 @@ import threading
 from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias
 
-from rmqtt._acl import native
-
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Container, Sequence
@@ -71,6 +69,8 @@ class Policies:
         if acl is None:
             return None
         if not callable(acl):
+            from rmqtt._acl import native  # noqa: PLC0415 - only who has rules pays for it
+
             return native(acl)
         if id(acl) not in self._asked:
             from rmqtt._hooks import asking_rights  # noqa: PLC0415 - only who has a callable pays for it
