@@ -291,7 +291,10 @@ fn broker_error<'py>(
         }
         BrokerError::Options(text) => return Ok(misuse(py, text)),
         BrokerError::Tls(error) => {
-            return Ok(tls_error(py, error).into_value(py).into_bound(py).into_any());
+            return Ok(tls_error(py, error)
+                .into_value(py)
+                .into_bound(py)
+                .into_any());
         }
         BrokerError::AlreadyRunning | BrokerError::NotRunning | BrokerError::RetainUnavailable => {
             "BrokerError"
