@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from rmqtt._results import UnsubscribeResult
     from rmqtt._rmqtt import Message, NativeSubscription
-    from rmqtt._types import QoSLike, UserProperties
+    from rmqtt._types import QoSLike, UnsubscribeResult, UserProperties
 
 __all__ = ["SyncSubscription"]
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rmqtt._limits import Limits
-    from rmqtt._peer import SessionInfo
-    from rmqtt._types import Features, QoSLike
+    from rmqtt._types import Features, QoSLike, SessionInfo
 
 __all__ = ["DeliveryExplanation", "explain"]
 

@@ -11,7 +11,6 @@ mod exchange;
 mod hash;
 mod hook;
 mod passwords;
-mod renewed;
 mod signatures;
 mod throttle;
 mod tokens;
@@ -21,7 +20,6 @@ pub use exchange::{Answer, Exchange};
 pub use hash::hash_password;
 pub use hook::{Hook, HookFailed, Login, Thinking, Verdict};
 pub use passwords::PasswordFile;
-pub use renewed::Renewed;
 pub use throttle::AuthLimits;
 pub use tokens::{TokenTerms, Tokens};
 pub use users::Users;
@@ -160,12 +158,16 @@ impl Auth {
         })
     }
 
-    /// Reads again what came from files. Nothing goes by it before [`Renewed::commit`].
+    /// Reads again what came from files. Users that are gone stay connected until they go.
     ///
     /// # Errors
-    /// As when it was read first.
-    pub fn prepare(&self) -> Result<Renewed, BrokerError> {
-        Renewed::read(&self.sources)
+    /// As when they were read first; then those users are as they were.
+    pub fn reload(&self) -> Result<(), BrokerError> {
+        self.sources.iter().try_for_each(|source| match source {
+            Source::Passwords(file) => file.reload(),
+            Source::Tokens(tokens) => tokens.reload(),
+            Source::Users(_) | Source::Hook(_) => Ok(()),
+        })
     }
 }
 

@@ -38,8 +38,7 @@ pub struct Tokens {
     keys: RwLock<Arc<Vec<Key>>>,
 }
 
-/// What tokens are checked by.
-pub(super) struct Key {
+struct Key {
     id: Option<String>,
     /// The one algorithm it is for, if it says so.
     algorithm: Option<Algorithm>,
@@ -89,17 +88,14 @@ impl Tokens {
         })
     }
 
-    /// Reads the keys again, for [`Tokens::replace`].
+    /// Reads the keys again.
     ///
     /// # Errors
-    /// As [`Tokens::open`].
-    pub(super) fn prepare(&self) -> Result<Arc<Vec<Key>>, BrokerError> {
-        read(&self.path, &self.algorithms).map(Arc::new)
-    }
-
-    /// From now on these are the keys.
-    pub(super) fn replace(&self, keys: Arc<Vec<Key>>) {
+    /// As [`Tokens::open`]; then the keys are those that they were.
+    pub fn reload(&self) -> Result<(), BrokerError> {
+        let keys = Arc::new(read(&self.path, &self.algorithms)?);
         *self.keys.write() = keys;
+        Ok(())
     }
 
     /// What it says of this password, at this time, in seconds since 1970. What is no token at all is not its to judge.

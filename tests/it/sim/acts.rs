@@ -17,6 +17,9 @@ use std::time::Duration;
 /// What is published to.
 const TOPICS: [&str; 6] = ["sim/0", "sim/1", "sim/a/b", "sim/a", "sim//x", "$sim/1"];
 
+/// What has the name of a client in it, in worlds with rules.
+const NAMED: [&str; 3] = ["sim/client-0", "sim/client-1", "client-0/x"];
+
 /// What is subscribed to.
 const FILTERS: [&str; 12] = [
     "sim/0", "sim/1", "sim/a/b", "sim/+", "sim/#", "sim/a/#", "+/1", "#", "sim/+/+", "$sim/#",
@@ -37,13 +40,13 @@ const SHARES: [&[&str]; 3] = [
 const WILLS: u64 = 1_000;
 
 impl World {
-    fn any_qos(&mut self) -> QoS {
+    pub(super) fn any_qos(&mut self) -> QoS {
         let number = u8::try_from(self.seed.pick(0..3)).expect("small");
         QoS::from_number(number).expect("0 to 2")
     }
 
     /// Nearly always small.
-    fn any_size(&mut self) -> usize {
+    pub(super) fn any_size(&mut self) -> usize {
         match self.seed.pick(0..40) {
             0..34 => 16,
             34..39 => self.seed.pick(16..400),
@@ -51,9 +54,11 @@ impl World {
         }
     }
 
-    fn any_topic(&mut self) -> &'static str {
+    pub(super) fn any_topic(&mut self) -> &'static str {
         if self.seed.pick(0..4) < self.shared_of_4 {
             DEALT[self.seed.pick(0..DEALT.len())]
+        } else if self.rights.is_ruled() && self.seed.one_in(6) {
+            NAMED[self.seed.pick(0..NAMED.len())]
         } else {
             TOPICS[self.seed.pick(0..TOPICS.len())]
         }
@@ -63,12 +68,14 @@ impl World {
         let shares = SHARES[number % SHARES.len()];
         if self.seed.pick(0..4) < self.shared_of_4 {
             shares[self.seed.pick(0..shares.len())]
+        } else if self.rights.is_ruled() && self.seed.one_in(12) {
+            "$SYS/#"
         } else {
             FILTERS[self.seed.pick(0..FILTERS.len())]
         }
     }
 
-    fn any_properties(&mut self) -> Option<Arc<MessageProperties>> {
+    pub(super) fn any_properties(&mut self) -> Option<Arc<MessageProperties>> {
         let message_expiry_interval = match self.seed.pick(0..4) {
             0 => Some(u32::try_from(self.seed.pick(0..20)).expect("small")),
             _ => None,
@@ -92,7 +99,7 @@ impl World {
         let version = [ProtocolVersion::V3_1_1, ProtocolVersion::V5][seed.pick(0..2)];
         let session_expiry = [0, 3, 30, u32::MAX, u32::MAX][seed.pick(0..5)];
         let receive_maximum = u16::try_from(seed.pick(1..12)).expect("small");
-        let setup = Setup {
+        let mut setup = Setup {
             version,
             clean_start: seed.one_in(4),
             session_expiry,
@@ -102,6 +109,10 @@ impl World {
             topic_alias_max: [0, 2, 10][seed.pick(0..3)],
             will: None,
         };
+        if self.rights.is_ruled() {
+            // What is not sent again is to have one reason.
+            setup.packet_size_max = None;
+        }
         let will = self.seed.one_in(2).then(|| self.any_will(number, version));
         Setup { will, ..setup }
     }
@@ -128,7 +139,7 @@ impl World {
     fn publish(&mut self, number: usize) {
         let qos = self.any_qos();
         let retain = self.seed.one_in(5);
-        let topic = self.any_topic();
+        let topic = self.any_topic_or_reserved();
         // What a group was given must be known again.
         let is_nameless = retain && !topic.starts_with(ROOT) && self.seed.one_in(3);
         let key = self.model.books.next(number, qos, is_nameless);

@@ -33,6 +33,10 @@ pub(super) struct Books {
     accepted: BTreeSet<(usize, Key)>,
     /// By client: what it has refused, which may come again: the broker may not have heard it.
     refused: BTreeSet<(usize, Key)>,
+    /// What the broker was right not to let in.
+    denied: BTreeSet<Key>,
+    /// Whether there are rules.
+    pub(super) is_ruled: bool,
 }
 
 /// The key in a payload, which a message that deletes a retained one has not.
@@ -53,6 +57,14 @@ pub(super) fn payload(key: Key, size: usize) -> Bytes {
 }
 
 impl Books {
+    /// Of a world with rules, or without.
+    pub(super) fn new(is_ruled: bool) -> Self {
+        Self {
+            is_ruled,
+            ..Self::default()
+        }
+    }
+
     /// The key of a client's next message.
     pub(super) fn next(&mut self, publisher: usize, qos: QoS, is_nameless: bool) -> Key {
         let publisher = publisher as u64;
@@ -98,12 +110,20 @@ impl Books {
         }
     }
 
+    /// The broker does not let a message in, for want of rights.
+    pub(super) fn denied(&mut self, message: &Message) {
+        self.denied.extend(key(&message.payload));
+    }
+
     /// The publisher was told.
     pub(super) fn acknowledged(&mut self, key: Key, reason: ReasonCode) {
+        let (is_ruled, is_denied) = (self.is_ruled, self.denied.contains(&key));
         let entry = self.entry(key);
-        assert!(!reason.is_error(), "{key:?} was refused: {reason:?}");
+        let is_denied = is_denied || entry.is_nameless && is_ruled;
+        let is_right = !reason.is_error() || reason == ReasonCode::NotAuthorized && is_denied;
+        assert!(is_right, "{key:?} was refused: {reason:?}");
         assert!(
-            entry.routed > 0 || entry.is_nameless,
+            entry.routed > 0 || entry.is_nameless || is_denied,
             "{key:?} is acknowledged, but was never routed"
         );
         assert!(!entry.is_acknowledged, "{key:?} is acknowledged twice");

@@ -64,6 +64,30 @@ impl Flow {
         withdrawn
     }
 
+    /// What was to be sent again is not, as `is_denied` says: the first of QoS 1, or the one of QoS 2 with this id, which has
+    /// yet to be released.
+    pub(super) fn give_up(
+        &mut self,
+        id: Option<PacketId>,
+        is_denied: impl Fn(&Message) -> bool,
+    ) -> Option<Message> {
+        let qos = match id {
+            Some(_) => QoS::ExactlyOnce,
+            None => QoS::AtLeastOnce,
+        };
+        let at = self.exchanges.iter().position(|exchange| {
+            let message = &exchange.publish.message;
+            let is_it = message.qos == qos && id.is_none_or(|id| id == exchange.id);
+            is_it && exchange.is_due && exchange.state == State::Sent && is_denied(message)
+        })?;
+        if qos == QoS::AtLeastOnce {
+            return Some(self.exchanges.remove(at).publish.message);
+        }
+        let exchange = &mut self.exchanges[at];
+        exchange.state = State::Withdrawn;
+        Some(exchange.publish.message.clone())
+    }
+
     /// The session is lost, and a new one begins.
     pub(super) fn begin(&mut self, window: usize) {
         *self = Self {

@@ -5,9 +5,12 @@
 //! [`ROOT`] are matched by shared subscriptions alone, and no client is in two groups that match one topic: so a copy says
 //! by itself which group it is from.
 
+mod rights;
+
 use super::books::{Key, key};
 use super::queue::Owed;
 use super::retained::matches;
+use super::rights::Rights;
 use rmqtt::broker::Limits;
 use rmqtt::broker::outbox::GRACE;
 use rmqtt::broker::protocol::Delivery;
@@ -30,7 +33,7 @@ pub(super) fn is_shared(message: &Message) -> bool {
 }
 
 /// The filter behind `$share/name/`, if it is a shared subscription.
-fn shared_filter(text: &str) -> Option<&str> {
+pub(super) fn shared_filter(text: &str) -> Option<&str> {
     let (_, filter) = text.strip_prefix("$share/")?.split_once('/')?;
     Some(filter)
 }
@@ -38,7 +41,7 @@ fn shared_filter(text: &str) -> Option<&str> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
-    /// Waiting, or dropped because the group has been full for too long.
+    /// Waiting, or dropped because the group has been full for too long, or because no member could read it for a while.
     Uncertain,
     /// On its way to a client, with this QoS.
     Sent(usize, PacketId, QoS),
@@ -214,9 +217,13 @@ impl Group {
     ) -> Option<usize> {
         let member = self.members.get(&client)?;
         let key = key(payload);
-        self.parcels.iter().position(|parcel| {
-            parcel.is_waiting() && parcel.key() == key && is_it(&parcel.owed(member))
-        })
+        let find = |state: State| {
+            let mut parcels = self.parcels.iter();
+            parcels.position(|parcel| {
+                parcel.state == state && parcel.key() == key && is_it(&parcel.owed(member))
+            })
+        };
+        find(State::Waiting).or_else(|| find(State::Uncertain))
     }
 
     fn sent(&mut self, at: usize, client: usize, publish: &Publish) {
@@ -260,19 +267,24 @@ impl Group {
 pub(super) struct Groups {
     all: BTreeMap<String, Group>,
     limits: Arc<Limits>,
+    rights: Rights,
     pub(super) dropped_qos0: u64,
     pub(super) dropped_full: u64,
-    /// Whether a group has ever given up: what was dropped since is for the broker to know.
+    pub(super) denied: usize,
+    /// Whether a group has ever given up, or had something that no member could read: what was dropped since is for the
+    /// broker to know.
     pub(super) is_vague: bool,
 }
 
 impl Groups {
-    pub(super) fn new(limits: Arc<Limits>) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, rights: Rights) -> Self {
         Self {
             all: BTreeMap::new(),
             limits,
+            rights,
             dropped_qos0: 0,
             dropped_full: 0,
+            denied: 0,
             is_vague: false,
         }
     }
@@ -291,6 +303,10 @@ impl Groups {
                 continue;
             }
             matched += 1;
+            if !group.is_for_any_member(&self.rights, message) {
+                self.denied += 1;
+                continue;
+            }
             match group.push(message, expires_at, now) {
                 Some(QoS::AtMostOnce) => self.dropped_qos0 += 1,
                 Some(_) => self.dropped_full += 1,
@@ -324,6 +340,7 @@ impl Groups {
         if old.is_none_or(|old| old.options.qos != options.qos) {
             self.dropped_qos0 += group.follow();
         }
+        self.bar();
         true
     }
 
@@ -337,6 +354,7 @@ impl Groups {
         if was_member {
             self.dropped_qos0 += group.follow();
             self.forget_empty();
+            self.bar();
         }
         Some(was_member)
     }
@@ -364,6 +382,7 @@ impl Groups {
             }
         }
         self.forget_empty();
+        self.bar();
     }
 
     /// Those that somebody is connected of.

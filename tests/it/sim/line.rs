@@ -3,22 +3,23 @@
 //! A line is looked at when bytes have arrived, its bell has rung or its time is up, and at no other time: a wake-up that
 //! is missing leaves it asleep, and its messages undelivered.
 
+mod arriving;
 mod delivering;
 mod power;
+mod rights;
 
 use super::model::Model;
 use super::tap::{Tap, brief};
 use crate::pair::Pipe;
 use crate::seed::Seed;
 use bytes::{Buf, BytesMut};
-use rmqtt::broker::ClientInfo;
 use rmqtt::broker::bell::Bell;
-use rmqtt::broker::hub::{Arrival, Attached, Batch, FullQueue, Granted, Hub, Outcome, Published};
+use rmqtt::broker::hub::{Attached, Batch, FullQueue, Hub, Published};
 use rmqtt::broker::outbox::Pressure;
 use rmqtt::broker::protocol::{
-    Accept, Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_MAX, SEND_BUFFER_TARGET,
+    Event, Farewell, Protocol, ProtocolError, SEND_BUFFER_MAX, SEND_BUFFER_TARGET,
 };
-use rmqtt::broker::registry::{ConnectRequest, ConnectionId, Leave};
+use rmqtt::broker::registry::{ConnectionId, Leave};
 use rmqtt::codec::{Connect, PacketId, ProtocolVersion, ReasonCode};
 use rmqtt::message::Message;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(super) struct Around<'a> {
 pub(super) struct Line {
     number: usize,
     client: usize,
+    /// Through which of the broker's doors it comes, in a world with rules.
+    door: Option<usize>,
     protocol: Protocol,
     pub(super) input: BytesMut,
     pub(super) from_client: Pipe,
@@ -72,10 +75,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(number: usize, client: usize, hub: &Hub, now: Instant) -> Self {
+    pub(super) fn new(
+        number: usize,
+        client: usize,
+        door: Option<usize>,
+        hub: &Hub,
+        now: Instant,
+    ) -> Self {
         Self {
             number,
             client,
+            door,
             protocol: Protocol::new(Arc::clone(hub.limits()), now),
             input: BytesMut::new(),
             from_client: Pipe::default(),
@@ -176,6 +186,7 @@ impl Line {
     }
 
     fn work(&mut self, around: &mut Around<'_>) -> Result<(), ProtocolError> {
+        self.heed_rights(around.hub);
         self.ease(around);
         self.claim(around)?;
         self.receive(around)?;
@@ -198,11 +209,14 @@ impl Line {
                 return Ok(());
             }
             let event = self.protocol.receive(&mut self.input, around.now);
+            self.note_denied(around.hub);
             self.read_along(around);
             let Some(event) = event? else {
+                around.model.check_let_in(self.client);
                 return Ok(());
             };
             self.on_event(event, around)?;
+            around.model.check_let_in(self.client);
             self.said_along(around);
         }
     }
@@ -220,6 +234,7 @@ impl Line {
                     hub, model, now, ..
                 } = around;
                 for message in run.messages() {
+                    model.let_in(self.client, &message);
                     model.books.routed(&message);
                     model.route(&message, Some(self.client), *now);
                 }
@@ -263,6 +278,7 @@ impl Line {
         let Around {
             hub, model, now, ..
         } = around;
+        model.let_in(self.client, message);
         model.books.routed(message);
         let key = match &self.link {
             Link::Attached(attached) => Some(attached.key),
@@ -283,86 +299,6 @@ impl Line {
         }
         self.withheld.push((id, reason));
         self.full.extend(full);
-    }
-
-    fn connect(
-        &mut self,
-        connect: Box<Connect>,
-        around: &mut Around<'_>,
-    ) -> Result<(), ProtocolError> {
-        let Around {
-            hub, model, now, ..
-        } = around;
-        let info = ClientInfo {
-            client_id: connect.client_id.to_string(),
-            version: connect.version,
-            peer: rmqtt::transport::PeerInfo::default(),
-            username: None,
-            user: None,
-            keep_alive: connect.keep_alive,
-        };
-        let request = ConnectRequest {
-            client_id: connect.client_id.clone(),
-            clean_start: connect.clean_start,
-            session_expiry_interval: self.protocol.session_expiry_interval(),
-            will: connect.will.clone(),
-            user: None,
-            listener: None,
-            rights: None,
-        };
-        let wish = model.wish(&connect);
-        assert_eq!(request.session_expiry_interval, wish.expiry);
-        let is_free = model.arrive(self.client, self.number, wish, *now);
-        let arrival = Arrival {
-            request,
-            info,
-            bell: Arc::clone(&self.bell),
-        };
-        match hub.connect(arrival, *now) {
-            Outcome::Granted(granted) => {
-                assert!(is_free, "somebody else has the session");
-                self.accept(*granted, &connect, around)
-            }
-            Outcome::Wait(connection) => {
-                assert!(!is_free, "nobody has the session");
-                self.link = Link::Waiting(connection, connect);
-                Ok(())
-            }
-            Outcome::Refused(farewell) => panic!("refused: {farewell:?}"),
-        }
-    }
-
-    fn claim(&mut self, around: &mut Around<'_>) -> Result<(), ProtocolError> {
-        let Link::Waiting(connection, _) = &self.link else {
-            return Ok(());
-        };
-        let Some(granted) = around.hub.claim(*connection) else {
-            return Ok(());
-        };
-        match std::mem::replace(&mut self.link, Link::None) {
-            Link::Waiting(_, connect) => self.accept(*granted, &connect, around),
-            _ => Ok(()),
-        }
-    }
-
-    fn accept(
-        &mut self,
-        granted: Granted,
-        connect: &Connect,
-        around: &mut Around<'_>,
-    ) -> Result<(), ProtocolError> {
-        let expected = around.model.begin(self.client, &granted.attached, connect);
-        assert_eq!(granted.session_present, expected, "session present");
-        self.link = Link::Attached(granted.attached);
-        let accept = Accept {
-            session: granted.session,
-            session_present: granted.session_present,
-            assigned_client_id: None,
-        };
-        self.said.version = connect.version;
-        self.protocol.accept(accept, around.now)?;
-        self.said_along(around);
-        Ok(())
     }
 
     /// Whether a queue is so full that nothing more is read from this publisher.
@@ -429,6 +365,7 @@ impl Line {
 
     /// Reads what the broker has just said.
     fn said_along(&mut self, around: &mut Around<'_>) {
+        self.note_ended(around);
         let out = self.protocol.outgoing();
         let packets = self.said.written(out, self.seen);
         self.seen = out.len();

@@ -82,7 +82,10 @@ impl Machine {
         match self {
             Self::Real(protocol) => match protocol.receive(input, now) {
                 Ok(event) => Ok(event),
-                Err(ClientError::ServerDisconnected(_)) => Err(()),
+                // The line says whether the broker was right to refuse it.
+                Err(ClientError::ServerDisconnected(_) | ClientError::ConnectRefused { .. }) => {
+                    Err(())
+                }
                 Err(error) => panic!("the client complains: {error}"),
             },
             Self::Raw(raw) => raw.receive(input),

@@ -4,29 +4,28 @@
 //! session is owed; what is seen on the wire has to be just that. What both count and keep is compared in `audit`.
 
 mod audit;
+mod rights;
+mod subscribing;
 
+use self::rights::Verdicts;
 use super::books::Books;
 use super::flow::{Answers, Flow};
 use super::groups::{Groups, is_shared};
 use super::queue::{Owed, Queue};
 use super::retained::{Retained, matches};
+use super::rights::Rights;
 use super::tap::{Trace, brief_payload};
 use super::wills::{Life, Wish};
 use rmqtt::broker::Limits;
 use rmqtt::broker::hub::Attached;
-use rmqtt::broker::protocol::{Delivery, FilterRequest, SubscribeRequest};
-use rmqtt::codec::{
-    Connect, Packet, ProtocolVersion, ReasonCode, RetainHandling, SubscriptionOptions,
-};
+use rmqtt::broker::protocol::Delivery;
+use rmqtt::broker::rights::Access;
+use rmqtt::codec::{AckKind, Connect, Packet, ProtocolVersion, ReasonCode, SubscriptionOptions};
 use rmqtt::message::{Message, QoS};
-use rmqtt::topic::TopicFilter;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Retained messages are fetched while less than this waits.
-const RETAINED_LOW: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 struct Subscription {
@@ -66,6 +65,7 @@ struct Session {
     flow: Flow,
     answers: Answers,
     peer: Peer,
+    verdicts: Verdicts,
     /// The DISCONNECT of this connection: whether it takes the will back, and the new session expiry.
     goodbye: Option<(bool, Option<u32>)>,
 }
@@ -77,6 +77,9 @@ struct Counts {
     qos0: u64,
     queue_full: u64,
     expired: u64,
+    publishes_denied: usize,
+    subscriptions_denied: usize,
+    deliveries_denied: usize,
 }
 
 /// The broker as it should be.
@@ -87,25 +90,27 @@ pub(super) struct Model {
     pub(super) trace: Trace,
     sessions: BTreeMap<usize, Session>,
     pub(super) groups: Groups,
+    pub(super) rights: Rights,
     counts: Counts,
     limits: Arc<Limits>,
 }
 
 impl Model {
-    pub(super) fn new(limits: Arc<Limits>, trace: Trace) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, rights: Rights, trace: Trace) -> Self {
         Self {
-            books: Books::default(),
+            books: Books::new(rights.is_ruled()),
             retained: Retained::default(),
             trace,
             sessions: BTreeMap::new(),
-            groups: Groups::new(Arc::clone(&limits)),
+            groups: Groups::new(Arc::clone(&limits), rights.clone()),
+            rights,
             counts: Counts::default(),
             limits,
         }
     }
 
     /// What a CONNECT asks, by its version.
-    pub(super) fn wish(&self, connect: &Connect) -> Wish {
+    pub(super) fn wish(&self, connect: &Connect, door: Option<usize>) -> Wish {
         let expiry = match connect.version {
             ProtocolVersion::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
             _ if connect.clean_start => 0,
@@ -115,6 +120,7 @@ impl Model {
             clean_start: connect.clean_start,
             expiry: expiry.min(self.limits.session_expiry_max),
             will: connect.will.clone(),
+            door,
         }
     }
 
@@ -138,6 +144,7 @@ impl Model {
             session.life.go_on(wish);
             session.line = Some(line);
             session.is_present = true;
+            self.came_by(client, wish.door);
             return Vec::new();
         }
         let wills = self.end(client);
@@ -157,10 +164,12 @@ impl Model {
                 version: ProtocolVersion::V5,
                 size_max: None,
             },
+            verdicts: Verdicts::default(),
             goodbye: None,
         };
         self.books.session_begins(client);
         self.sessions.insert(client, session);
+        self.came_by(client, wish.door);
         wills
     }
 
@@ -168,10 +177,8 @@ impl Model {
     fn end(&mut self, client: usize) -> Vec<Message> {
         let ended = self.sessions.remove(&client);
         self.groups.end(client);
-        ended
-            .and_then(|mut session| session.life.speak())
-            .into_iter()
-            .collect()
+        let will = ended.and_then(|mut session| session.life.speak());
+        self.allowed(client, will).into_iter().collect()
     }
 
     fn speak(&mut self, wills: Vec<Message>, now: Instant) {
@@ -193,6 +200,7 @@ impl Model {
         session.key = attached.key.0;
         session.is_here = true;
         session.answers = Answers::default();
+        session.verdicts.begin();
         session.peer = Peer {
             version: connect.version,
             size_max: connect.properties.maximum_packet_size.map(NonZeroU32::get),
@@ -237,7 +245,8 @@ impl Model {
         let ends = session.life.ends_at().is_some_and(|at| at <= now);
         let successor = session.successor.take();
         let is_due = due.is_some_and(|at| at <= now);
-        let mut wills: Vec<_> = session.life.speak_if(is_due).into_iter().collect();
+        let will = session.life.speak_if(is_due);
+        let mut wills: Vec<_> = self.allowed(client, will).into_iter().collect();
         if let Some((line, wish)) = successor {
             wills.extend(self.hand_over(client, line, &wish));
         } else if ends {
@@ -281,7 +290,8 @@ impl Model {
         for (_, _, what, client) in due {
             if what == 0 {
                 let session = self.sessions.get_mut(&client);
-                wills.extend(session.and_then(|session| session.life.speak_if(true)));
+                let will = session.and_then(|session| session.life.speak_if(true));
+                wills.extend(self.allowed(client, will));
             } else {
                 wills.extend(self.end(client));
             }
@@ -316,6 +326,11 @@ impl Model {
             let Some(best) = found.iter().map(|found| found.options.qos).max() else {
                 continue;
             };
+            let topic = message.topic.as_str();
+            if !self.rights.may(*client, Access::Read, topic) {
+                self.counts.deliveries_denied += 1;
+                continue;
+            }
             matched += 1;
             let mut ids: Vec<_> = found.iter().filter_map(|found| found.id).collect();
             ids.sort_unstable();
@@ -330,80 +345,6 @@ impl Model {
             self.counts.queue_full += dropped.queue_full;
         }
         matched
-    }
-
-    /// Returns the codes that SUBACK has to say.
-    pub(super) fn subscribe(
-        &mut self,
-        client: usize,
-        request: &SubscribeRequest,
-    ) -> Vec<ReasonCode> {
-        let id = request.subscription_id;
-        let has_retained = !self.retained.is_empty();
-        let session = self.sessions.get_mut(&client).expect("it is connected");
-        let mut subscribe = |line: &FilterRequest| {
-            let filter = line.filter.as_ref().expect("they are valid").as_str();
-            let options = line.options;
-            if self.groups.subscribe(client, filter, options, id) {
-                return ReasonCode::granted(options.qos);
-            }
-            let subscription = Subscription { options, id };
-            let old = session
-                .subscriptions
-                .insert(filter.to_owned(), subscription);
-            let wants_retained = match options.retain_handling {
-                RetainHandling::Always => true,
-                RetainHandling::IfNew => old.is_none(),
-                RetainHandling::Never => false,
-            };
-            if wants_retained && has_retained {
-                session.coming.retain(|coming| coming.filter != filter);
-                session.coming.push_back(Coming {
-                    filter: filter.to_owned(),
-                    qos: options.qos,
-                    id,
-                });
-            }
-            ReasonCode::granted(options.qos)
-        };
-        request.filters.iter().map(&mut subscribe).collect()
-    }
-
-    /// Returns the codes that UNSUBACK has to say.
-    pub(super) fn unsubscribe(
-        &mut self,
-        client: usize,
-        filters: &[Result<TopicFilter, ReasonCode>],
-    ) -> Vec<ReasonCode> {
-        let session = self.sessions.get_mut(&client).expect("it is connected");
-        let mut unsubscribe = |filter: &Result<TopicFilter, ReasonCode>| {
-            let filter = filter.as_ref().expect("they are valid").as_str();
-            session.coming.retain(|coming| coming.filter != filter);
-            let was_member = self.groups.unsubscribe(client, filter);
-            let was_there =
-                was_member.unwrap_or_else(|| session.subscriptions.remove(filter).is_some());
-            if was_there {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            }
-        };
-        filters.iter().map(&mut unsubscribe).collect()
-    }
-
-    /// The session's connection has room for more: retained messages that it has coming are fetched.
-    pub(super) fn fetch(&mut self, client: usize, now: Instant) {
-        let session = self.sessions.get_mut(&client).expect("it is connected");
-        while session.queue.len() < RETAINED_LOW
-            && let Some(coming) = session.coming.pop_front()
-        {
-            for (message, expires_at) in self.retained.matching(&coming.filter, now) {
-                let qos = message.qos.min(coming.qos);
-                let copy = message.with_qos(qos).with_retain(true);
-                let ids = coming.id.into_iter().collect();
-                session.queue.append(Owed::new(copy, ids, expires_at));
-            }
-        }
     }
 
     /// Whether the client takes packets of this size.
@@ -428,6 +369,14 @@ impl Model {
 
     /// The broker has sent a packet to the client.
     pub(super) fn sent(&mut self, client: usize, packet: &Packet, now: Instant) {
+        match packet {
+            Packet::Publish(publish) => self.check_may_read(client, publish),
+            Packet::Ack(ack) if ack.kind == AckKind::PubRel => {
+                self.withdraw(client, Some(ack.packet_id));
+            }
+            Packet::Ack(ack) => self.check_answer(client, ack),
+            _ => {}
+        }
         let session = self.sessions.get_mut(&client).expect("it is connected");
         if let Packet::ConnAck(connack) = packet {
             assert_eq!(
@@ -464,5 +413,6 @@ impl Model {
             self.books.answered(client, &publish.message);
             self.groups.settled(client, &publish);
         }
+        self.judge(client, packet);
     }
 }

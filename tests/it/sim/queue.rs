@@ -112,6 +112,15 @@ impl Queue {
         self.len() >= self.messages_max || bytes >= self.bytes_max
     }
 
+    /// Keeps what may stay. Returns how many went.
+    pub(super) fn keep(&mut self, stays: impl Fn(&Message) -> bool) -> usize {
+        let before = self.len();
+        for list in [&mut self.at_most_once, &mut self.acknowledged] {
+            list.retain(|owed| stays(&owed.message));
+        }
+        before - self.len()
+    }
+
     /// Whatever the bounds say: retained messages are few at a time.
     pub(super) fn append(&mut self, mut owed: Owed) {
         self.numbers += 1;

@@ -153,6 +153,8 @@ impl Raw {
                 return Ok(None);
             };
             let event = match packet {
+                // The line says whether the broker was right.
+                Packet::ConnAck(connack) if connack.reason.is_error() => return Err(()),
                 Packet::ConnAck(connack) => Some(self.on_connack(connack)),
                 Packet::Publish(publish) => self.on_publish(publish),
                 Packet::Ack(ack) => self.on_ack(&ack),
@@ -177,7 +179,6 @@ impl Raw {
 
     fn on_connack(&mut self, connack: Box<ConnAck>) -> Event {
         assert_eq!(self.state, State::Connecting, "a second CONNACK");
-        assert!(!connack.reason.is_error(), "refused: {:?}", connack.reason);
         self.state = State::Connected;
         let is_v5 = self.version == ProtocolVersion::V5;
         let properties = &connack.properties;

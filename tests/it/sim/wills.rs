@@ -12,6 +12,8 @@ pub(super) struct Wish {
     /// In seconds; `u32::MAX`: for ever.
     pub(super) expiry: u32,
     pub(super) will: Option<Will>,
+    /// Through which door it came, in a world with rules.
+    pub(super) door: Option<usize>,
 }
 
 /// One session's life.

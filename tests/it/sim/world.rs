@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::line::{Around, Line};
 use super::model::Model;
+use super::rights::Rights;
 use super::tap::Trace;
 use crate::seed::Seed;
 use bytes::Buf;
@@ -32,8 +33,9 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     lines: Vec<Line>,
     pub(super) model: Model,
+    pub(super) rights: Rights,
     pub(super) trace: Trace,
-    /// Wills have numbers of their own.
+    /// Wills have numbers of their own, and so has what the broker says itself.
     pub(super) wills: u64,
     /// So many in four topics and filters are for groups.
     pub(super) shared_of_4: usize,
@@ -41,27 +43,37 @@ pub(super) struct World {
     looks: usize,
 }
 
+/// There are fewer.
+const CLIENTS_MAX: usize = 7;
+
 /// No seed needs more.
 const LOOKS_MAX: usize = 100_000;
 
 impl World {
-    pub(super) fn new(mut seed: Seed, trace: Trace, now: Instant) -> Self {
+    pub(super) fn new(mut seed: Seed, is_ruled: bool, trace: Trace, now: Instant) -> Self {
         let limits = Arc::new(limits(&mut seed));
         let sharing = sharing(&mut seed);
+        let rights = if is_ruled {
+            Rights::new(CLIENTS_MAX, &mut seed)
+        } else {
+            Rights::default()
+        };
         trace.say(|| format!("{limits:?} {sharing:?}"));
         let mut world = Self {
             now,
             hub: Hub::with_sharing(Arc::clone(&limits), sharing).with_ledger(),
             clients: Vec::new(),
             lines: Vec::new(),
-            model: Model::new(limits, trace.clone()),
+            model: Model::new(limits, rights.clone(), trace.clone()),
+            rights,
             trace,
             wills: 0,
             shared_of_4: [1, 1, 3][seed.pick(0..3)],
             looks: 0,
             seed,
         };
-        for number in 0..world.seed.pick(2..7) {
+        world.begin_to_rule();
+        for number in 0..world.seed.pick(2..CLIENTS_MAX) {
             let is_real = world.seed.one_in(2);
             let setup = world.any_setup(number);
             world.clients.push(Client::new(number, setup, is_real, now));
@@ -82,8 +94,10 @@ impl World {
         let line = self.lines.len();
         self.trace
             .say(|| format!("client {number} opens line {line}"));
+        let door = self.rights.any_door(&mut self.seed);
+        self.mind_will(number, door);
         self.lines
-            .push(Line::new(line, number, &self.hub, self.now));
+            .push(Line::new(line, number, door, &self.hub, self.now));
         let client = &mut self.clients[number];
         let expiry_max = self.hub.limits().session_expiry_max;
         client.connect(line, expiry_max, &mut self.model.books, self.now);

@@ -34,9 +34,7 @@ impl Line {
         }
         let in_flight = self.protocol.in_flight();
         attached.outbox.note_in_flight(in_flight);
-        around
-            .hub
-            .note_settled(&attached, self.protocol.take_ended());
+        self.note_ended(around);
         let settled = self.protocol.take_settled();
         around.hub.settle(&attached, &settled);
     }

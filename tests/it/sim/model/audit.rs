@@ -8,6 +8,7 @@ impl Model {
     /// Compares what both count, and what both keep.
     pub(in crate::sim) fn check(&self, hub: &Hub, now: Instant) {
         self.check_counts(hub);
+        self.check_denied(hub);
         self.check_stats(hub);
         self.retained.check(&hub.retained(now), now);
         // Twice the bound, or as much more as publishers may have under way; and some retained messages.
@@ -41,6 +42,22 @@ impl Model {
         assert!(
             theirs == mine || groups.is_vague,
             "dropped of QoS 0, dropped since full: the broker's {theirs:?}, the model's {mine:?}"
+        );
+    }
+
+    fn check_denied(&self, hub: &Hub) {
+        let (counters, counts, groups) = (hub.counters(), &self.counts, &self.groups);
+        let theirs = [
+            counters.publishes_denied.get(),
+            counters.subscriptions_denied.get(),
+        ];
+        let mine = [counts.publishes_denied, counts.subscriptions_denied].map(|it| it as u64);
+        assert_eq!(theirs, mine, "publishes, subscriptions denied");
+        let theirs = counters.deliveries_denied.get();
+        let mine = (counts.deliveries_denied + groups.denied) as u64;
+        assert!(
+            theirs == mine || groups.is_vague && theirs > mine,
+            "deliveries denied: the broker's {theirs}, the model's {mine}"
         );
     }
 
