@@ -31,32 +31,21 @@ if TYPE_CHECKING:
     )
     from rmqtt._explain import Explanation, explain
     from rmqtt._hooks import Login
-    from rmqtt._limits import BrokerStats, Limits
+    from rmqtt._limits import Limits
+    from rmqtt._messages import Outgoing, Properties, Will
     from rmqtt._outbox import Outbox
-    from rmqtt._peer import PeerCertificate
+    from rmqtt._peer import ClientInfo, PeerCertificate, SessionInfo
     from rmqtt._receipt import Receipt, SyncReceipt
     from rmqtt._responder import Responder, SyncResponder
+    from rmqtt._results import ManyResult, Negotiated, UnsubscribeResult
     from rmqtt._rmqtt import Message, PublishResult, topic_matches
-    from rmqtt._stats import ClientStats, RoundTrip, SubscriptionStats
+    from rmqtt._stats import BrokerStats, ClientStats, RoundTrip, SubscriptionStats
     from rmqtt._subscription import Subscription
     from rmqtt._sync import SyncClient
     from rmqtt._sync_subscription import SyncSubscription
     from rmqtt._topics import TopicMatcher, TopicTemplate
     from rmqtt._transport import TLS, Listener
-    from rmqtt._types import (
-        ClientInfo,
-        Features,
-        ManyResult,
-        Negotiated,
-        Outgoing,
-        Properties,
-        QoS,
-        ReasonCode,
-        Reconnect,
-        SessionInfo,
-        UnsubscribeResult,
-        Will,
-    )
+    from rmqtt._types import Features, QoS, ReasonCode, Reconnect
     from rmqtt._users import JWT, AuthLimits, PasswordFile
     from rmqtt.codec import (
         Auth,
@@ -231,32 +220,21 @@ _HOMES = {
     ),
     "_explain": ("Explanation", "explain"),
     "_hooks": ("Login",),
-    "_limits": ("BrokerStats", "Limits"),
+    "_limits": ("Limits",),
+    "_messages": ("Outgoing", "Properties", "Will"),
     "_outbox": ("Outbox",),
-    "_peer": ("PeerCertificate",),
+    "_peer": ("ClientInfo", "PeerCertificate", "SessionInfo"),
     "_receipt": ("Receipt", "SyncReceipt"),
     "_responder": ("Responder", "SyncResponder"),
+    "_results": ("ManyResult", "Negotiated", "UnsubscribeResult"),
     "_rmqtt": ("Message", "PublishResult", "topic_matches"),
-    "_stats": ("ClientStats", "RoundTrip", "SubscriptionStats"),
+    "_stats": ("BrokerStats", "ClientStats", "RoundTrip", "SubscriptionStats"),
     "_subscription": ("Subscription",),
     "_sync": ("SyncClient",),
     "_sync_subscription": ("SyncSubscription",),
     "_topics": ("TopicMatcher", "TopicTemplate"),
     "_transport": ("TLS", "Listener"),
-    "_types": (
-        "ClientInfo",
-        "Features",
-        "ManyResult",
-        "Negotiated",
-        "Outgoing",
-        "Properties",
-        "QoS",
-        "ReasonCode",
-        "Reconnect",
-        "SessionInfo",
-        "UnsubscribeResult",
-        "Will",
-    ),
+    "_types": ("Features", "QoS", "ReasonCode", "Reconnect"),
     "_users": ("JWT", "AuthLimits", "PasswordFile"),
     "codec": (
         "Auth",

@@ -74,7 +74,7 @@ class AuthHandler(Protocol):
 
 def mechanism(auth: object) -> object:
     """Give the native half what it takes for a mechanism."""
-    if auth is None or isinstance(auth, ScramSha256):
+    if isinstance(auth, ScramSha256):
         return auth
     if not all(hasattr(auth, name) for name in ("method", "start", "step")):
         raise TypeError(f"auth must be ScramSha256 or an AuthHandler, not {type(auth).__name__}")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import html
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rmqtt._client import Client
-from rmqtt._limits import BrokerStats
-from rmqtt._peer import with_certificate
 from rmqtt._properties import of_message
-from rmqtt._types import ClientInfo, SessionInfo
 from rmqtt._under_test import UnderTest
 from rmqtt._users import UsersOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rmqtt._peer import ClientInfo, SessionInfo
     from rmqtt._rmqtt import Message
+    from rmqtt._stats import BrokerStats
     from rmqtt._transport import Listener
     from rmqtt._types import Payload, QoSLike, UserProperties
     from rmqtt.testing import Capture, DeliveryExplanation
@@ -351,11 +349,15 @@ class Broker(UnderTest):
     @property
     def sessions(self) -> Mapping[str, SessionInfo]:
         """A snapshot of the sessions, by client id."""
+        from rmqtt._peer import SessionInfo  # noqa: PLC0415 - only who asks pays for it
+
         return MappingProxyType({fields["client_id"]: SessionInfo(**fields) for fields in self._native.sessions()})
 
     @property
     def clients(self) -> Mapping[str, ClientInfo]:
         """A snapshot of the connected clients, by client id."""
+        from rmqtt._peer import ClientInfo, with_certificate  # noqa: PLC0415 - only who asks pays for it
+
         return MappingProxyType(
             {fields["client_id"]: ClientInfo(**with_certificate(fields)) for fields in self._native.clients()}
         )
@@ -414,6 +416,8 @@ class Broker(UnderTest):
         >>> broker.stats().connections
         1
         """
+        from rmqtt._stats import BrokerStats  # noqa: PLC0415 - only who asks pays for it
+
         return BrokerStats(**self._native.stats())
 
     def __repr__(self) -> str:
@@ -421,8 +425,10 @@ class Broker(UnderTest):
         return f"<Broker {where}>"
 
     def _repr_html_(self) -> str:
+        from rmqtt import _html  # noqa: PLC0415 - only notebooks pay for it
+
         stats = self.stats()
-        rows = {
+        rows: dict[str, object] = {
             "listening at": ", ".join(self.urls) if self.is_running else "not running",
             "clients": stats.connections,
             "sessions": stats.sessions,
@@ -430,7 +436,4 @@ class Broker(UnderTest):
             "retained messages": stats.retained_messages,
             "messages in / out": f"{stats.messages_received} / {stats.messages_delivered}",
         }
-        cells = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(v))}</td></tr>" for name, v in rows.items()
-        )
-        return f"<table><caption>rmqtt broker</caption>{cells}</table>"
+        return _html.table("rmqtt broker", rows)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._events import Connected, Event
+    from rmqtt._results import UnsubscribeResult
     from rmqtt._rmqtt import NativeEvents
-    from rmqtt._types import AckMode, Overflow, QoSLike, UnsubscribeResult, UserProperties
+    from rmqtt._types import AckMode, Overflow, QoSLike, UserProperties
 
 __all__ = ["Client"]
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from rmqtt import _events
-from rmqtt._auth import mechanism
-from rmqtt._events import Connected
 from rmqtt._journal import journal
 from rmqtt._live import Live
 from rmqtt._outbox import Outbox
 from rmqtt._rmqtt import NativeClient, NativeSyncClient
-from rmqtt._stats import ClientStats, RoundTrip
 from rmqtt._transport import TLS, tls_argument
-from rmqtt._types import Negotiated, Reconnect
+from rmqtt._types import Reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rmqtt._auth import AuthHandler, ScramSha256
-    from rmqtt._events import Event
-    from rmqtt._types import UserProperties, Will
+    from rmqtt._events import Connected, Event
+    from rmqtt._messages import Will
+    from rmqtt._results import Negotiated
+    from rmqtt._stats import ClientStats
+    from rmqtt._types import UserProperties
 
 #: Seconds that a clean end waits for what is queued to be sent and acknowledged.
 DRAIN = 5.0
@@ -87,7 +86,7 @@ class Connection(Live, Generic[_Native]):
                 "ws_headers": list((ws_headers or {}).items()),
                 "username": username,
                 "password": password,
-                "auth": mechanism(auth),
+                "auth": None if auth is None else _mechanism(auth),
                 "clean_start": clean_start,
                 "session_expiry": session_expiry,
                 "keep_alive": keep_alive,
@@ -122,6 +121,8 @@ class Connection(Live, Generic[_Native]):
         >>> client.stats().connected
         True
         """
+        from rmqtt._stats import ClientStats, RoundTrip  # noqa: PLC0415 - only who asks pays for it
+
         fields = self._native.stats()
         fields["round_trip"] = RoundTrip(**fields["round_trip"])
         return ClientStats(**fields)
@@ -145,7 +146,7 @@ class Connection(Live, Generic[_Native]):
             from rmqtt.exceptions import NotConnected  # noqa: PLC0415 - rare
 
             raise NotConnected("nothing is negotiated before the first connection")
-        return Negotiated(**fields)
+        return _negotiated(fields)
 
     def _place(self) -> str:
         # Behind a question mark there is often a token or a signature. A user's name and password are refused in URLs.
@@ -153,7 +154,7 @@ class Connection(Live, Generic[_Native]):
         return f"{shown}{mark}…" if mark else shown
 
     def __repr__(self) -> str:
-        state = "connected" if self.stats().connected else "not connected"
+        state = "connected" if self._native.stats()["connected"] else "not connected"
         return f"<{type(self).__name__} {self._place()}, {state}>"
 
     def _repr_html_(self) -> str:
@@ -182,17 +183,31 @@ def _with_port(url: str, port: int) -> str:
     return f"{scheme}{separator}{host}:{port}{slash}{path}"
 
 
-def connected(fields: dict[str, Any]) -> Connected:
-    """Make the event of a connection of what the native half tells."""
-    return Connected(negotiated=Negotiated(**fields["negotiated"]))
+def _mechanism(auth: ScramSha256 | AuthHandler) -> object:
+    from rmqtt._auth import mechanism  # noqa: PLC0415 - only who has one pays for it
+
+    return mechanism(auth)
+
+
+def _negotiated(fields: dict[str, Any]) -> Negotiated:
+    from rmqtt._results import Negotiated  # noqa: PLC0415 - only who asks pays for it
+
+    return Negotiated(**fields)
 
 
 def happened(kind: str, fields: dict[str, Any]) -> Event:
     """Make an event of what the native half tells."""
+    from rmqtt import _events  # noqa: PLC0415 - only who asks pays for it
+
     if kind == "Connected":
-        fields["negotiated"] = Negotiated(**fields["negotiated"])
+        fields["negotiated"] = _negotiated(fields["negotiated"])
     event: Event = getattr(_events, kind)(**fields)
     return event
+
+
+def connected(fields: dict[str, Any]) -> Connected:
+    """Make the event of a connection of what the native half tells."""
+    return cast("Connected", happened("Connected", fields))
 
 
 def check_responder(client: Connection[Any], concurrency: int) -> None:

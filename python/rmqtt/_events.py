@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from rmqtt._types import Negotiated
+    from rmqtt._results import Negotiated
 
 DropCause: TypeAlias = Literal["overflow", "offline", "full", "expired"]
 

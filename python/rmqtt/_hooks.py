@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from rmqtt._acl import Acl, native
-from rmqtt._peer import PeerCertificate, with_certificate
+from rmqtt._peer import ClientInfo, PeerCertificate, with_certificate
 from rmqtt._rmqtt import NativeInquiries, NativeLogins
-from rmqtt._types import ClientInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

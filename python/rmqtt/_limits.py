@@ -1,4 +1,4 @@
-"""The bounds of a broker, and what it counts."""
+"""The bounds of a broker."""
 
 from __future__ import annotations
 
@@ -80,56 +80,3 @@ class Limits:
     topic_alias_out_max: int = 16
     #: Ceiling of the keep alive, in seconds; 0: none.
     keep_alive_max: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BrokerStats:
-    """A snapshot of a broker's counters; they count since the broker was made unless said otherwise."""
-
-    #: Now.
-    connections: int
-    #: Now, connected or not.
-    sessions: int
-    #: Now.
-    subscriptions: int
-    #: Now.
-    retained_messages: int
-    #: Now.
-    retained_bytes: int
-    #: Now, for all sessions.
-    queued_messages: int
-    #: Now, of all that `Limits.held_bytes_max` bounds.
-    held_bytes: int
-    #: The most that ever were.
-    held_bytes_high: int
-    connects_accepted: int
-    connects_refused: int
-    #: Ended by us because the peer broke a rule or a limit.
-    connections_violated: int
-    messages_received: int
-    messages_delivered: int
-    #: QoS 0 that a full queue had no room for.
-    messages_dropped_qos0: int
-    #: QoS 1 and 2 that a full queue of an absent client had no room for.
-    messages_dropped_queue_full: int
-    messages_expired: int
-    #: What clients published without the right to, wills included.
-    publishes_denied: int
-    #: Filters that were refused for want of rights.
-    subscriptions_denied: int
-    #: Messages, for each of those who would have got them and may not read them.
-    deliveries_denied: int
-    bytes_received: int
-    bytes_sent: int
-    wills_published: int
-    #: A wrong password or proof, or a callable that said no.
-    logins_failed: int
-    #: Refused unheard, after too many that failed.
-    logins_throttled: int
-    #: To check logins.
-    passwords_hashed: int
-    #: A callable raised, answered with something else, or not in time.
-    hooks_failed: int
-    #: How often each of `rmqtt.Limits` was reached, by its name. Those that refuse nothing, `in_flight_max` and
-    #: `topic_alias_out_max`, are not there.
-    limits_reached: dict[str, int]

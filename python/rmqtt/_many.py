@@ -7,7 +7,7 @@ import operator
 from collections import deque
 from typing import TYPE_CHECKING
 
-from rmqtt._types import Outgoing
+from rmqtt._messages import Outgoing
 from rmqtt.exceptions import Closed, MqttError, NotConnected, QueueFull
 
 if TYPE_CHECKING:

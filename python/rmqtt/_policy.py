@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias
 
-from rmqtt._acl import native
-
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Container, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from rmqtt._acl import AclSource
     from rmqtt._hooks import Asking
@@ -29,6 +28,8 @@ class Policies:
         self._here = {n: one.acl for n, one in enumerate(listeners) if not isinstance(one.acl, EllipsisType)}
         #: Who is asked, by the callable's identity.
         self._asked: dict[int, tuple[NativeInquiries, Asking]] = {}
+        #: Who reads first, sets first. Of one thread: a signal may ask for what is being done.
+        self._changing = threading.RLock()
         self._runs = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -44,9 +45,20 @@ class Policies:
 
     def set(self, broker: NativeBroker, everywhere: AclSource | None) -> None:
         """Read all there is, with this for everywhere, and let it hold: or nothing, if something cannot be used."""
+        with self._changing:
+            self._take(broker.set_acls, everywhere)
+
+    def reload(self, broker: NativeBroker) -> None:
+        """Read it again, and let it hold together with all else that the broker reads again: or nothing of it."""
+        with self._changing:
+            self._take(broker.reload, self.everywhere)
+
+    def _take(
+        self, take: Callable[[_Native, Sequence[tuple[int, _Native]]], None], everywhere: AclSource | None
+    ) -> None:
         before = dict(self._asked)
         try:
-            broker.set_acls(self._read(everywhere), [(n, self._read(acl)) for n, acl in self._here.items()])
+            take(self._read(everywhere), [(n, self._read(acl)) for n, acl in self._here.items()])
         except BaseException:
             self._keep(before)
             raise
@@ -57,6 +69,8 @@ class Policies:
         if acl is None:
             return None
         if not callable(acl):
+            from rmqtt._acl import native  # noqa: PLC0415 - only who has rules pays for it
+
             return native(acl)
         if id(acl) not in self._asked:
             from rmqtt._hooks import asking_rights  # noqa: PLC0415 - only who has a callable pays for it

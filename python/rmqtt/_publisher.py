@@ -6,18 +6,18 @@ import collections.abc
 from typing import TYPE_CHECKING, Any
 
 from rmqtt._connection import Connection, check_responder
-from rmqtt._many import feed, telling
 from rmqtt._properties import of_message, of_request, of_responder
 from rmqtt._receipt import Receipt
 from rmqtt._rmqtt import Finished, NativeClient, NativeMany
-from rmqtt._types import ManyResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 
+    from rmqtt._messages import Outgoing
     from rmqtt._responder import Responder
+    from rmqtt._results import ManyResult
     from rmqtt._rmqtt import Message, PublishResult
-    from rmqtt._types import Outgoing, Payload, QoSLike, UserProperties
+    from rmqtt._types import Payload, QoSLike, UserProperties
 
 
 class Publisher(Connection[NativeClient]):
@@ -364,6 +364,9 @@ class Publisher(Connection[NativeClient]):
         >>> (await client.publish_many(readings, qos=1)).published
         10000
         """
+        from rmqtt._many import feed, telling  # noqa: PLC0415 - only who has many pays for it
+        from rmqtt._results import ManyResult  # noqa: PLC0415 - only who has many pays for it
+
         if window < 1:
             raise ValueError("window must be 1 or more")
         many = NativeMany(self._native, qos, window)

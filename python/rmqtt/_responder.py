@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rmqtt._publisher import Publisher
+    from rmqtt._results import UnsubscribeResult
     from rmqtt._rmqtt import Message, NativeSubscription
     from rmqtt._sync_publisher import SyncPublisher
-    from rmqtt._types import Payload, UnsubscribeResult, UserProperties
+    from rmqtt._types import Payload, UserProperties
 
 __all__ = ["Responder", "SyncResponder"]
 

@@ -9,8 +9,10 @@ from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, final, overl
 from typing_extensions import disjoint_base
 
 from rmqtt._limits import Limits
+from rmqtt._messages import Properties
+from rmqtt._results import UnsubscribeResult
 from rmqtt._transport import Listener
-from rmqtt._types import Payload, Properties, QoS, ReasonCode, UnsubscribeResult
+from rmqtt._types import Payload, QoS, ReasonCode
 from rmqtt.codec import Packet
 from rmqtt.codec._forms import Buffer, Version
 
@@ -287,7 +289,11 @@ class NativeBroker:
     def snapshot(self) -> NativeSnapshot: ...
     def balance(self) -> dict[str, Any]: ...
     def restore(self, snapshot: NativeSnapshot) -> None: ...
-    def reload(self) -> None: ...
+    def reload(
+        self,
+        everywhere: _Rules | NativeInquiries | None,
+        here: Sequence[tuple[int, _Rules | NativeInquiries | None]],
+    ) -> None: ...
     def reload_certificates(self) -> None: ...
     def check(self) -> None: ...
     @property

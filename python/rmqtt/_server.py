@@ -211,24 +211,24 @@ class Server(Live):
         self._native.check()
 
     def reload(self) -> None:
-        """Read again what is in files: users and what clients may do.
+        """Read again what is in files, for all listeners: users, keys of tokens, what clients may do, certificates.
 
-        Who is connected stays, known or not (see `disconnect`), and may do what the rules say now: see `acl`. A
-        callable is asked again about everybody who is connected; who gets no answer has to go.
+        All of it holds when this returns; or nothing does, if a single file cannot be used, and the broker goes on with
+        what it had read before. Who is connected stays, known or not (see `disconnect`), and may do what the rules say
+        now: see `acl`. A callable is asked again about everybody who is connected; who gets no answer has to go.
 
         Raises
         ------
         ValueError
-            A file of users cannot be read, or a line is not understood. What the file said before goes on.
+            A file of users or keys cannot be read, or a file is not what it should be: which, and why.
         OSError
-            The ACL file cannot be read. What it said before goes on.
+            A certificate, its key, a revocation list or an ACL file cannot be read: ``filename`` says which.
 
         Examples
         --------
         >>> broker.reload()
         """
-        self._native.reload()
-        self._policies.set(self._native, self._policies.everywhere)
+        self._policies.reload(self._native)
 
     def reload_certificates(self) -> None:
         """Read certificates, keys and revocation lists of all listeners anew, those that are in files.

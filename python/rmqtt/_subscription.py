@@ -12,14 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Generator
     from types import TracebackType
 
+    from rmqtt._results import UnsubscribeResult
     from rmqtt._rmqtt import Message, NativeSubscription, Reader
     from rmqtt._stats import SubscriptionStats
-    from rmqtt._types import (
-        QoS,
-        QoSLike,
-        UnsubscribeResult,
-        UserProperties,
-    )
+    from rmqtt._types import QoS, QoSLike, UserProperties
 
 __all__ = ["Subscription"]
 

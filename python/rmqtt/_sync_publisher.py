@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rmqtt._connection import Connection, check_responder
-from rmqtt._many import SyncMany, telling
 from rmqtt._properties import of_message, of_request, of_responder
 from rmqtt._receipt import SyncReceipt
 from rmqtt._rmqtt import NativeSyncClient
 from rmqtt._sync_subscription import begin
-from rmqtt._types import ManyResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from rmqtt._messages import Outgoing
     from rmqtt._responder import SyncResponder
+    from rmqtt._results import ManyResult
     from rmqtt._rmqtt import Message, PublishResult
-    from rmqtt._types import Outgoing, Payload, QoSLike, UserProperties
+    from rmqtt._types import Payload, QoSLike, UserProperties
 
 
 class SyncPublisher(Connection[NativeSyncClient]):
@@ -269,6 +269,9 @@ class SyncPublisher(Connection[NativeSyncClient]):
         ...     client.publish_many(((f"plant/{n}", b"21.5") for n in range(1000)), qos=1).published
         1000
         """
+        from rmqtt._many import SyncMany, telling  # noqa: PLC0415 - only who has many pays for it
+        from rmqtt._results import ManyResult  # noqa: PLC0415 - only who has many pays for it
+
         if window < 1:
             raise ValueError("window must be 1 or more")
         many = SyncMany(self, telling(progress, items), waits=self._waits_for_room)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from rmqtt._results import UnsubscribeResult
     from rmqtt._rmqtt import Message, NativeSubscription
-    from rmqtt._types import QoSLike, UnsubscribeResult, UserProperties
+    from rmqtt._types import QoSLike, UserProperties
 
 __all__ = ["SyncSubscription"]
 

@@ -204,7 +204,6 @@ def _passwd(options: argparse.Namespace) -> int:
 def _reload(broker: Broker) -> None:
     try:
         broker.reload()
-        broker.reload_certificates()
     except (OSError, ValueError) as error:
         print(f"rmqtt: {error}; what was there stays in force", file=sys.stderr, flush=True)
     else:
@@ -262,16 +261,20 @@ def _broker(options: argparse.Namespace) -> int:
         print("rmqtt broker could run with this")
         return 0
     asked_to_stop = threading.Event()
+    asked_to_reload = threading.Event()
     handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), lambda *_: asked_to_stop.set())
     if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = lambda *_: _reload(broker)
+        handlers[signal.SIGHUP] = lambda *_: asked_to_reload.set()
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with broker:
             print(f"rmqtt broker listening at {', '.join(broker.urls)}", flush=True)
             # In slices, since not every system lets a signal end a wait.
             while not asked_to_stop.wait(0.2):
-                pass
+                if asked_to_reload.is_set():
+                    # What is asked for from here on is not in it, and has its own turn.
+                    asked_to_reload.clear()
+                    _reload(broker)
         print("rmqtt broker stopped", flush=True)
     finally:
         for number, handler in before.items():

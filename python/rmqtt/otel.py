@@ -22,8 +22,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rmqtt._client import Client
+from rmqtt._messages import Outgoing
 from rmqtt._sync import SyncClient
-from rmqtt._types import Outgoing
 
 try:
     from opentelemetry.context import Context, attach, detach

@@ -16,6 +16,7 @@ mod noting;
 mod pipe;
 mod publishing;
 mod relay;
+mod reload;
 mod rights;
 mod throttle;
 mod timer;
@@ -32,7 +33,7 @@ use crate::broker::seams::Seams;
 use crate::broker::{BrokerError, BrokerOptions, Keep, ListenerOptions, Local, Snapshot};
 use crate::clock::{Clock, yield_now};
 use crate::message::Message;
-use crate::transport::{Address, Gate, Listener, TlsError};
+use crate::transport::{Address, Gate, Listener};
 use admission::Guard;
 use cores::Cores;
 use doors::{Doors, Entrance};
@@ -142,35 +143,11 @@ impl Server {
         self.options.auth.clone()
     }
 
-    /// Reads the certificates of all listeners anew.
-    pub(super) fn reload_certificates(&self) -> Result<(), TlsError> {
-        // First all, then all together: half of them new would be worse than none.
-        let servers = || {
-            self.options
-                .listeners
-                .iter()
-                .filter_map(ListenerOptions::tls)
-        };
-        let read: Vec<_> = servers()
-            .map(|tls| tls.prepare())
-            .collect::<Result<_, _>>()?;
-        for (server, read) in servers().zip(read) {
-            server.replace(read);
-        }
-        Ok(())
-    }
-
     /// Who asks those who come through a listener who they are.
     fn guard_of(&self, listener: &ListenerOptions) -> Option<Arc<Guard>> {
         let users = listener.users(self.options.auth.as_ref())?;
         let own = self.guards.iter().chain(&self.guard);
         own.into_iter().find(|guard| guard.is_of(users)).cloned()
-    }
-
-    /// All who may connect, wherever.
-    pub(super) fn auths(&self) -> Vec<Arc<Auth>> {
-        let guards = self.guard.iter().chain(&self.guards);
-        guards.map(|guard| Arc::clone(guard.auth())).collect()
     }
 
     pub(super) fn is_running(&self) -> bool {

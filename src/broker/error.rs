@@ -1,6 +1,7 @@
 //! What can go wrong for a broker as a whole. What a peer does wrong ends that peer's connection, and is no error here.
 
 use crate::broker::Limit;
+use crate::transport::TlsError;
 use std::io;
 
 /// Why an operation of a broker failed.
@@ -22,6 +23,9 @@ pub enum BrokerError {
     /// The options contradict each other or ask for what is not safe.
     #[error("{0}")]
     Options(String),
+    /// A certificate, key or revocation list that was to be read again.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     /// Started while running.
     #[error("the broker is running already")]
     AlreadyRunning,

@@ -44,7 +44,7 @@ use crate::message::Message;
 use crate::topic::{TopicFilter, TopicName};
 use crate::transport::{Address, PeerInfo, TlsError};
 use driver::{Running, Server};
-use rights::{Access, Policy};
+use rights::{Access, Policies, Policy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,7 +211,7 @@ impl Broker {
     }
 
     /// From now on clients may do what these say, each at its listeners; all at once.
-    pub fn set_policies(&self, policies: rights::Policies) {
+    pub fn set_policies(&self, policies: Policies) {
         self.server.hub().set_policies(policies);
     }
 
@@ -241,9 +241,13 @@ impl Broker {
         self.server.hub().explain_right(client_id, access, topic)
     }
 
-    /// All who may connect, at whatever listener.
-    pub fn auths(&self) -> Vec<Arc<auth::Auth>> {
-        self.server.auths()
+    /// Reads again what lies in files, at every listener: certificates, keys and revocation lists, users, keys of tokens.
+    /// With these policies, if any, all of it holds when this returns, or nothing has changed. One reload at a time.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, or is not what it should be.
+    pub fn reload(&self, policies: Option<Policies>) -> Result<(), BrokerError> {
+        self.server.reload(policies)
     }
 
     /// Reads certificates, keys and revocation lists of all listeners anew: the next connections get what is there by now.

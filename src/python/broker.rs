@@ -124,10 +124,17 @@ impl NativeBroker {
         })
     }
 
-    /// Reads the files of users again.
-    fn reload(&self, py: Python<'_>) -> PyResult<()> {
-        let auths = self.broker.get()?.auths();
-        py.detach(|| auths.iter().try_for_each(|auth| auth.reload()))
+    /// Reads certificates and users again, and takes them together with what these say that clients may do.
+    fn reload(
+        &self,
+        py: Python<'_>,
+        everywhere: Option<AclArgument>,
+        here: Vec<(usize, Option<AclArgument>)>,
+    ) -> PyResult<()> {
+        let policies = options::policies(everywhere, here, py)?;
+        let broker = self.broker.get()?;
+        let _context = runtime()?.enter();
+        py.detach(|| broker.reload(Some(policies)))
             .map_err(|error| Failure::from(error).to_py(py))
     }
 

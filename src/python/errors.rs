@@ -290,6 +290,12 @@ fn broker_error<'py>(
             "BindError"
         }
         BrokerError::Options(text) => return Ok(misuse(py, text)),
+        BrokerError::Tls(error) => {
+            return Ok(tls_error(py, error)
+                .into_value(py)
+                .into_bound(py)
+                .into_any());
+        }
         BrokerError::AlreadyRunning | BrokerError::NotRunning | BrokerError::RetainUnavailable => {
             "BrokerError"
         }
@@ -348,16 +354,16 @@ fn set_results(
     fields.set_item("results", results)
 }
 
-/// A name of `rmqtt._types`.
-pub(crate) fn types_name<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import("rmqtt._types")?.getattr(name)
+/// A name of `rmqtt`.
+pub(crate) fn public_name<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("rmqtt")?.getattr(name)
 }
 
 /// The member of `ReasonCode` for this code.
 pub(crate) fn reason_code(py: Python<'_>, reason: ReasonCode) -> PyResult<Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     CLASS
-        .get_or_try_init(py, || types_name(py, "ReasonCode").map(Bound::unbind))?
+        .get_or_try_init(py, || public_name(py, "ReasonCode").map(Bound::unbind))?
         .bind(py)
         .call1((reason.number(),))
 }
@@ -366,7 +372,7 @@ pub(crate) fn reason_code(py: Python<'_>, reason: ReasonCode) -> PyResult<Bound<
 pub(crate) fn qos(py: Python<'_>, qos: QoS) -> PyResult<Bound<'_, PyAny>> {
     static MEMBERS: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
     let members = MEMBERS.get_or_try_init(py, || -> PyResult<_> {
-        let class = types_name(py, "QoS")?;
+        let class = public_name(py, "QoS")?;
         Ok([
             class.call1((0,))?.unbind(),
             class.call1((1,))?.unbind(),

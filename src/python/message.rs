@@ -1,6 +1,6 @@
 //! `Message`: what was received, as Python sees it.
 
-use super::errors::{pairs, qos, types_name};
+use super::errors::{pairs, public_name, qos};
 use super::payload::HasPayload;
 use crate::client::{Delivery, DeliveryReceipt, Inbox};
 use crate::codec::ReasonCode;
@@ -264,7 +264,7 @@ impl PyMessage {
         static ABSENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let Some(properties) = self.properties.as_deref() else {
             let absent = ABSENT.get_or_try_init(py, || {
-                types_name(py, "Properties")?.call0().map(Bound::unbind)
+                public_name(py, "Properties")?.call0().map(Bound::unbind)
             })?;
             return Ok(absent.bind(py).clone());
         };
@@ -283,7 +283,7 @@ impl PyMessage {
             correlation.map(|data| PyBytes::new(py, data)),
         )?;
         fields.set_item("user_properties", pairs(py, &properties.user_properties)?)?;
-        types_name(py, "Properties")?.call((), Some(&fields))
+        public_name(py, "Properties")?.call((), Some(&fields))
     }
 
     /// What stands in the topic where the template that was subscribed to has names, as `{"site": "a"}` for

@@ -1,6 +1,6 @@
 //! What an operation can come to, before it is a Python value.
 
-use super::errors::{Failure, pairs, reason_code, set_answer, types_name};
+use super::errors::{Failure, pairs, public_name, reason_code, set_answer};
 use super::message::PyMessage;
 use super::negotiated::negotiated_fields;
 use crate::client::{Delivery, DropCause, Event, Published, Unsubscribed};
@@ -97,11 +97,11 @@ fn unsubscribed_to_py(py: Python<'_>, unsubscribed: &Unsubscribed) -> PyResult<P
     let fields = PyDict::new(py);
     fields.set_item("results", results)?;
     set_answer(&fields, unsubscribed.properties.as_deref())?;
-    let class = types_name(py, "UnsubscribeResult")?;
+    let class = public_name(py, "UnsubscribeResult")?;
     Ok(class.call((), Some(&fields))?.unbind())
 }
 
-/// An event as the name of its class in `rmqtt._types` and its fields.
+/// An event as the name of its class in `rmqtt` and its fields.
 fn event_to_py(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
     let fields = PyDict::new(py);
     let kind = match event {

@@ -34,7 +34,9 @@ pub use peer::{CertificateName, PeerCertificate, PeerInfo};
 pub use proxy::Proxy;
 pub use route::{Route, mistaken};
 pub use stream::Stream;
-pub use tls::{Encrypted, Source, TlsClient, TlsError, TlsOptions, TlsServer, TlsVersion};
+pub use tls::{
+    Encrypted, Source, TlsClient, TlsError, TlsOptions, TlsRenewed, TlsServer, TlsVersion,
+};
 #[cfg(unix)]
 pub use unix::UnixListener;
 pub use websocket::{Headers, Origins, WebSocket};

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import rmqtt
+from loops import until
 
 #: Far more than anything takes.
 GUARD = 20.0
@@ -64,6 +65,7 @@ async def test_messages_of_a_template_have_params(broker: rmqtt.Broker, version:
         assert set(messages.granted) == {"plant/+/+", "log/+", "plain"}
         for topic in ("plant/7/heat", "log/debug", "plain", "plant/8/" + "long" * 200):
             await client.publish(topic, qos=1)
+        await until(lambda: messages.pending == 4)
         latest = messages.latest()
         assert latest is not None
         found = [dict((await messages.get(GUARD)).params) for _ in range(4)]

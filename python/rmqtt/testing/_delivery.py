@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rmqtt._limits import Limits
-    from rmqtt._types import Features, QoSLike, SessionInfo
+    from rmqtt._peer import SessionInfo
+    from rmqtt._types import Features, QoSLike
 
 __all__ = ["DeliveryExplanation", "explain"]
 

@@ -11,6 +11,7 @@ mod exchange;
 mod hash;
 mod hook;
 mod passwords;
+mod renewed;
 mod signatures;
 mod throttle;
 mod tokens;
@@ -20,6 +21,7 @@ pub use exchange::{Answer, Exchange};
 pub use hash::hash_password;
 pub use hook::{Hook, HookFailed, Login, Thinking, Verdict};
 pub use passwords::PasswordFile;
+pub use renewed::Renewed;
 pub use throttle::AuthLimits;
 pub use tokens::{TokenTerms, Tokens};
 pub use users::Users;
@@ -158,16 +160,12 @@ impl Auth {
         })
     }
 
-    /// Reads again what came from files. Users that are gone stay connected until they go.
+    /// Reads again what came from files. Nothing goes by it before [`Renewed::commit`].
     ///
     /// # Errors
-    /// As when they were read first; then those users are as they were.
-    pub fn reload(&self) -> Result<(), BrokerError> {
-        self.sources.iter().try_for_each(|source| match source {
-            Source::Passwords(file) => file.reload(),
-            Source::Tokens(tokens) => tokens.reload(),
-            Source::Users(_) | Source::Hook(_) => Ok(()),
-        })
+    /// As when it was read first.
+    pub fn prepare(&self) -> Result<Renewed, BrokerError> {
+        Renewed::read(&self.sources)
     }
 }
 

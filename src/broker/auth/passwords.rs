@@ -22,7 +22,7 @@ pub struct PasswordFile {
 }
 
 /// Those of one reading.
-type Entries = BTreeMap<String, StoredHash>;
+pub(super) type Entries = BTreeMap<String, StoredHash>;
 
 impl fmt::Debug for PasswordFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,14 +48,17 @@ impl PasswordFile {
         })
     }
 
-    /// Reads it again.
+    /// Reads it again, for [`PasswordFile::replace`].
     ///
     /// # Errors
-    /// As [`PasswordFile::open`]; then the users are those that they were.
-    pub fn reload(&self) -> Result<(), BrokerError> {
-        let users = Arc::new(read(&self.path)?);
+    /// As [`PasswordFile::open`].
+    pub(super) fn prepare(&self) -> Result<Arc<Entries>, BrokerError> {
+        read(&self.path).map(Arc::new)
+    }
+
+    /// From now on these are the users.
+    pub(super) fn replace(&self, users: Arc<Entries>) {
         *self.users.write() = users;
-        Ok(())
     }
 
     /// Whether this name is in it.

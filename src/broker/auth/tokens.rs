@@ -38,7 +38,8 @@ pub struct Tokens {
     keys: RwLock<Arc<Vec<Key>>>,
 }
 
-struct Key {
+/// What tokens are checked by.
+pub(super) struct Key {
     id: Option<String>,
     /// The one algorithm it is for, if it says so.
     algorithm: Option<Algorithm>,
@@ -88,14 +89,17 @@ impl Tokens {
         })
     }
 
-    /// Reads the keys again.
+    /// Reads the keys again, for [`Tokens::replace`].
     ///
     /// # Errors
-    /// As [`Tokens::open`]; then the keys are those that they were.
-    pub fn reload(&self) -> Result<(), BrokerError> {
-        let keys = Arc::new(read(&self.path, &self.algorithms)?);
+    /// As [`Tokens::open`].
+    pub(super) fn prepare(&self) -> Result<Arc<Vec<Key>>, BrokerError> {
+        read(&self.path, &self.algorithms).map(Arc::new)
+    }
+
+    /// From now on these are the keys.
+    pub(super) fn replace(&self, keys: Arc<Vec<Key>>) {
         *self.keys.write() = keys;
-        Ok(())
     }
 
     /// What it says of this password, at this time, in seconds since 1970. What is no token at all is not its to judge.

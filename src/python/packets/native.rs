@@ -6,7 +6,7 @@
 
 use super::{AckFields, PublishFields, answer};
 use crate::codec::{Ack, AckKind, Packet, PacketId, Publish};
-use crate::python::errors::{pairs, qos, reason_code, types_name};
+use crate::python::errors::{pairs, public_name, qos, reason_code};
 use pyo3::IntoPyObjectExt;
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -407,8 +407,8 @@ fn normal_type(py: Python<'_>, object: &mut Py<PyAny>, name: &'static str) -> Py
     static CLASSES: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
     let classes = CLASSES.get_or_try_init(py, || -> PyResult<_> {
         Ok([
-            types_name(py, "QoS")?.unbind(),
-            types_name(py, "ReasonCode")?.unbind(),
+            public_name(py, "QoS")?.unbind(),
+            public_name(py, "ReasonCode")?.unbind(),
         ])
     })?;
     let class = classes[usize::from(name != "QoS")].bind(py);

@@ -34,6 +34,14 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
+    /// What it is read for, and where it lies: the beginning of what is said of it.
+    pub(super) fn named(&self, what: &str) -> String {
+        match self {
+            Self::File(path) => format!("{what} {path:?}"),
+            Self::Here(_) => what.to_owned(),
+        }
+    }
+
     fn read(&self, what: &'static str) -> Result<Cow<'_, [u8]>, TlsError> {
         let path = match self {
             Self::Here(bytes) => return Ok(Cow::Borrowed(bytes)),
@@ -74,7 +82,8 @@ fn all<T: PemObject>(
     let bytes = source.read(what)?;
     let found = if is_pem(&bytes) {
         let objects: Result<Vec<T>, _> = T::pem_slice_iter(&bytes).collect();
-        objects.map_err(|error| TlsError::Unusable(format!("{what}: not PEM: {error}")))?
+        let named = || source.named(what);
+        objects.map_err(|error| TlsError::Unusable(format!("{}: not PEM: {error}", named())))?
     } else if bytes.is_empty() {
         Vec::new()
     } else {
@@ -83,7 +92,8 @@ fn all<T: PemObject>(
     if found.is_empty() {
         // An empty list of authorities must not come to mean that anybody is trusted.
         return Err(TlsError::Unusable(format!(
-            "{what}: there is no {name} in it"
+            "{}: there is no {name} in it",
+            source.named(what)
         )));
     }
     Ok(found)
@@ -114,7 +124,8 @@ pub(super) fn authorities(source: &Source) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(source, "ca")? {
         store.add(certificate).map_err(|error| {
-            TlsError::Unusable(format!("ca: a certificate cannot be read: {error}"))
+            let named = source.named("ca");
+            TlsError::Unusable(format!("{named}: a certificate cannot be read: {error}"))
         })?;
     }
     Ok(store)
@@ -126,7 +137,7 @@ pub(super) fn key(
     password: Option<&str>,
 ) -> Result<PrivateKeyDer<'static>, TlsError> {
     const WHAT: &str = "key";
-    let unusable = |why: String| TlsError::Unusable(format!("{WHAT}: {why}"));
+    let unusable = |why: String| TlsError::Unusable(format!("{}: {why}", source.named(WHAT)));
     let bytes = source.read(WHAT)?;
     if !is_pem(&bytes) {
         return PrivateKeyDer::try_from(bytes.into_owned())

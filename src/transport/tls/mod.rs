@@ -11,7 +11,7 @@ mod words;
 
 pub use client::TlsClient;
 pub use material::Source;
-pub use server::TlsServer;
+pub use server::{Renewed as TlsRenewed, TlsServer};
 
 use super::Stream;
 use std::fmt;

@@ -111,14 +111,15 @@ fn acceptors(options: &TlsOptions) -> Result<Acceptors, TlsError> {
         ));
     };
     let chain = material::certificates(cert, "cert")?;
-    let key = options.key.as_ref().unwrap_or(cert);
-    let key = material::key(key, options.key_password.as_deref())?;
+    let key_source = options.key.as_ref().unwrap_or(cert);
+    let key = material::key(key_source, options.key_password.as_deref())?;
+    let both = || format!("{} and {}", cert.named("cert"), key_source.named("key"));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(options.min_version.and_later())
         .map_err(unusable)?
         .with_client_cert_verifier(verifier(options)?)
         .with_single_cert(chain, key)
-        .map_err(|error| unusable(format!("cert and key: {error}")))?;
+        .map_err(|error| unusable(format!("{}: {error}", both())))?;
     config.ticketer = Ticketer::new().map_err(unusable)?;
     let agreeing_on = |usual| {
         let mut config = config.clone();
@@ -151,5 +152,10 @@ fn verifier(options: &TlsOptions) -> Result<Arc<dyn ClientCertVerifier>, TlsErro
     if !options.needs_client_cert {
         builder = builder.allow_unauthenticated();
     }
-    builder.build().map_err(unusable)
+    let named = match &options.crl {
+        Some(crl) => crl.named("crl"),
+        None => ca.named("ca"),
+    };
+    let built = builder.build();
+    built.map_err(|error| unusable(format!("{named}: {error}")))
 }
