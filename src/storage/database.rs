@@ -246,6 +246,15 @@ impl Outbox {
             .map_err(|error| fault(&self.path, "cannot be written", &error))
     }
 
+    /// Why nothing can be written behind a panic.
+    pub(super) fn broken(&self) -> StorageError {
+        fault(
+            &self.path,
+            "cannot be written",
+            &"its thread has broken down",
+        )
+    }
+
     fn try_write(&self, changes: &[Change]) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {

@@ -5,6 +5,7 @@
 //! rule of the client is the only one needed: no byte leaves before the changes that led to it are on the disk. So
 //! whatever the broker has seen of us, the file knows, wherever the process dies. Next: `database`, the file itself.
 
+mod backlog;
 mod database;
 mod error;
 #[cfg(test)]
@@ -14,9 +15,10 @@ pub use error::StorageError;
 
 use crate::codec::{PacketId, ReasonCode, Subscribe, SubscribeFilter};
 use crate::message::{Message, UserProperty};
+use backlog::Backlog;
 use database::Outbox;
 use std::num::NonZeroU32;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -24,8 +26,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::SystemTime;
 use tokio::sync::oneshot;
 
-/// So many changes go into one transaction at most.
-const BATCH_MAX: usize = 8192;
+/// So many orders are heard before the next transaction: whoever gives them may be as fast as they are heard.
+const HEARD_MAX: usize = 65_536;
 
 /// A step that has to be known after the death of the process. Messages go by their number in the order of publishing.
 #[derive(Debug, Clone)]
@@ -132,22 +134,14 @@ impl Store {
             orders,
             failed: Arc::clone(&failed),
         };
-        let path = path.display().to_string();
-        let io = |action, cause: String| StorageError::Io {
-            path: path.clone(),
-            action,
-            cause,
-        };
-        let broken = io("cannot be written", "its thread has broken down".to_owned());
         std::thread::Builder::new()
             .name("rmqtt-outbox".to_owned())
-            .spawn(move || {
-                let work = AssertUnwindSafe(|| write_all(outbox, &inbox, &failed));
-                if std::panic::catch_unwind(work).is_err() {
-                    let _ = failed.set(broken);
-                }
-            })
-            .map_err(|error| io("has no thread to write it", error.to_string()))?;
+            .spawn(move || write_all(outbox, &inbox, &failed))
+            .map_err(|error| StorageError::Io {
+                path: path.display().to_string(),
+                action: "has no thread to write it",
+                cause: error.to_string(),
+            })?;
         Ok((store, stored))
     }
 
@@ -190,33 +184,42 @@ impl Store {
     }
 }
 
-/// The thread: all that has gathered in one transaction, until nobody is left.
+/// The thread: what has gathered in one transaction after the other, until nobody is left.
 fn write_all(outbox: Outbox, orders: &Receiver<Order>, failed: &OnceLock<StorageError>) {
-    let mut changes = Vec::new();
-    let mut answers = Vec::new();
+    let mut backlog = Backlog::default();
     let mut closing = None;
-    while closing.is_none()
-        && let Ok(first) = orders.recv()
-    {
-        for order in std::iter::once(first).chain(orders.try_iter()) {
-            match order {
-                Order::Write(change) => changes.push(change),
-                Order::Sync(answer) => answers.push(answer),
-                Order::Close(answer) => closing = Some(answer),
-            }
-            if changes.len() >= BATCH_MAX || closing.is_some() {
-                break;
+    loop {
+        let may_wait = backlog.is_empty() && closing.is_none();
+        let next = may_wait.then(|| orders.recv().ok()).flatten();
+        if next.is_none() && backlog.is_empty() {
+            break;
+        }
+        if closing.is_none() {
+            for order in next.into_iter().chain(orders.try_iter()).take(HEARD_MAX) {
+                match order {
+                    Order::Write(change) => backlog.add(change),
+                    Order::Sync(answer) => backlog.wait(answer),
+                    Order::Close(answer) => {
+                        closing = Some(answer);
+                        break;
+                    }
+                }
             }
         }
+        let changes = backlog.take();
+        // Whoever asks must hear of a panic as of any other failure: nothing of this is known to be on the disk.
+        let write = AssertUnwindSafe(|| outbox.write(&changes));
         if failed.get().is_none()
             && !changes.is_empty()
-            && let Err(error) = outbox.write(&changes)
+            && let Err(error) = catch_unwind(write).unwrap_or_else(|_| Err(outbox.broken()))
         {
             // Whatever comes next would have a gap before it.
             let _ = failed.set(error);
         }
-        changes.clear();
-        for answer in answers.drain(..) {
+        if failed.get().is_some() {
+            backlog.forget();
+        }
+        while let Some(answer) = backlog.answered() {
             let _ = answer.send(outcome(failed));
         }
     }
