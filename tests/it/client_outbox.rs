@@ -158,6 +158,25 @@ async fn where_everything_is_sent_the_newest_goes_in_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_window_that_is_wider_than_the_outbox_does_not_widen_it() {
+    let mut stage = stage("drop-wide", 4, OnFull::DropOldest).await;
+    stage.options.queue_bytes_max = 3 * 66;
+    let (client, mut peer) = stage.pair(accepted()).await;
+    let mut sent = Vec::new();
+    for number in 1..=3 {
+        publish(&client, number..=number, QOS);
+        sent.push(hear(&mut peer).await);
+    }
+    let more = publish(&client, 4..=9, QOS);
+    assert_eq!(dropped(&more), [4, 5, 6, 7, 8]);
+    assert_eq!(client.stats().outbox_messages_high, 4);
+    for (_, id) in sent {
+        peer.say_ack(AckKind::PubAck, id).await;
+    }
+    assert_eq!(hear(&mut peer).await.0, "9");
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_of_qos_0_that_are_kept_go_in_their_turn() {
     let mut stage = stage("drop-qos0", 2, OnFull::DropOldest).await;
     stage.options.keep_qos0 = true;

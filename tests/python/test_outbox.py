@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
-from held_broker import GUARD
+from held_broker import CONNECT, GUARD, HeldBroker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +114,45 @@ async def test_what_was_published_offline_is_sent_by_the_next_client_in_order(tm
                 await client.drain()
             numbers = [int((await heard.get(timeout=GUARD)).payload) for _ in range(5)]
     assert numbers == list(range(5))
+
+
+async def test_a_connect_that_was_given_up_leaves_its_file_to_the_next(tmp_path: Path) -> None:
+    with HeldBroker(hold=(CONNECT,)) as broker:
+        for _ in range(20):
+            client = rmqtt.Client(broker.url, **kept(tmp_path / "outbox"))
+            tries = broker.packets.count(CONNECT)
+            connecting = asyncio.create_task(client.connect())
+            seen = asyncio.create_task(broker.saw(lambda it, tries=tries: it.packets.count(CONNECT) > tries))  # type: ignore[misc]
+            await asyncio.wait((connecting, seen), return_when=asyncio.FIRST_COMPLETED)
+            assert connecting.cancel(), connecting.exception()
+            await seen
+
+
+@pytest.mark.parametrize("on_full", ["wait", "drop_oldest"])
+async def test_what_was_taken_back_offline_is_not_sent_by_the_next_client(tmp_path: Path, on_full: Any) -> None:
+    path = tmp_path / "outbox"
+    with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
+        url = broker.url
+        client = rmqtt.Client(url, **kept(path, on_full=on_full))
+        events = client.events()
+        await client.connect()
+    async with asyncio.timeout(GUARD):
+        while not isinstance(await anext(events), rmqtt.Disconnected):
+            pass
+        receipts = [client.publish_nowait("n", str(number), qos=1) for number in range(4)]
+        assert receipts[0].cancel()
+        assert receipts[2].cancel()
+        with pytest.raises(rmqtt.MqttTimeout):
+            await client.publish("n", b"late", qos=2, timeout=0.001)
+        await client.close(timeout=0)
+        assert [receipt.state for receipt in receipts] == ["withdrawn", "failed", "withdrawn", "failed"]
+    with rmqtt.Broker(url) as broker:
+        async with rmqtt.Client(url) as reader, reader.subscribe("n", qos=2) as heard:
+            async with rmqtt.Client(url, **kept(path)) as client:
+                assert client.stats().restored <= 2
+                await client.drain()
+            assert [(await heard.get(timeout=GUARD)).payload for _ in range(2)] == [b"1", b"3"]
+            assert heard.get_nowait() is None
 
 
 async def test_messages_that_come_before_the_next_subscription_are_not_lost(tmp_path: Path) -> None:

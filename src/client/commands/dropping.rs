@@ -108,6 +108,8 @@ impl Queue {
         if !self.has_untold_drops.swap(true, Ordering::AcqRel) {
             drop(state);
             self.changed.notify_waiters();
+            // The task may have looked between the drop and this.
+            self.rouse();
         }
     }
 
@@ -147,16 +149,26 @@ impl Queue {
         events
     }
 
-    /// Moves the next message out, where what waits is kept back; one of QoS 1 or 2 only if there is a window for it.
-    pub(in crate::client) fn take_one(&self, into: &mut Publishes, has_window: bool) {
+    /// Moves the next message out, where what waits is kept back; one of QoS 1 or 2 only if there is a window for it, and
+    /// room beside what is in flight, in messages and bytes: what was sent never goes, so a broker with a wide window
+    /// would have the outbox grow to that.
+    pub(in crate::client) fn take_one(
+        &self,
+        into: &mut Publishes,
+        has_window: bool,
+        (messages, bytes): (usize, usize),
+    ) {
         if !self.keeps_back() {
             return;
         }
         let mut state = self.state.lock();
         let waiting = &mut state.work.publishes;
-        let may_go = waiting
-            .front()
-            .is_some_and(|(qos, _)| has_window || qos == QoS::AtMostOnce);
+        let has_room = |size: usize| {
+            messages == 0 || (messages < self.messages_max && bytes + size <= self.bytes_max)
+        };
+        let may_go = waiting.front().is_some_and(|(qos, _)| {
+            qos == QoS::AtMostOnce || (has_window && has_room(waiting.front_size()))
+        });
         if may_go && let Some(next) = waiting.pop() {
             into.push(next);
         }
@@ -177,6 +189,11 @@ impl Queue {
             }
         }
         taken
+    }
+
+    /// Moves all that is kept back out: the end is near, and nothing more is put in.
+    pub(in crate::client) fn take_rest(&self, into: &mut Publishes) {
+        into.append(&mut self.state.lock().work.publishes);
     }
 
     /// Whether messages up to this one are kept back.

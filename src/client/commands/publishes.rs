@@ -81,6 +81,14 @@ impl Publishes {
         })
     }
 
+    /// What the first message takes of the bound on bytes, where it is not brief.
+    pub(super) fn front_size(&self) -> usize {
+        match self.entries.front() {
+            Some(Entry::One(outgoing)) => outgoing.size,
+            Some(Entry::Briefs(_)) | None => 0,
+        }
+    }
+
     /// When the first message was published, where that is known.
     pub(super) fn put_at(&self) -> Option<SystemTime> {
         match self.entries.front()? {

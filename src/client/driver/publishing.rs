@@ -133,7 +133,9 @@ impl Driver {
         while self.protocol.waiting() < BATCH_BYTES {
             if self.again.is_empty() && self.work.publishes.is_empty() {
                 let has_window = self.protocol.can_publish(QoS::AtLeastOnce);
-                self.queue.take_one(&mut self.work.publishes, has_window);
+                let in_flight = (self.exchanges.len(), self.exchanges.bytes());
+                self.queue
+                    .take_one(&mut self.work.publishes, has_window, in_flight);
             }
             let next_qos = self.again.front().map(|next| next.message.qos).or(self
                 .work
@@ -242,6 +244,19 @@ impl Driver {
         }
         if let Err(error) = sent {
             self.answer(token, Err(error));
+        }
+    }
+
+    /// What was given up, and waits, is not for the next process to send. The others are its own from here on.
+    pub(super) fn take_back_withdrawn(&mut self) {
+        self.queue.take_rest(&mut self.work.publishes);
+        let mut waiting = std::mem::take(&mut self.work.publishes);
+        while let Some(outgoing) = waiting.pop() {
+            if outgoing.reply.begins() {
+                self.work.publishes.push(outgoing);
+            } else {
+                self.take_back(outgoing);
+            }
         }
     }
 

@@ -8,9 +8,19 @@ use super::publishing::Exchange;
 use crate::client::commands::{Outgoing, Publishes, Reply, aged, size_of};
 use crate::client::protocol::Progress;
 use crate::client::{ClientError, ClientOptions};
+use crate::clock::Clock;
 use crate::codec::ProtocolVersion;
-use crate::storage::{Change, Stage, Store, Stored};
+use crate::storage::{Change, Stage, StorageError, Store, Stored};
 use bytes::Buf;
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A client that was given up while it connected lets go of its file a moment later, and so does a process that ends: whoever
+/// comes next, perhaps to try once more, waits for that so long, twice as long the next time, and so on.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+/// But no longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The store of a driver that has one.
 pub(super) struct Storing {
@@ -48,8 +58,7 @@ impl Driver {
             return Ok(());
         };
         let client_id = self.protocol.client_id().to_owned();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&path, &client_id)).await;
-        let (store, stored) = opened.map_err(|_| ClientError::Closed)??;
+        let (store, stored) = open(path, client_id, self.clock.clone()).await?;
         self.take_up(store, stored);
         self.ghosts.haunt(self.now());
         Ok(())
@@ -183,10 +192,31 @@ impl Driver {
     pub(super) async fn close_store(&mut self) {
         if self.storing.is_some() {
             self.keep_progress();
+            self.take_back_withdrawn();
         }
         if let Some(storing) = self.storing.take() {
             // A failure has been told to whoever wanted to send; what is kept too long is sent once more.
             let _ = storing.store.close().await;
+        }
+    }
+}
+
+/// Opens the file; where it is in use, some times more, for about a second.
+async fn open(
+    path: PathBuf,
+    client_id: String,
+    clock: Clock,
+) -> Result<(Store, Stored), ClientError> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        let (path, client_id) = (path.clone(), client_id.clone());
+        let opened = tokio::task::spawn_blocking(move || Store::open(&path, &client_id)).await;
+        match opened.map_err(|_| ClientError::Closed)? {
+            Err(StorageError::InUse { .. }) if pause < PAUSE_MAX => {
+                clock.timeout_real(pause, pending::<()>()).await;
+                pause *= 2;
+            }
+            opened => return Ok(opened?),
         }
     }
 }
