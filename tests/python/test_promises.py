@@ -315,6 +315,32 @@ async def test_acknowledgements_leave_in_the_order_of_arrival_whatever_the_order
 
 
 @on_every_loop
+async def test_a_message_is_refused_with_its_reason_or_not_at_all() -> None:
+    code = rmqtt.ReasonCode
+    failures = [0x80, 0x83, code.NOT_AUTHORIZED, 0x90, 0x91, 0x97, code.PAYLOAD_FORMAT_INVALID]
+    async with (
+        told() as (broker, url),
+        rmqtt.Client(url) as client,
+        client.subscribe("a", qos=2, ack="manual") as messages,
+    ):
+        for n in range(1, 1 + len(failures)):
+            broker.say(rmqtt.Publish(topic="a", payload=b"", qos=2 if n % 2 else 1, packet_id=n))
+        for reason in failures:
+            message = await messages.get(timeout=GUARD)
+            for nonsense in (0, 0x10, 0x81, 0x8E, 0x92, 0xFF):
+                with pytest.raises(ValueError, match=r"reason code|not with nack"):
+                    message.nack(nonsense)
+            for nonsense in (1, 0x11, 0x18, 0x80):
+                with pytest.raises(ValueError, match=r"reason code|not with ack"):
+                    message.ack(nonsense)
+            message.nack(reason)
+        await until(lambda: len(broker.of(rmqtt.PubAck)) + len(broker.of(rmqtt.PubRec)) == len(failures))
+        answers = [packet for packet in broker.heard if isinstance(packet, rmqtt.PubAck | rmqtt.PubRec)]
+        assert [answer.packet_id for answer in answers] == list(range(1, 1 + len(failures)))
+        assert [answer.reason_code for answer in answers] == failures
+
+
+@on_every_loop
 async def test_a_message_for_two_subscriptions_is_acknowledged_when_both_are_done(broker: rmqtt.Broker) -> None:
     async with (
         rmqtt.Client(broker.url, version="3.1.1", client_id="worker") as client,
