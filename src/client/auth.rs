@@ -27,6 +27,12 @@ pub trait Authenticator: fmt::Debug + Send + Sync {
     fn begin(&self) -> Box<dyn Exchange>;
 }
 
+/// Where a password comes from that is not the same each time: a token that expires.
+pub trait PasswordSource: fmt::Debug + Send + Sync {
+    /// The password for the next CONNECT. Dropping the future gives that connection up.
+    fn ask(&self) -> Word<'_>;
+}
+
 /// One exchange. Dropping the future of a step gives the exchange up.
 pub trait Exchange: Send {
     /// The first word, for CONNECT or for AUTH 0x19.

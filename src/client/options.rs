@@ -1,7 +1,7 @@
 //! What can be asked of a client. Every field has a default that is safe.
 
 use super::Journal;
-use super::auth::Authenticator;
+use super::auth::{Authenticator, PasswordSource};
 use crate::codec::{Hidden, ProtocolVersion, Will};
 use crate::message::UserProperty;
 use crate::transport::{Address, Route};
@@ -37,6 +37,8 @@ pub struct ClientOptions {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Bytes>,
+    /// Asked for it, for each connection anew.
+    pub password_source: Option<Arc<dyn PasswordSource>>,
     /// How to prove who we are beyond that (MQTT 5); then there is no falling back to 3.1.1.
     pub auth: Option<Arc<dyn Authenticator>>,
     /// Begin with no session. Reconnects of this client resume where the broker allows.
@@ -94,6 +96,7 @@ impl ClientOptions {
             fall_back: true,
             username: None,
             password: None,
+            password_source: None,
             auth: None,
             clean_start: true,
             session_expiry: 0,
@@ -131,6 +134,7 @@ impl fmt::Debug for ClientOptions {
             fall_back,
             username,
             password,
+            password_source,
             auth,
             clean_start,
             session_expiry,
@@ -162,6 +166,7 @@ impl fmt::Debug for ClientOptions {
             .field("fall_back", fall_back)
             .field("username", username)
             .field("password", &Hidden(password))
+            .field("password_source", password_source)
             .field("auth", auth)
             .field("clean_start", clean_start)
             .field("session_expiry", session_expiry)

@@ -1,8 +1,11 @@
-//! How a client of Python proves who it is: SCRAM, or a mechanism written in Python and asked in the client's event loop.
+//! How a client of Python proves who it is: SCRAM, or a mechanism written in Python and asked in the client's event loop; and
+//! a password that is asked for there.
 
 use super::bridge::{Answered, Asker};
 use crate::client::ClientError;
-use crate::client::auth::{AuthFailure, Authenticator, Exchange, ScramSha256, Word};
+use crate::client::auth::{
+    AuthFailure, Authenticator, Exchange, PasswordSource, ScramSha256, Word,
+};
 use bytes::Bytes;
 use pyo3::prelude::*;
 use std::fmt;
@@ -83,29 +86,47 @@ struct Asking(Arc<Asker>);
 
 impl Exchange for Asking {
     fn start(&mut self) -> Word<'_> {
-        Box::pin(async { word(self.0.ask("start", None).await) })
+        Box::pin(async { word(self.0.ask("start", None).await, HANDLER) })
     }
 
     fn step(&mut self, data: Option<Bytes>) -> Word<'_> {
-        Box::pin(async { word(self.0.ask("step", data).await) })
+        Box::pin(async { word(self.0.ask("step", data).await, HANDLER) })
     }
 
     fn finish(&mut self, data: Option<Bytes>) -> Word<'_> {
-        Box::pin(async { word(self.0.ask("finish", data).await) })
+        Box::pin(async { word(self.0.ask("finish", data).await, HANDLER) })
     }
 }
 
-fn word(answered: Answered) -> Result<Option<Bytes>, AuthFailure> {
+/// A function that gives the password.
+pub(crate) struct Passwords(pub(crate) Arc<Asker>);
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passwords")
+    }
+}
+
+impl PasswordSource for Passwords {
+    fn ask(&self) -> Word<'_> {
+        Box::pin(async { word(self.0.ask("password", None).await, PASSWORD) })
+    }
+}
+
+const HANDLER: &str = "authentication handler";
+const PASSWORD: &str = "function for the password";
+
+fn word(answered: Answered, whose: &str) -> Result<Option<Bytes>, AuthFailure> {
     match answered {
         Some(Ok(data)) => Ok(data),
         // What a handler raises may be gone the next time: it asks others, who may be away for a while.
         Some(Err(raised)) => Err(AuthFailure {
-            what: "the authentication handler raised an exception".to_owned(),
+            what: format!("the {whose} raised an exception"),
             is_final: false,
             cause: Some(Arc::new(raised)),
         }),
-        None => Err(AuthFailure::new(
-            "the event loop of the authentication handler is gone",
-        )),
+        None => Err(AuthFailure::new(format!(
+            "the event loop of the {whose} is gone"
+        ))),
     }
 }

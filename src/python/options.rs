@@ -19,7 +19,7 @@ use outbox::OutboxArguments;
 pub(crate) use subscription::{Filters, SubscribeArguments, UpdateArguments, Wanted, subscription};
 pub(crate) use transport::{ListenerArguments, TlsArguments};
 
-use super::auth::AuthArgument;
+use super::auth::{AuthArgument, Passwords};
 use super::bridge::Asker;
 use super::errors::{Failure, address_error};
 use super::journal::NativeJournal;
@@ -126,24 +126,12 @@ pub(crate) fn client(
             )));
         }
     };
-    options.username = arguments.username;
-    options.password = arguments
-        .password
-        .map(|given| password(&given))
-        .transpose()?;
-    check_length("username", options.username.as_ref().map(String::len))?;
-    check_length("password", options.password.as_ref().map(Bytes::len))?;
-    let mut asker = None;
-    if let Some(auth) = arguments.auth {
-        if options.version != ProtocolVersion::V5 {
-            return Err(PyValueError::new_err("auth needs MQTT 5"));
-        }
-        let read = auth
-            .read()
-            .map_err(|error| Failure::from(error).to_py(py))?;
-        options.auth = Some(read.0);
-        asker = read.1;
-    }
+    let asker = credentials(
+        &mut options,
+        (arguments.username, arguments.password),
+        arguments.auth,
+        py,
+    )?;
     options.clean_start = arguments.clean_start;
     options.session_expiry = seconds_u32("session_expiry", arguments.session_expiry)?;
     options.keep_alive = seconds_u16("keep_alive", arguments.keep_alive)?;
@@ -171,6 +159,40 @@ pub(crate) fn client(
     options.journal = Some(arguments.journal.get().of_client());
     arguments.outbox.read(&mut options, py)?;
     Ok((options, asker))
+}
+
+/// Who the client is, and who is asked for it.
+fn credentials(
+    options: &mut ClientOptions,
+    (username, given): (Option<String>, Option<Bound<'_, PyAny>>),
+    auth: Option<AuthArgument>,
+    py: Python<'_>,
+) -> PyResult<Option<Arc<Asker>>> {
+    let mut asker = None;
+    options.username = username;
+    check_length("username", options.username.as_ref().map(String::len))?;
+    if let Some(auth) = auth {
+        if options.version != ProtocolVersion::V5 {
+            return Err(PyValueError::new_err("auth needs MQTT 5"));
+        }
+        let read = auth
+            .read()
+            .map_err(|error| Failure::from(error).to_py(py))?;
+        options.auth = Some(read.0);
+        asker = read.1;
+    }
+    match given {
+        // The same runner as the handler's, where both are there.
+        Some(runner) if runner.hasattr("ask")? => {
+            let asker = asker.get_or_insert_with(|| Asker::new(runner.unbind()));
+            options.password_source = Some(Arc::new(Passwords(Arc::clone(asker))));
+        }
+        given => {
+            options.password = given.map(|given| password(&given)).transpose()?;
+            check_length("password", options.password.as_ref().map(Bytes::len))?;
+        }
+    }
+    Ok(asker)
 }
 
 fn endpoints(urls: &[String]) -> PyResult<Vec<Address>> {

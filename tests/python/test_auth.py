@@ -402,7 +402,7 @@ async def test_who_asks_again_gives_up_the_first_question() -> None:
     async def slowly(data: bytes) -> bytes:
         return data if data == b"second" else await asyncio.Event().wait() and b""
 
-    runner = Runner(Handler(answer=slowly))
+    runner = Runner(Handler(answer=slowly), None)
     first, second = Word(), Word()
     runner.ask("step", b"first", first)  # type: ignore[arg-type]
     await asyncio.sleep(0)

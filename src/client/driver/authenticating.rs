@@ -84,10 +84,14 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    /// Begins it, and says what CONNECT has to carry.
+    /// Begins it, and says what CONNECT has to carry: the password, where it is asked for, and the mechanism's first word.
     pub(super) async fn begin(
         options: &ClientOptions,
-    ) -> Result<(Self, Option<Bytes>), ClientError> {
+    ) -> Result<(Self, Option<Bytes>, Option<Bytes>), ClientError> {
+        let password = match &options.password_source {
+            Some(source) => source.ask().await.map_err(ClientError::Authentication)?,
+            None => None,
+        };
         let mut exchange = options.auth.as_ref().map(|auth| auth.begin());
         let first = match &mut exchange {
             Some(exchange) => exchange
@@ -96,7 +100,7 @@ impl Handshake {
                 .map_err(ClientError::Authentication)?,
             None => None,
         };
-        Ok((Self { exchange }, first))
+        Ok((Self { exchange }, password, first))
     }
 
     /// The mechanism's answer.

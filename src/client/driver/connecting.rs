@@ -169,7 +169,7 @@ impl Driver {
 
     async fn handshake(&mut self) -> Result<(Stream, Negotiated), ClientError> {
         // Before the broker waits for us: a mechanism may have to ask somebody else first.
-        let (mut handshake, first) = Handshake::begin(&self.options).await?;
+        let (mut handshake, password, first) = Handshake::begin(&self.options).await?;
         let address = self.address.clone();
         if let Some(clock) = transport::clock(&address) {
             // Who was not there yet when the first try began.
@@ -192,6 +192,9 @@ impl Driver {
             self.protocol.doubt_session();
         }
         let now = self.now();
+        if let Some(password) = password {
+            self.protocol.renew_password(password);
+        }
         self.protocol.connect_as(first, now)?;
         self.ghosts.appear(now);
         loop {

@@ -54,6 +54,11 @@ impl Protocol {
         self.connect(now)
     }
 
+    /// From now on CONNECT has this password, and none that it had before.
+    pub fn renew_password(&mut self, password: Bytes) {
+        self.options.password = Some(password);
+    }
+
     /// The method that CONNECT names. Only MQTT 5 can.
     pub(super) fn method(&self) -> Option<ByteString> {
         let auth = self.options.auth.as_ref()?;
