@@ -1,7 +1,4 @@
-"""Who a client says it is: SCRAM-SHA-256, or a handler of the user's own, which runs as a task of the event loop.
-
-So does a function that is asked for the password.
-"""
+"""Who a client says it is: SCRAM-SHA-256, or a handler of the user's own, which runs as a task of the event loop."""
 
 from __future__ import annotations
 
@@ -11,21 +8,16 @@ import inspect
 import threading
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from rmqtt.exceptions import AuthenticationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from rmqtt._rmqtt import Answer, NativeSyncClient
 
-    _Word: TypeAlias = str | bytes | Awaitable[str | bytes | None] | None
-    _What: TypeAlias = Literal["password", "start", "step", "finish"]
-    Password: TypeAlias = str | bytes | Callable[[], str | bytes | Awaitable[str | bytes]]
-
-
-_PASSWORD_MAX: Final = 65_535
+    _Word: TypeAlias = bytes | Awaitable[bytes | None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +72,27 @@ class AuthHandler(Protocol):
         """Answer what the broker says."""
 
 
-def credentials(auth: object, password: Password | None) -> tuple[object, object]:
-    """Give the native half what it takes for a mechanism and for a password; one runner is asked for both."""
-    source = password if callable(password) else None
-    if auth is None or isinstance(auth, ScramSha256):
-        return auth, password if source is None else Runner(None, source)
+def mechanism(auth: object) -> object:
+    """Give the native half what it takes for a mechanism."""
+    if isinstance(auth, ScramSha256):
+        return auth
     if not all(hasattr(auth, name) for name in ("method", "start", "step")):
         raise TypeError(f"auth must be ScramSha256 or an AuthHandler, not {type(auth).__name__}")
     handler = cast("AuthHandler", auth)
-    runner = Runner(handler, source)
-    return (handler.method, runner), password if source is None else runner
+    return (handler.method, Runner(handler))
 
 
 class Runner:
     """Asks one handler, one question at a time; in the context in which its client was made."""
 
-    __slots__ = ("_context", "_handler", "_password", "_task")
+    __slots__ = ("_context", "_handler", "_task")
 
-    def __init__(
-        self, handler: AuthHandler | None, password: Callable[[], str | bytes | Awaitable[str | bytes]] | None
-    ) -> None:
+    def __init__(self, handler: AuthHandler) -> None:
         self._handler = handler
-        self._password = password
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[None] | None = None
 
-    def ask(self, what: _What, data: bytes | None, answer: Answer) -> None:
+    def ask(self, what: Literal["start", "step", "finish"], data: bytes | None, answer: Answer) -> None:
         # Who asks again has given up what he asked before, though the word of it may still be under way.
         self.cancel()
         loop = asyncio.get_running_loop()
@@ -115,10 +102,14 @@ class Runner:
         if self._task is not None:
             self._task.cancel()
 
-    async def _answer(self, what: _What, data: bytes | None, answer: Answer) -> None:
+    async def _answer(self, what: Literal["start", "step", "finish"], data: bytes | None, answer: Answer) -> None:
         try:
-            said: object = self._call(what, data)
-            word = _checked(what, await said if inspect.isawaitable(said) else said)
+            word: object = self._call(what, data)
+            if inspect.isawaitable(word):
+                word = await word
+            if word is not None and not isinstance(word, bytes):
+                name = type(word).__name__
+                raise TypeError(f"an authentication handler answers with bytes or None, not {name}")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - it becomes the error of who waits for the connection
             answer.fail(error)
         except BaseException:
@@ -131,11 +122,7 @@ class Runner:
             if self._task is asyncio.current_task():
                 self._task = None
 
-    def _call(self, what: _What, data: bytes | None) -> _Word:
-        if what == "password":
-            return None if self._password is None else self._password()
-        if self._handler is None:
-            return None
+    def _call(self, what: Literal["start", "step", "finish"], data: bytes | None) -> _Word:
         if what == "start":
             return self._handler.start()
         if what == "step":
@@ -145,19 +132,6 @@ class Runner:
             word: _Word = finish(data)
             return word
         return None if data is None else self._handler.step(data)
-
-
-def _checked(what: _What, word: object) -> bytes | None:
-    if what != "password":
-        if word is None or isinstance(word, bytes):
-            return word
-        raise TypeError(f"an authentication handler answers with bytes or None, not {type(word).__name__}")
-    word = word.encode() if isinstance(word, str) else word
-    if not isinstance(word, bytes):
-        raise TypeError(f"password() must give str or bytes, not {type(word).__name__}")
-    if len(word) > _PASSWORD_MAX:
-        raise ValueError(f"password must be at most {_PASSWORD_MAX} bytes, not {len(word)}")
-    return word
 
 
 def ask_on_a_thread(native: NativeSyncClient, owner: object) -> None:
