@@ -1,4 +1,7 @@
-"""Who a client says it is: SCRAM-SHA-256, or a handler of the user's own, which runs as a task of the event loop."""
+"""Who a client says it is: SCRAM-SHA-256, or a handler of the user's own, which runs as a task of the event loop.
+
+So does a function that is asked for the password.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,21 @@ import inspect
 import threading
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, cast
 
 from rmqtt.exceptions import AuthenticationFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from rmqtt._rmqtt import Answer, NativeSyncClient
 
-    _Word: TypeAlias = bytes | Awaitable[bytes | None] | None
+    _Word: TypeAlias = str | bytes | Awaitable[str | bytes | None] | None
+    _What: TypeAlias = Literal["password", "start", "step", "finish"]
+    Password: TypeAlias = str | bytes | Callable[[], str | bytes | Awaitable[str | bytes]]
+
+
+_PASSWORD_MAX: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +80,32 @@ class AuthHandler(Protocol):
         """Answer what the broker says."""
 
 
-def mechanism(auth: object) -> object:
-    """Give the native half what it takes for a mechanism."""
-    if isinstance(auth, ScramSha256):
-        return auth
+def credentials(auth: object, password: Password | None) -> tuple[object, object]:
+    """Give the native half what it takes for a mechanism and for a password; one runner is asked for both."""
+    source = password if callable(password) else None
+    if auth is None or isinstance(auth, ScramSha256):
+        return auth, password if source is None else Runner(None, source)
     if not all(hasattr(auth, name) for name in ("method", "start", "step")):
         raise TypeError(f"auth must be ScramSha256 or an AuthHandler, not {type(auth).__name__}")
     handler = cast("AuthHandler", auth)
-    return (handler.method, Runner(handler))
+    runner = Runner(handler, source)
+    return (handler.method, runner), password if source is None else runner
 
 
 class Runner:
     """Asks one handler, one question at a time; in the context in which its client was made."""
 
-    __slots__ = ("_context", "_handler", "_task")
+    __slots__ = ("_context", "_handler", "_password", "_task")
 
-    def __init__(self, handler: AuthHandler) -> None:
+    def __init__(
+        self, handler: AuthHandler | None, password: Callable[[], str | bytes | Awaitable[str | bytes]] | None
+    ) -> None:
         self._handler = handler
+        self._password = password
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[None] | None = None
 
-    def ask(self, what: Literal["start", "step", "finish"], data: bytes | None, answer: Answer) -> None:
+    def ask(self, what: _What, data: bytes | None, answer: Answer) -> None:
         # Who asks again has given up what he asked before, though the word of it may still be under way.
         self.cancel()
         loop = asyncio.get_running_loop()
@@ -102,14 +115,10 @@ class Runner:
         if self._task is not None:
             self._task.cancel()
 
-    async def _answer(self, what: Literal["start", "step", "finish"], data: bytes | None, answer: Answer) -> None:
+    async def _answer(self, what: _What, data: bytes | None, answer: Answer) -> None:
         try:
-            word: object = self._call(what, data)
-            if inspect.isawaitable(word):
-                word = await word
-            if word is not None and not isinstance(word, bytes):
-                name = type(word).__name__
-                raise TypeError(f"an authentication handler answers with bytes or None, not {name}")  # noqa: TRY301
+            said: object = self._call(what, data)
+            word = _checked(what, await said if inspect.isawaitable(said) else said)
         except Exception as error:  # noqa: BLE001 - it becomes the error of who waits for the connection
             answer.fail(error)
         except BaseException:
@@ -122,7 +131,11 @@ class Runner:
             if self._task is asyncio.current_task():
                 self._task = None
 
-    def _call(self, what: Literal["start", "step", "finish"], data: bytes | None) -> _Word:
+    def _call(self, what: _What, data: bytes | None) -> _Word:
+        if what == "password":
+            return None if self._password is None else self._password()
+        if self._handler is None:
+            return None
         if what == "start":
             return self._handler.start()
         if what == "step":
@@ -132,6 +145,19 @@ class Runner:
             word: _Word = finish(data)
             return word
         return None if data is None else self._handler.step(data)
+
+
+def _checked(what: _What, word: object) -> bytes | None:
+    if what != "password":
+        if word is None or isinstance(word, bytes):
+            return word
+        raise TypeError(f"an authentication handler answers with bytes or None, not {type(word).__name__}")
+    word = word.encode() if isinstance(word, str) else word
+    if not isinstance(word, bytes):
+        raise TypeError(f"password() must give str or bytes, not {type(word).__name__}")
+    if len(word) > _PASSWORD_MAX:
+        raise ValueError(f"password must be at most {_PASSWORD_MAX} bytes, not {len(word)}")
+    return word
 
 
 def ask_on_a_thread(native: NativeSyncClient, owner: object) -> None:

@@ -46,7 +46,9 @@ class Client(Publisher):
         ``"5.0"`` or ``"3.1.1"`` to speak only that; `None`: 5.0, and 3.1.1 where the broker refuses it, or at the very
         first connection closes twice without a word.
     username, password
-        Who we are. Both travel as they are: without TLS, anybody on the way can read them.
+        Who we are. Both travel as they are: without TLS, anybody on the way can read them. A function in place of the
+        password, plain or async, is asked in the client's event loop for each connection anew: for tokens that expire.
+        What it raises is raised by `connect`; while the client reconnects, it is asked again later.
     auth
         Enhanced authentication (MQTT 5 only): `ScramSha256`, or a mechanism of your own (`AuthHandler`). There is no
         falling back to 3.1.1 then.

@@ -14,7 +14,7 @@ from rmqtt._types import Reconnect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rmqtt._auth import AuthHandler, ScramSha256
+    from rmqtt._auth import AuthHandler, Password, ScramSha256
     from rmqtt._events import Connected, Event
     from rmqtt._messages import Will
     from rmqtt._results import Negotiated
@@ -43,7 +43,7 @@ class Connection(Live, Generic[_Native]):
         client_id: str | None = None,
         version: Literal["5.0", "3.1.1"] | None = None,
         username: str | None = None,
-        password: str | bytes | None = None,
+        password: Password | None = None,
         auth: ScramSha256 | AuthHandler | None = None,
         clean_start: bool = True,
         session_expiry: float = 0,
@@ -68,6 +68,7 @@ class Connection(Live, Generic[_Native]):
         if not urls:
             raise ValueError("url: at least one address is needed")
         encrypted = tls_argument(tls)
+        proof, secret = _credentials(auth, password)
         if port is not None:
             urls = tuple(_with_port(each, port) for each in urls)
         if encrypted is not None:
@@ -85,8 +86,8 @@ class Connection(Live, Generic[_Native]):
                 "proxy": proxy,
                 "ws_headers": list((ws_headers or {}).items()),
                 "username": username,
-                "password": password,
-                "auth": None if auth is None else _mechanism(auth),
+                "password": secret,
+                "auth": proof,
                 "clean_start": clean_start,
                 "session_expiry": session_expiry,
                 "keep_alive": keep_alive,
@@ -183,10 +184,12 @@ def _with_port(url: str, port: int) -> str:
     return f"{scheme}{separator}{host}:{port}{slash}{path}"
 
 
-def _mechanism(auth: ScramSha256 | AuthHandler) -> object:
-    from rmqtt._auth import mechanism  # noqa: PLC0415 - only who has one pays for it
+def _credentials(auth: ScramSha256 | AuthHandler | None, password: Password | None) -> tuple[object, object]:
+    if auth is None and not callable(password):
+        return None, password
+    from rmqtt._auth import credentials  # noqa: PLC0415 - only who has more than a password pays for it
 
-    return mechanism(auth)
+    return credentials(auth, password)
 
 
 def _negotiated(fields: dict[str, Any]) -> Negotiated:

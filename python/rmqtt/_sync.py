@@ -32,8 +32,8 @@ class SyncClient(SyncPublisher):
 
     No event loop is needed, and none is in the way: where one runs, it stands still while a call waits. Other threads
     run meanwhile, Ctrl-C is heard within a tenth of a second, and several threads may share a client. The connection
-    lives on threads of its own, keep alive included, whatever the program does. A handler given as ``auth`` is called
-    on a thread of its own.
+    lives on threads of its own, keep alive included, whatever the program does. A handler given as ``auth``, and a
+    function given as ``password``, is called on a thread of its own.
 
     Parameters
     ----------
@@ -59,8 +59,7 @@ class SyncClient(SyncPublisher):
     __slots__ = ("_handler",)
 
     def _begin(self, url: str, arguments: Mapping[str, Any]) -> NativeSyncClient:
-        auth = arguments["auth"]
-        self._handler = isinstance(auth, tuple) and isinstance(auth[1], Runner)
+        self._handler = isinstance(arguments["auth"], tuple) or isinstance(arguments["password"], Runner)
         return NativeSyncClient(url, arguments)
 
     def _trace(self) -> None:

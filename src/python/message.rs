@@ -3,7 +3,7 @@
 use super::errors::{pairs, public_name, qos};
 use super::payload::HasPayload;
 use crate::client::{Delivery, DeliveryReceipt, Inbox};
-use crate::codec::ReasonCode;
+use crate::codec::{PacketType, ReasonCode};
 use crate::message::{Message, MessageProperties, QoS};
 use crate::topic::TopicTemplate;
 use parking_lot::Mutex;
@@ -109,8 +109,14 @@ impl PyMessage {
     }
 
     fn answer(&self, reason: u8) -> PyResult<()> {
+        // Refused here and not on the way: the message would never be acknowledged.
         let reason = ReasonCode::from_number(reason)
-            .ok_or_else(|| PyValueError::new_err(format!("{reason:#04x} is no reason code")))?;
+            .filter(|reason| reason.is_allowed_in(PacketType::PubAck))
+            .ok_or_else(|| {
+                PyValueError::new_err(format!(
+                    "{reason:#04x} is no reason code of an acknowledgement"
+                ))
+            })?;
         if let Some((inbox, receipt)) = &self.owed
             && let Some(inbox) = inbox.upgrade()
         {
@@ -364,7 +370,12 @@ impl PyMessage {
     /// Parameters
     /// ----------
     /// reason
-    ///     What to say in the acknowledgement; below 0x80.
+    ///     What to say in the acknowledgement (MQTT 5): 0, or 0x10.
+    ///
+    /// Raises
+    /// ------
+    /// `ValueError`
+    ///     It is no reason code of an acknowledgement, or that of a failure.
     #[pyo3(signature = (reason=0))]
     fn ack(&self, reason: u8) -> PyResult<()> {
         if reason >= 0x80 {
@@ -380,7 +391,12 @@ impl PyMessage {
     /// Parameters
     /// ----------
     /// reason
-    ///     What to say in the acknowledgement (MQTT 5); 0x80 or above.
+    ///     What to say in the acknowledgement (MQTT 5): 0x80, 0x83, 0x87, 0x90, 0x91, 0x97 or 0x99.
+    ///
+    /// Raises
+    /// ------
+    /// `ValueError`
+    ///     It is none of these.
     #[pyo3(signature = (reason=0x80))]
     fn nack(&self, reason: u8) -> PyResult<()> {
         if reason < 0x80 {
