@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from rmqtt._journal import journal
@@ -64,11 +65,15 @@ class Connection(Live, Generic[_Native]):
         nodelay: bool = True,
         trace_context: bool = False,
     ) -> None:
-        urls = (url,) if isinstance(url, str) else tuple(url)
-        if not urls:
-            raise ValueError("url: at least one address is needed")
+        urls = _urls(url)
+        _check("reconnect", reconnect, reconnect is None or isinstance(reconnect, Reconnect))
+        _check("outbox", outbox, isinstance(outbox, Outbox))
         encrypted = tls_argument(tls)
         proof, secret = _credentials(auth, password)
+        if will is not None:
+            from rmqtt._messages import Will  # noqa: PLC0415 - only who has one pays for it
+
+            _check("will", will, isinstance(will, Will))
         if port is not None:
             urls = tuple(_with_port(each, port) for each in urls)
         if encrypted is not None:
@@ -173,6 +178,21 @@ class Connection(Live, Generic[_Native]):
             "dropped": stats.dropped or None,
         }
         return _html.table(f"rmqtt {type(self).__name__}", rows)
+
+
+def _urls(url: object) -> tuple[str, ...]:
+    urls = tuple(url) if isinstance(url, Iterable) and not isinstance(url, str | bytes | bytearray) else (url,)
+    if not urls:
+        raise ValueError("url: at least one address is needed")
+    for each in urls:
+        if not isinstance(each, str):
+            raise TypeError(f"url must be str, or several of them, not {type(each).__name__}")
+    return cast("tuple[str, ...]", urls)
+
+
+def _check(name: str, given: object, fits: bool) -> None:  # noqa: FBT001 - of this file
+    if not fits:
+        raise TypeError(f"{name} must be rmqtt.{name.capitalize()}, not {type(given).__name__}")
 
 
 def _with_port(url: str, port: int) -> str:

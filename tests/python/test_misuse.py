@@ -299,6 +299,27 @@ def test_options_that_make_no_sense_are_refused_when_they_are_given(make: Callab
         make()
 
 
+@pytest.mark.parametrize("make", [rmqtt.Client, rmqtt.SyncClient])
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((b"mqtt://localhost",), {}, "url must be str, or several of them, not bytes"),
+        ((None,), {}, "url must be str, or several of them, not NoneType"),
+        ((["mqtt://localhost", 1883],), {}, "url must be str, or several of them, not int"),
+        (("localhost:1884",), {"port": 1884}, "port"),
+        ((), {"reconnect": False}, r"reconnect must be rmqtt\.Reconnect, not bool"),
+        ((), {"outbox": None}, r"outbox must be rmqtt\.Outbox, not NoneType"),
+        ((), {"will": ("plant/7", "off")}, r"will must be rmqtt\.Will, not tuple"),
+        ((), {"password": 5}, "password must be str or bytes"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named_with_what_it_should_be(
+    make: Callable[..., object], arguments: tuple[Any, ...], options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        make(*arguments, **options)
+
+
 def test_a_broker_that_is_not_running_says_so() -> None:
     broker = rmqtt.Broker("mqtt://127.0.0.1:0")
 
@@ -359,7 +380,7 @@ def test_all_misuse_errors_can_be_pickled_for_other_processes() -> None:
     ("arguments", "kind", "words"),
     [
         ({"username": 3}, TypeError, "^username: .*str"),
-        ({"will": "x"}, TypeError, "^will: "),
+        ({"will": "x"}, TypeError, "^will must be"),
         ({"outbox": rmqtt.Outbox(max_messages=-1)}, ValueError, r"^outbox\.max_messages is out of its range"),
         ({"auth": ("alice", "secret")}, TypeError, "^auth must be ScramSha256 or an AuthHandler, not tuple"),
     ],
