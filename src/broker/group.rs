@@ -6,7 +6,7 @@
 //! chosen is in `choice`.
 //!
 //! A message is dealt to the *hand* of a member as soon as one that is connected has room in it, and waits for the group
-//! in common as long as none has. Hands are small, so that a slow member cannot sit on what others would have done,
+//! in common as long as none has. Where members may not all read the same, what only absent and busy ones may is put aside. Hands are small, so that a slow member cannot sit on what others would have done,
 //! except where the strategy ties messages to members. When a member goes, its hand is dealt to the others. When one
 //! comes, all hands are laid down and dealt anew, oldest first, if they are small or as many messages have been pushed
 //! and taken since the last time: who joins and leaves without end would have everything moved for one small packet.
@@ -322,6 +322,8 @@ impl Group {
             state.note_gone(&parcel);
             state.paid += 1;
             taken.message = Some((delivery, number, parcel));
+            let share = self.share(&state);
+            state.make_room(at, share);
             self.deal(&mut state, &mut taken.after);
             self.release(&mut state, &mut taken.after);
         }
@@ -369,7 +371,7 @@ impl Group {
     /// kept.
     fn follow(&self, state: &mut State) -> After {
         let mut after = After::default();
-        state.waiting.append(&mut state.aside);
+        state.take_up_aside();
         state.note_granted();
         if state.online > 0 {
             state.is_for_long = false;
@@ -393,7 +395,7 @@ impl Group {
                         state.waiting.insert(number, parcel);
                         return;
                     }
-                    Undealt::Absent => drop(state.aside.insert(number, parcel)),
+                    Undealt::Others | Undealt::Absent => drop(state.aside.insert(number, parcel)),
                     Undealt::Denied => {
                         state.note_gone(&parcel);
                         after.denied += 1;

@@ -64,6 +64,7 @@ pub(super) struct Share {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Member {
     pub(super) number: u64,
     pub(super) session: SessionKey,
@@ -72,6 +73,8 @@ pub(super) struct Member {
     /// What it may do; `None`: everything.
     pub(super) rights: Option<Arc<Rights>>,
     pub(super) is_online: bool,
+    /// Whether its hand was full when there was something for it, and is not half empty yet.
+    pub(super) is_full: bool,
     /// Whether its connection knows, or is about to, that its hand is not empty.
     pub(super) is_ready: bool,
     /// Whether it has taken anything since the queue was full.
@@ -97,6 +100,7 @@ impl Member {
             subscription,
             rights: None,
             is_online: false,
+            is_full: false,
             is_ready: false,
             has_taken: true,
             best_effort: BTreeMap::new(),
@@ -110,7 +114,12 @@ impl Member {
     }
 
     pub(super) fn can_take(&self, share: Share) -> bool {
-        self.is_online && self.count() < share.messages && self.bytes < share.bytes
+        let has_room = self.count() < share.messages && self.bytes < share.bytes;
+        self.is_online && !self.is_full && has_room
+    }
+
+    pub(super) fn is_half_empty(&self, share: Share) -> bool {
+        self.count() <= share.messages / 2 && self.bytes <= share.bytes / 2
     }
 
     pub(super) fn may_read(&self, topic: &TopicName) -> bool {

@@ -1,7 +1,7 @@
 //! What the lock of a group guards: its members, what waits, and how much of it may be moved. Plain data.
 
 use super::choice::Choice;
-use super::member::{Member, Parcel};
+use super::member::{Member, Parcel, Share};
 use super::{HAND_MAX, Sharing};
 use crate::broker::bell::Bell;
 use crate::broker::memory::{Charge, Claim, Memory, QUEUE_FREE};
@@ -18,8 +18,10 @@ const ENTRY_COST: usize = 96;
 /// Why no member was chosen for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undealt {
-    /// Those that are connected and may read it have their hands full, or nobody is connected.
+    /// All that are connected have their hands full, or nobody is.
     NoRoom,
+    /// Those that are connected and may read it have their hands full. Others may read what comes behind it.
+    Others,
     /// Those that may read it are not connected.
     Absent,
     /// No member may read it.
@@ -41,7 +43,8 @@ pub(super) struct State {
     pub(super) choice: Choice,
     /// What waits for any member, by number.
     pub(super) waiting: BTreeMap<u64, Parcel>,
-    /// What waits for members that are not connected, since none of the others may read it; by number.
+    /// What waits for members that are not connected or have their hands full, since none of the others may read it; by
+    /// number.
     pub(super) aside: BTreeMap<u64, Parcel>,
     /// Whether there is a member that may not read everything.
     pub(super) is_restricted: bool,
@@ -154,18 +157,39 @@ impl State {
         !self.is_restricted || self.members.iter().any(|member| member.may_read(topic))
     }
 
-    /// Why no member was chosen.
-    pub(super) fn why_not_dealt(&self, topic: &TopicName) -> Undealt {
+    /// Why no member was chosen. Those that would have been, but for their hands, get nothing more until these are half
+    /// empty: so what they may read is put aside once, in order, and not looked at for each message that others get.
+    pub(super) fn why_not_dealt(&mut self, topic: &TopicName) -> Undealt {
         if !self.is_restricted {
             return Undealt::NoRoom;
         }
-        let mut fitting = self.members.iter().filter(|member| member.may_read(topic));
-        match fitting.next() {
-            None => Undealt::Denied,
-            Some(first) if first.is_online || fitting.any(|member| member.is_online) => {
-                Undealt::NoRoom
-            }
-            Some(_) => Undealt::Absent,
+        let (mut is_for_any, mut is_for_online) = (false, false);
+        for member in self.members.iter_mut().filter(|it| it.may_read(topic)) {
+            is_for_any = true;
+            is_for_online |= member.is_online;
+            member.is_full |= member.is_online;
+        }
+        match (is_for_any, is_for_online) {
+            (false, _) => Undealt::Denied,
+            (true, false) => Undealt::Absent,
+            (true, true) => Undealt::Others,
+        }
+    }
+
+    /// A member has taken something. Once its hand is half empty, it gets what was put aside, before anything that is newer.
+    pub(super) fn make_room(&mut self, at: usize, share: Share) {
+        let member = &mut self.members[at];
+        if member.is_full && member.is_half_empty(share) {
+            member.is_full = false;
+            self.waiting.append(&mut self.aside);
+        }
+    }
+
+    /// What was put aside waits with the rest again.
+    pub(super) fn take_up_aside(&mut self) {
+        self.waiting.append(&mut self.aside);
+        for member in &mut self.members {
+            member.is_full = false;
         }
     }
 

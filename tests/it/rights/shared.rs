@@ -123,3 +123,55 @@ async fn what_a_member_has_in_its_hand_goes_to_others_when_it_may_not_read_it_an
     slow.expect_nothing().await;
     assert_balanced(&server).await;
 }
+
+/// As it was before it was sent: whoever else could have had it may have it, and nobody else.
+#[tokio::test]
+async fn what_a_member_has_not_answered_goes_only_to_who_may_read_it() {
+    let server = group().await;
+    let mut boss = server.client(V5, "boss").await;
+    let mut one = server.client(V5, "a").await;
+    one.subscribe(&[(WIDE, 1)]).await;
+    boss.publish(1, Publish::new("a/1", "x")).await;
+    assert_eq!(one.delivery().await.text(), "x");
+    let mut other = server.client(V5, "b").await;
+    other.subscribe(&[(WIDE, 1)]).await;
+    let mut both = server.client(V5, "both").await;
+    both.subscribe(&[(WIDE, 1)]).await;
+    one.disconnect().await;
+    assert_eq!(both.take().await.text(), "x");
+    other.expect_nothing().await;
+    assert_balanced(&server).await;
+}
+
+#[tokio::test]
+async fn a_member_with_its_hands_full_holds_up_nobody_who_may_read_other_things() {
+    let server = group().await;
+    let mut boss = server.client(V5, "boss").await;
+    // It takes one message at a time, and at first does not answer.
+    let window = Connect::new(V5, "a").properties(&[0x21, 0, 1]);
+    let (mut slow, _) = server.connect(&window).await;
+    slow.subscribe(&[(WIDE, 1)]).await;
+    let mut other = server.client(V5, "b").await;
+    other.subscribe(&[(WIDE, 1)]).await;
+    for number in 0..200 {
+        boss.publish(1, Publish::new("a/1", format!("{number}")))
+            .await;
+    }
+    for number in 0..3 {
+        boss.publish(1, Publish::new("b/1", format!("for b, {number}")))
+            .await;
+    }
+    for number in 0..3 {
+        assert_eq!(other.take().await.text(), format!("for b, {number}"));
+    }
+    // And all that was put aside comes, in order, with what is published meanwhile behind it.
+    for number in 0..400 {
+        assert_eq!(slow.take().await.text(), format!("{number}"));
+        if number < 200 {
+            boss.publish(1, Publish::new("a/1", format!("{}", 200 + number)))
+                .await;
+        }
+    }
+    slow.expect_nothing().await;
+    assert_balanced(&server).await;
+}
