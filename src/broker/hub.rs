@@ -109,8 +109,6 @@ pub struct Published {
 #[derive(Debug, Default)]
 pub struct Batch {
     routes: Routes,
-    /// Whether what follows stands for `routes`. Not between two batches: queues must not outlive their sessions for long.
-    is_found: bool,
     found: Vec<(Arc<Outbox>, Route)>,
     groups: Vec<Arc<Group>>,
     /// The queues of those who may not read it.
@@ -124,17 +122,9 @@ impl Batch {
     /// Wakes everybody who got something. To be called before waiting for anything.
     pub fn finish(&mut self) {
         self.number = None;
-        self.forget_found();
         for bell in self.to_wake.drain(..) {
             bell.ring();
         }
-    }
-
-    fn forget_found(&mut self) {
-        self.is_found = false;
-        self.found.clear();
-        self.groups.clear();
-        self.denied.clear();
     }
 }
 
@@ -248,16 +238,20 @@ impl Hub {
 
     /// The session that a connection has waited for, once the older one has let go.
     pub fn claim(&self, connection: ConnectionId) -> Option<Box<Granted>> {
-        let (grant, outbox, base, groups, bell) = {
+        let (grant, outbox, base, reader, groups, bell) = {
             let mut core = self.core.write();
             let waiting = core.connections.get_mut(&connection)?;
             let grant = waiting.grant.take()?;
             let bell = Arc::clone(&waiting.bell);
             let outbox = core.outbox(grant.key);
             let base = core.session_cost(grant.key);
+            let reader = core.router.reader(grant.key).cloned();
             let groups = core.groups_of(grant.key);
-            (grant, outbox, base, groups, bell)
+            (grant, outbox, base, reader, groups, bell)
         };
+        // Who let go does it as well, but perhaps not yet: what waits is looked at before it is taken.
+        let denied = outbox.set_reader(reader.as_ref());
+        self.note_denied(Some(&outbox), None, denied);
         self.note_owner(grant.key, &outbox);
         outbox.connect(bell, base);
         self.set_online(&groups, &outbox, true);
@@ -331,7 +325,6 @@ impl Hub {
         if self.taps.is_any() {
             self.catch(message, publisher);
         }
-        self.end_denied(batch, &message.topic, 1);
         Ok(self.post(message, publisher, batch, now))
     }
 
