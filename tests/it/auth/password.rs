@@ -137,6 +137,84 @@ async fn many_passwords_at_once_are_all_checked() {
     }
 }
 
+/// The one thread there is for what is slow is taken: a login has to wait for it, and nobody else does.
+#[test]
+fn nothing_is_hashed_on_the_threads_of_the_network() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let server = guarded().await;
+        let (mut inside, _) = server
+            .connect(&connect(V4, "inside", "alice", Some("secret")))
+            .await;
+        let (free, is_free) = std::sync::mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || is_free.recv());
+        let before = server.stats().passwords_hashed;
+        let mut late = Vec::new();
+        for (id, password) in [("right", "secret"), ("wrong", "guess")] {
+            let mut peer = server.socket(V5).await;
+            let connect = connect(V5, id, "alice", Some(password));
+            peer.send(&connect.bytes()).await;
+            late.push(peer);
+        }
+        for _ in 0..20 {
+            inside.ping().await;
+        }
+        assert_eq!(server.stats().passwords_hashed, before);
+        free.send(()).expect("a thread that waits");
+        taken.await.expect("a thread").expect("a word");
+        for (peer, code) in late.iter_mut().zip([0, 0x86]) {
+            peer.expect_connack(code).await;
+        }
+        assert_eq!(server.stats().passwords_hashed, before + 2);
+    });
+}
+
+/// How long a comparison takes must not say how much of a guess was right: so none of what is secret is compared by `==`.
+#[test]
+fn what_is_secret_is_compared_in_constant_time() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut in_constant_time = 0;
+    for folder in ["scram", "broker/auth"] {
+        let files = std::fs::read_dir(root.join(folder)).expect("a folder");
+        let files = files.map(|entry| entry.expect("a file").path());
+        let files = files.filter(|path| !path.ends_with("tests.rs"));
+        for path in files.chain([root.join("scram.rs")]) {
+            let text = std::fs::read_to_string(&path).expect("text");
+            in_constant_time += text.matches(".ct_eq(").count();
+            for line in text.lines().filter(|line| !line.trim().starts_with("//")) {
+                let line = line.replace("!=", "==");
+                let sides = line.split("==").collect::<Vec<_>>();
+                for pair in sides.windows(2) {
+                    let left = pair[0].split_whitespace().last().unwrap_or_default();
+                    let right = pair[1].split_whitespace().next().unwrap_or_default();
+                    for side in [left, right] {
+                        let secrets = [
+                            "hash",
+                            "given",
+                            "proof",
+                            "signature",
+                            "stored_key",
+                            "password",
+                        ];
+                        let is_secret = secrets.iter().any(|word| side.contains(word));
+                        assert!(
+                            !is_secret || side.contains("len()"),
+                            "{}: {line}",
+                            path.display()
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(in_constant_time >= 6, "{in_constant_time}");
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_while_its_password_is_checked_leaves_nothing() {
     let server = guarded().await;
