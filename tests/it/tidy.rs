@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may name. Client and broker are siblings: neither knows the other.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 11] = [
     ("topic", &[]),
     ("message", &["topic"]),
     ("codec", &["message", "topic"]),
@@ -16,7 +16,6 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("clock", &[]),
     ("transport", &["clock"]),
     ("scram", &[]),
-    ("journal", &[]),
     (
         "client",
         &[
@@ -26,7 +25,6 @@ const DOORS: [(&str, &[&str]); 12] = [
             "message",
             "topic",
             "scram",
-            "journal",
             "transport",
             "clock",
         ],
@@ -39,7 +37,6 @@ const DOORS: [(&str, &[&str]); 12] = [
             "message",
             "topic",
             "scram",
-            "journal",
             "transport",
             "clock",
         ],

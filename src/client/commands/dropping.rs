@@ -176,11 +176,19 @@ impl Queue {
 
     /// Moves messages of QoS 0 out that were kept back.
     pub(in crate::client) fn take_qos0(&self) -> Vec<Outgoing> {
+        let mut taken = Vec::new();
         if self.keeps_back() {
-            self.state.lock().work.publishes.take_qos0()
-        } else {
-            Vec::new()
+            let mut state = self.state.lock();
+            let mut waiting = std::mem::take(&mut state.work.publishes);
+            while let Some(outgoing) = waiting.pop() {
+                if outgoing.message.qos == QoS::AtMostOnce {
+                    taken.push(outgoing);
+                } else {
+                    state.work.publishes.push(outgoing);
+                }
+            }
         }
+        taken
     }
 
     /// Moves all that is kept back out: the end is near, and nothing more is put in.

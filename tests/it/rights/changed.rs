@@ -169,3 +169,45 @@ async fn rights_hold_in_a_state_that_was_restored() {
     boss.publish(1, Publish::new("public/a", "y")).await;
     peer.expect_nothing().await;
 }
+
+/// A will that is delayed belongs to nobody who is connected.
+#[tokio::test]
+async fn a_will_that_waits_is_looked_at_when_it_is_due() {
+    let server = server(&[]).await;
+    let mut boss = server.client(V5, "boss").await;
+    boss.subscribe(&[("public/#", 0)]).await;
+    let mut will = Will::new("public/will", "x");
+    will.properties = vec![0x18, 0, 0, 0x02, 0x58];
+    let (peer, _) = server
+        .connect(&Connect::new(V5, "peer").resume().will(&will))
+        .await;
+    peer.abort();
+    until("it is gone", server.broker(), |broker| {
+        broker.stats().connections == 1
+    })
+    .await;
+    server.broker().set_acl(closed());
+    // The end of its session is the end of the delay, too.
+    let (_peer, is_present) = server.connect(&Connect::new(V5, "peer")).await;
+    assert!(!is_present);
+    boss.expect_nothing().await;
+    let stats = server.stats();
+    assert_eq!((stats.wills_published, stats.publishes_denied), (0, 1));
+}
+
+#[tokio::test]
+async fn an_alias_opens_nothing_once_the_right_to_its_topic_is_gone() {
+    let server = server(&[]).await;
+    let mut boss = server.client(V5, "boss").await;
+    boss.subscribe(&[("#", 0)]).await;
+    let mut peer = server.client(V5, "peer").await;
+    let alias = [0x23, 0, 1];
+    let named = |topic: &str| Publish::new(topic, topic).properties(&alias);
+    assert_eq!(try_publish(&mut peer, named("public/a")).await, 0);
+    server.broker().set_acl(closed());
+    assert_eq!(try_publish(&mut peer, named("")).await, DENIED);
+    peer.publish(0, named("")).await;
+    assert_eq!(boss.delivery().await.topic, "public/a");
+    boss.expect_nothing().await;
+    assert_eq!(server.stats().publishes_denied, 2);
+}

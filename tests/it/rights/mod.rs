@@ -4,6 +4,7 @@ mod asked;
 mod changed;
 mod files;
 mod matcher;
+mod owners;
 mod reading;
 mod shared;
 mod writing;

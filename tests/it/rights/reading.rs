@@ -18,6 +18,11 @@ async fn a_filter_that_can_bring_nothing_is_refused_and_others_of_the_same_packe
             ("secret", 1),
             ("$share/g/secret", 1),
             ("$share/g/public/a", 0),
+            ("$share/g/public/secret/+", 1),
+            ("$share/g/$SYS/#", 1),
+            ("$share/+/secret", 1),
+            ("$queue/secret", 1),
+            ("Public/#", 1),
             ("public/secret/#", 2),
             ("$own/#", 0),
             ("$SYS/#", 0),
@@ -25,10 +30,13 @@ async fn a_filter_that_can_bring_nothing_is_refused_and_others_of_the_same_packe
         ];
         let no = version.pick(0x80, DENIED);
         let codes = peer.subscribe(&filters).await;
-        assert_eq!(codes, [1, no, no, 0, no, no, no, 0], "{version:?}");
+        // A name with a wildcard is no name of a group, and not for want of rights.
+        let bad = version.pick(0x80, 0x8F);
+        let expected = [1, no, no, 0, no, no, bad, no, no, no, no, no, 0];
+        assert_eq!(codes, expected, "{version:?}");
         peer.disconnect().await;
     }
-    assert_eq!(server.stats().subscriptions_denied, 10);
+    assert_eq!(server.stats().subscriptions_denied, 18);
 }
 
 #[tokio::test]
@@ -105,6 +113,32 @@ async fn what_is_retained_is_kept_from_who_may_not_read_it() {
     assert_eq!(peer.take().await.text(), "open");
     peer.expect_nothing().await;
     assert_eq!(server.stats().deliveries_denied, 201);
+    assert_balanced(&server).await;
+}
+
+/// However a subscription wants what is retained.
+#[tokio::test]
+async fn no_way_to_ask_for_retained_messages_leads_to_what_one_may_not_read() {
+    let server = server(&[]).await;
+    for topic in ["public/a", "public/secret/a", "secret"] {
+        let name = TopicName::new(topic).expect("a topic");
+        let message = Message::new(name, topic).with_retain(true);
+        server.broker().publish(message).expect("it runs");
+    }
+    let mut peer = server.client(V5, "peer").await;
+    let (no_local, as_published) = (0x04, 0x08);
+    for (handling, times) in [(0x00, 2), (0x10, 1), (0x20, 0)] {
+        let options = 1 | no_local | as_published | handling;
+        for round in 0..2 {
+            assert_eq!(peer.subscribe(&[("#", options)]).await, [1]);
+            if round < times {
+                let got = peer.take().await;
+                assert_eq!((&*got.topic, got.retain()), ("public/a", true));
+            }
+            peer.expect_nothing().await;
+        }
+        assert_eq!(peer.unsubscribe(&["#"]).await, [0]);
+    }
     assert_balanced(&server).await;
 }
 
