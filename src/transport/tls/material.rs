@@ -37,7 +37,7 @@ impl Source {
     /// What it is read for, and where it lies: the beginning of what is said of it.
     pub(super) fn named(&self, what: &str) -> String {
         match self {
-            Self::File(path) => format!("{what} {path:?}"),
+            Self::File(path) => format!("{what} {}", path.display()),
             Self::Here(_) => what.to_owned(),
         }
     }
