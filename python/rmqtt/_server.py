@@ -214,8 +214,10 @@ class Server(Live):
         """Read again what is in files, for all listeners: users, keys of tokens, what clients may do, certificates.
 
         All of it holds when this returns; or nothing does, if a single file cannot be used, and the broker goes on with
-        what it had read before. Who is connected stays, known or not (see `disconnect`), and may do what the rules say
-        now: see `acl`. A callable is asked again about everybody who is connected; who gets no answer has to go.
+        what it had read before. Who is connected may do what the rules say now: see `acl`. A user who is gone from a
+        password file, or has another password there, is sent away (0x98, *administrative action*), and so is who has
+        shown a token whose key is gone; the session of a user who is gone ends. A callable for ``acl`` is asked again
+        about everybody who is connected, and who gets no answer has to go; one for ``auth`` is not (see `disconnect`).
 
         Raises
         ------

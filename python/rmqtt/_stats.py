@@ -146,6 +146,8 @@ class BrokerStats:
     logins_failed: int
     #: Refused unheard, after too many that failed.
     logins_throttled: int
+    #: Connections that `Broker.reload` sent away, since their user or their key is gone or another.
+    logins_revoked: int
     #: To check logins.
     passwords_hashed: int
     #: A callable raised, answered with something else, or not in time.

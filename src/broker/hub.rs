@@ -13,6 +13,7 @@ mod posting;
 mod rights;
 mod sharing;
 mod snapshot;
+mod standing;
 mod subscribing;
 mod tap;
 
@@ -203,6 +204,7 @@ impl Hub {
             return Outcome::Refused(farewell);
         }
         let bell = Arc::clone(&arrival.bell);
+        let proof = arrival.request.proof.clone();
         let (connection, verdict, outbox, base, groups, aftermath) = {
             let mut core = self.core.write();
             if self.is_cut_off() {
@@ -219,6 +221,7 @@ impl Hub {
             (connection, verdict, outbox, base, groups, aftermath)
         };
         self.follow(aftermath, now);
+        self.review_login(connection, proof.as_ref(), now);
         match (verdict, outbox) {
             (Verdict::Granted(grant), Some(outbox)) => {
                 self.note_owner(grant.key, &outbox);

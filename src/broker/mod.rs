@@ -94,6 +94,8 @@ pub struct BrokerStats {
     pub logins_failed: u64,
     /// Refused unheard, after too many that failed.
     pub logins_throttled: u64,
+    /// Connections sent away since what their logins rested upon was taken away.
+    pub logins_revoked: u64,
     pub passwords_hashed: u64,
     /// Hooks that raised, or did not answer in time.
     pub hooks_failed: u64,

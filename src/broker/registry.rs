@@ -11,8 +11,10 @@
 //! | taken over, session goes on | published | forgotten | goes on |
 //! | taken over, session ends | published | published | ends, a new one begins |
 
+mod ending;
 mod image;
 
+use crate::broker::auth::Proof;
 use crate::broker::quota::{Meters, Pace};
 use crate::broker::rights::{Rights, Ruling};
 use crate::broker::router::SessionKey;
@@ -21,6 +23,7 @@ use crate::codec::{ReasonCode, Will};
 use crate::message::Message;
 use crate::session::Session;
 use bytestring::ByteString;
+use ending::{compact, delay, take_will};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +50,8 @@ pub struct ConnectRequest {
     pub listener: Option<usize>,
     /// Whose the session is, where there are users.
     pub user: Option<ByteString>,
+    /// What that rests upon, if it can be taken away.
+    pub proof: Option<Arc<Proof>>,
     /// What the client may do, where somebody was asked for that.
     pub rights: Option<Ruling>,
 }
@@ -116,6 +121,8 @@ pub struct Entry {
     pub connection: Option<ConnectionId>,
     /// Whose it is: nobody else gets it by its client id.
     pub user: Option<ByteString>,
+    /// What the login rests upon by which its client came last, if it can be taken away.
+    pub proof: Option<Arc<Proof>>,
     /// Through which of the broker's listeners its client came last; `None`: in memory.
     pub listener: Option<usize>,
     /// What its client may do; `None`: everything.
@@ -138,6 +145,12 @@ impl Entry {
     pub fn size(&self) -> usize {
         let will = self.will.as_ref();
         self.client_id.len() + will.map_or(0, |will| will.message.size())
+    }
+
+    /// Who waits for it, and what that login rests upon.
+    pub fn waiting(&self) -> Option<(ConnectionId, Option<&Arc<Proof>>)> {
+        let (connection, request) = &**self.waiting.as_ref()?;
+        Some((*connection, request.proof.as_ref()))
     }
 
     /// What it keeps while nobody has it.
@@ -357,6 +370,7 @@ impl Registry {
             expiry_interval: request.session_expiry_interval,
             connection: Some(connection),
             user: request.user.clone(),
+            proof: request.proof.clone(),
             listener: request.listener,
             rights: Ruling::given(request.rights.as_ref()),
             session: None,
@@ -406,58 +420,6 @@ impl Registry {
             }
         }
     }
-
-    /// A session without connection: its will and its end are put on the clock, or happen at once.
-    fn start_waiting(&mut self, key: SessionKey, now: Instant, effects: &mut Effects) {
-        let Some(entry) = self.entry(key) else {
-            return;
-        };
-        let expiry_interval = entry.expiry_interval;
-        if expiry_interval == 0 {
-            return self.end(key, effects);
-        }
-        if let Some(will) = &entry.will {
-            let delay = delay(will);
-            // spec(5): MQTT-3.1.2-8
-            match after(now, delay) {
-                Some(due) if delay > 0 => entry.will_due = Some(due),
-                _ => take_will(entry, effects),
-            }
-        }
-        if expiry_interval < u32::MAX {
-            entry.ends_at = after(now, expiry_interval);
-        }
-        let timers = [
-            entry.will_due.map(|at| (at, key, Timer::Will)),
-            entry.ends_at.map(|at| (at, key, Timer::End)),
-        ];
-        self.timers.extend(timers.into_iter().flatten());
-    }
-
-    fn stop_timers(&mut self, key: SessionKey) {
-        let Some(entry) = self.entry(key) else {
-            return;
-        };
-        let (will_due, ends_at) = (entry.will_due.take(), entry.ends_at);
-        if let Some(at) = will_due {
-            self.timers.remove(&(at, key, Timer::Will));
-        }
-        if let Some(at) = ends_at {
-            self.timers.remove(&(at, key, Timer::End));
-        }
-    }
-
-    /// The session is over: its will, if still unsaid, is published now.
-    fn end(&mut self, key: SessionKey, effects: &mut Effects) {
-        self.stop_timers(key);
-        let Some(mut entry) = self.entries.get_mut(key.0).and_then(Option::take) else {
-            return;
-        };
-        self.by_client_id.remove(&entry.client_id);
-        self.free.push(key);
-        take_will(&mut entry, effects);
-        effects.ended.push(key);
-    }
 }
 
 fn arrivals(limits: &Limits) -> Meters<Box<str>> {
@@ -465,34 +427,4 @@ fn arrivals(limits: &Limits) -> Meters<Box<str>> {
         per_second: limits.connect_rate_per_client_id_max,
         burst: ARRIVALS_BURST,
     })
-}
-
-/// Forgets the will; it is published, if its client may still do that.
-// spec(4): MQTT-3.1.2-10
-// spec(5): MQTT-3.1.2-10
-fn take_will(entry: &mut Entry, effects: &mut Effects) {
-    let Some(will) = entry.will.take() else {
-        return;
-    };
-    let rights = entry.rights.as_ref();
-    if rights.is_none_or(|rights| rights.may_publish(&will.message.topic)) {
-        effects.wills.push(will.message);
-    } else {
-        effects.wills_denied += 1;
-    }
-}
-
-fn compact(will: &Will) -> Will {
-    Will {
-        message: will.message.compact(),
-        delay_interval: will.delay_interval,
-    }
-}
-
-fn delay(will: &Will) -> u32 {
-    will.delay_interval.unwrap_or(0)
-}
-
-fn after(now: Instant, seconds: u32) -> Option<Instant> {
-    now.checked_add(Duration::from_secs(u64::from(seconds)))
 }

@@ -48,6 +48,7 @@ pub struct Counters {
     pub wills_published: Counter,
     pub logins_failed: Counter,
     pub logins_throttled: Counter,
+    pub logins_revoked: Counter,
     pub passwords_hashed: Counter,
     pub hooks_failed: Counter,
     limits: [Counter; Limit::ALL.len()],
@@ -103,6 +104,7 @@ impl Counters {
             wills_published: self.wills_published.get(),
             logins_failed: self.logins_failed.get(),
             logins_throttled: self.logins_throttled.get(),
+            logins_revoked: self.logins_revoked.get(),
             passwords_hashed: self.passwords_hashed.get(),
             hooks_failed: self.hooks_failed.get(),
             limits_reached: Limit::ALL

@@ -350,6 +350,7 @@ impl NativeBroker {
         fields.set_item("wills_published", stats.wills_published)?;
         fields.set_item("logins_failed", stats.logins_failed)?;
         fields.set_item("logins_throttled", stats.logins_throttled)?;
+        fields.set_item("logins_revoked", stats.logins_revoked)?;
         fields.set_item("passwords_hashed", stats.passwords_hashed)?;
         fields.set_item("hooks_failed", stats.hooks_failed)?;
         fields.set_item("limits_reached", stats.limits_reached)?;

@@ -359,6 +359,7 @@ impl House {
                 user: None,
                 listener: None,
                 rights: None,
+                proof: None,
             },
             bell: Arc::clone(&peer.bell),
         };

@@ -25,6 +25,7 @@ fn subscribed() -> (Hub, Attached) {
             user: None,
             listener: None,
             rights: None,
+            proof: None,
         },
         info: ClientInfo {
             client_id: "valve".to_owned(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
+from held_broker import GUARD
 from rmqtt.cli import _reload
 
 if TYPE_CHECKING:
@@ -202,3 +204,33 @@ def test_the_command_says_which_file_was_wrong_and_goes_on(
     assert "own-acl.conf" in said.err
     assert said.err.endswith("; what was there stays in force\n")
     assert files.seen(broker) == all_in("one")
+
+
+# ---- who is connected ----------------------------------------------------------------------------
+
+
+async def test_who_is_connected_by_what_is_gone_is_sent_away(house: tuple[House, rmqtt.Broker]) -> None:
+    files, broker = house
+    plain, own = broker.urls[:2]
+    by_line = {"username": "one", "password": "secret"}
+    gone: list[tuple[str, dict[str, Any]]] = [(plain, by_line), (own, by_line), (plain, {"password": token("one")})]
+    options: dict[str, Any] = {"reconnect": None, "clean_start": False, "session_expiry": 3600}
+    clients = [rmqtt.Client(url, client_id=f"id{n}", **options, **how) for n, (url, how) in enumerate(gone)]
+    async with asyncio.timeout(GUARD), rmqtt.Client(plain, username="always", password="secret") as stays:
+        for client in clients:
+            await client.connect()
+        events = [client.events() for client in clients]
+        files.write("two")
+        await asyncio.to_thread(broker.reload)
+        for heard in events:
+            async for event in heard:
+                if isinstance(event, rmqtt.Disconnected):
+                    assert isinstance(event.error, rmqtt.ServerDisconnected)
+                    assert event.error.reason_code is rmqtt.ReasonCode.ADMINISTRATIVE_ACTION
+                    break
+        await stays.publish("two", b"still here", qos=1)
+        for client in clients:
+            await client.close()
+        # Of users the keys say nothing: who had a token has its session, the others are gone.
+        assert [name for name in broker.sessions if name.startswith("id")] == ["id2"]
+    assert broker.stats().logins_revoked == len(gone)

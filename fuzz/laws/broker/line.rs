@@ -217,6 +217,7 @@ impl Line {
                 user: None,
                 listener: None,
                 rights: None,
+                proof: None,
             },
             bell: Arc::clone(&self.bell),
         };

@@ -41,19 +41,31 @@ const SALT_BYTES_MAX: usize = 64;
 const SALT_BYTES_MIN: usize = 8;
 
 /// What a password is checked against.
-pub(super) enum StoredHash {
+#[derive(PartialEq, Eq)]
+pub enum StoredHash {
+    /// Argon2id.
     Argon2id {
+        /// Its costs.
         params: Params,
+        /// Its salt.
         salt: Vec<u8>,
+        /// What comes out.
         hash: Vec<u8>,
     },
+    /// PBKDF2 with HMAC-SHA-512.
     Pbkdf2 {
+        /// How many rounds.
         iterations: u32,
+        /// Its salt.
         salt: Vec<u8>,
+        /// What comes out.
         hash: Vec<u8>,
     },
+    /// SHA-512, once.
     Sha512 {
+        /// Its salt.
         salt: Vec<u8>,
+        /// What comes out.
         hash: Vec<u8>,
     },
 }

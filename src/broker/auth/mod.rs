@@ -11,6 +11,7 @@ mod exchange;
 mod hash;
 mod hook;
 mod passwords;
+mod proof;
 mod renewed;
 mod signatures;
 mod throttle;
@@ -21,6 +22,7 @@ pub use exchange::{Answer, Exchange};
 pub use hash::hash_password;
 pub use hook::{Hook, HookFailed, Login, Thinking, Verdict};
 pub use passwords::PasswordFile;
+pub use proof::{Proof, Standing};
 pub use renewed::Renewed;
 pub use throttle::AuthLimits;
 pub use tokens::{TokenTerms, Tokens};
@@ -54,6 +56,8 @@ pub struct Identity {
     pub user: Option<ByteString>,
     /// For so long, in seconds since 1970; `None`: for as long as it stays.
     pub until: Option<u64>,
+    /// What it rests upon; `None`: nothing that could be taken away.
+    pub proof: Option<Arc<Proof>>,
 }
 
 /// What a source says of a login.
@@ -72,6 +76,7 @@ impl Opinion {
         Self::Accepted(Identity {
             user: Some(user.into()),
             until: None,
+            proof: None,
         })
     }
 }

@@ -3,9 +3,10 @@
 //! It fails closed: a line that is not understood makes the whole file void. What was read before stays then.
 
 use super::hash::StoredHash;
-use super::{Opinion, is_name};
+use super::{Identity, Opinion, Proof, Standing, is_name};
 use crate::broker::BrokerError;
 use crate::broker::stats::Counter;
+use bytestring::ByteString;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,7 @@ pub struct PasswordFile {
 }
 
 /// Those of one reading.
-pub(super) type Entries = BTreeMap<String, StoredHash>;
+pub(super) type Entries = BTreeMap<String, Arc<StoredHash>>;
 
 impl fmt::Debug for PasswordFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,7 +69,12 @@ impl PasswordFile {
 
     /// What it says of this name and password. Slow on purpose, and as slow for a name that nobody has: the hash of some
     /// user stands in, always the same one for a name, so that a file of many kinds of hashes does not tell either.
-    pub(super) fn check(&self, name: &str, password: &[u8], hashed: &Counter) -> Opinion {
+    pub(super) fn check(
+        self: &Arc<Self>,
+        name: &str,
+        password: &[u8],
+        hashed: &Counter,
+    ) -> Opinion {
         let users = Arc::clone(&self.users.read());
         let known = users.get(name);
         let Some(hash) = known.or_else(|| self.stand_in(&users, name)) else {
@@ -77,13 +83,30 @@ impl PasswordFile {
         hashed.add_one();
         let is_right = hash.fits(password);
         match known {
-            Some(_) if is_right => Opinion::accepted(name),
+            Some(hash) if is_right => {
+                let user = ByteString::from(name);
+                let (file, hash) = (Arc::clone(self), Arc::clone(hash));
+                Opinion::Accepted(Identity {
+                    proof: Some(Arc::new(Proof::Password(file, user.clone(), hash))),
+                    user: Some(user),
+                    until: None,
+                })
+            }
             Some(_) => Opinion::Refused,
             None => Opinion::Unknown,
         }
     }
 
-    fn stand_in<'a>(&self, users: &'a Entries, name: &str) -> Option<&'a StoredHash> {
+    /// What has become of a user for whom the file had this.
+    pub(super) fn standing(&self, user: &str, hash: &Arc<StoredHash>) -> Standing {
+        match self.users.read().get(user) {
+            None => Standing::Gone,
+            Some(now) if now == hash => Standing::Good,
+            Some(_) => Standing::Changed,
+        }
+    }
+
+    fn stand_in<'a>(&self, users: &'a Entries, name: &str) -> Option<&'a Arc<StoredHash>> {
         let number = self.secret.hash_one(name) % users.len().max(1) as u64;
         users.values().nth(usize::try_from(number).ok()?)
     }
@@ -121,7 +144,7 @@ fn parse(bytes: &[u8]) -> Result<Entries, (usize, &'static str)> {
             Some(parts) => parts,
         };
         let hash = StoredHash::parse(hash).map_err(fault)?;
-        if users.insert(name.to_owned(), hash).is_some() {
+        if users.insert(name.to_owned(), Arc::new(hash)).is_some() {
             return Err(fault("a user that is there twice"));
         }
     }

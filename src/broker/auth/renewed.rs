@@ -1,7 +1,7 @@
 //! What sources of users have read again, before anybody goes by it.
 
 use super::passwords::Entries;
-use super::tokens::Key;
+use super::tokens::Keys;
 use super::{PasswordFile, Source, Tokens};
 use crate::broker::BrokerError;
 use std::fmt;
@@ -12,7 +12,7 @@ pub struct Renewed(Vec<Fresh>);
 
 enum Fresh {
     Passwords(Arc<PasswordFile>, Arc<Entries>),
-    Tokens(Arc<Tokens>, Arc<Vec<Key>>),
+    Tokens(Arc<Tokens>, Arc<Keys>),
 }
 
 impl fmt::Debug for Renewed {

@@ -36,6 +36,22 @@ pub(super) fn is_weak(key: &DecodingKey) -> bool {
     key.family() == AlgorithmFamily::Hmac && length < SECRET_BYTES_MIN
 }
 
+/// Whether they are one key.
+pub(super) fn are_same(one: &DecodingKey, other: &DecodingKey) -> bool {
+    let is_same = match (one.kind(), other.kind()) {
+        (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => one == other,
+        (
+            DecodingKeyKind::RsaModulusExponent { n, e },
+            DecodingKeyKind::RsaModulusExponent {
+                n: other_n,
+                e: other_e,
+            },
+        ) => n == other_n && e == other_e,
+        _ => false,
+    };
+    is_same && one.family() == other.family()
+}
+
 struct Scheme {
     algorithm: Algorithm,
     key: DecodingKey,

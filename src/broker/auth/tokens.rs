@@ -4,7 +4,7 @@
 //! has to be of its family. A token without an end is refused, and a connection ends with the token that opened it.
 
 use super::signatures::{self, PROVIDER};
-use super::{Identity, Opinion, is_name};
+use super::{Identity, Opinion, Proof, Standing, is_name};
 use crate::broker::BrokerError;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
@@ -35,15 +35,26 @@ pub struct Tokens {
     path: PathBuf,
     terms: TokenTerms,
     algorithms: Vec<Algorithm>,
-    keys: RwLock<Arc<Vec<Key>>>,
+    keys: RwLock<Arc<Keys>>,
 }
 
+/// Those of one reading.
+pub(super) type Keys = Vec<Arc<Key>>;
+
 /// What tokens are checked by.
-pub(super) struct Key {
+pub struct Key {
     id: Option<String>,
     /// The one algorithm it is for, if it says so.
     algorithm: Option<Algorithm>,
     material: DecodingKey,
+}
+
+impl Key {
+    fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.algorithm == other.algorithm
+            && signatures::are_same(&self.material, &other.material)
+    }
 }
 
 impl fmt::Debug for Tokens {
@@ -93,26 +104,35 @@ impl Tokens {
     ///
     /// # Errors
     /// As [`Tokens::open`].
-    pub(super) fn prepare(&self) -> Result<Arc<Vec<Key>>, BrokerError> {
+    pub(super) fn prepare(&self) -> Result<Arc<Keys>, BrokerError> {
         read(&self.path, &self.algorithms).map(Arc::new)
     }
 
     /// From now on these are the keys.
-    pub(super) fn replace(&self, keys: Arc<Vec<Key>>) {
+    pub(super) fn replace(&self, keys: Arc<Keys>) {
         *self.keys.write() = keys;
     }
 
+    /// Whether a key is still one of them. Of users it knows only what their tokens say.
+    pub(super) fn standing(&self, key: &Key) -> Standing {
+        if self.keys.read().iter().any(|now| now.is_same(key)) {
+            Standing::Good
+        } else {
+            Standing::Changed
+        }
+    }
+
     /// What it says of this password, at this time, in seconds since 1970. What is no token at all is not its to judge.
-    pub(super) fn check(&self, password: &[u8], now: u64) -> Opinion {
+    pub(super) fn check(self: &Arc<Self>, password: &[u8], now: u64) -> Opinion {
         let Ok(header) = decode_header(password) else {
             return Opinion::Unknown;
         };
         self.claims(password, &header)
-            .and_then(|claims| self.identity(&claims, now))
+            .and_then(|(claims, key)| self.identity(&claims, key, now))
             .map_or(Opinion::Refused, Opinion::Accepted)
     }
 
-    fn claims(&self, token: &[u8], header: &Header) -> Option<Map<String, Value>> {
+    fn claims(&self, token: &[u8], header: &Header) -> Option<(Map<String, Value>, Arc<Key>)> {
         let algorithm = header.alg;
         if !self.algorithms.contains(&algorithm) {
             return None;
@@ -135,11 +155,18 @@ impl Tokens {
             .filter(|key| header.kid.is_none() || key.id.is_none() || header.kid == key.id)
             .filter(|key| key.algorithm.is_none_or(|own| own == algorithm))
             .filter(|key| key.material.family().algorithms().contains(&algorithm))
-            .find_map(|key| decode(token, &key.material, &validation).ok())
-            .map(|read| read.claims)
+            .find_map(|key| {
+                let read = decode(token, &key.material, &validation).ok()?;
+                Some((read.claims, Arc::clone(key)))
+            })
     }
 
-    fn identity(&self, claims: &Map<String, Value>, now: u64) -> Option<Identity> {
+    fn identity(
+        self: &Arc<Self>,
+        claims: &Map<String, Value>,
+        key: Arc<Key>,
+        now: u64,
+    ) -> Option<Identity> {
         let leeway = self.terms.leeway.as_secs();
         let until = seconds(claims.get("exp")?)?.saturating_add(leeway);
         let is_early = match claims.get("nbf") {
@@ -151,6 +178,7 @@ impl Tokens {
         is_good.then(|| Identity {
             user: Some(user.into()),
             until: Some(until),
+            proof: Some(Arc::new(Proof::Token(Arc::clone(self), key))),
         })
     }
 }
@@ -163,7 +191,7 @@ fn seconds(date: &Value) -> Option<u64> {
     })
 }
 
-fn read(path: &Path, algorithms: &[Algorithm]) -> Result<Vec<Key>, BrokerError> {
+fn read(path: &Path, algorithms: &[Algorithm]) -> Result<Keys, BrokerError> {
     let name = path.to_string_lossy();
     let refuse = |what: &str| BrokerError::Options(format!("the keys in {name:?}: {what}"));
     let bytes = std::fs::read(path).map_err(|error| refuse(&error.to_string()))?;
@@ -181,7 +209,7 @@ fn read(path: &Path, algorithms: &[Algorithm]) -> Result<Vec<Key>, BrokerError> 
                 && key.algorithm.is_none_or(|own| own == *algorithm)
         };
         if algorithms.iter().any(fits) {
-            keys.push(key);
+            keys.push(Arc::new(key));
         }
     }
     if keys.is_empty() {

@@ -7,7 +7,7 @@
 
 use super::connection::{Connection, End};
 use crate::broker::auth::{
-    Answer, Attempt, Auth, Exchange, Identity, Login, Opinion, Verdict, is_name,
+    Answer, Attempt, Auth, Exchange, Identity, Login, Opinion, Proof, Verdict, is_name,
 };
 use crate::broker::hub::Hub;
 use crate::broker::protocol::Authenticate;
@@ -179,7 +179,8 @@ impl Guard {
                 return Err(ReasonCode::ServerUnavailable);
             }
         };
-        Ok(Opinion::Accepted(Identity { user, until: None }))
+        let (until, proof) = (None, None);
+        Ok(Opinion::Accepted(Identity { user, until, proof }))
     }
 
     /// Seconds since 1970; a manual clock moves them too.
@@ -278,6 +279,11 @@ impl Admission {
         self.identity.as_ref()?.user.as_ref()
     }
 
+    /// What its login rests upon, if that can be taken away.
+    pub(super) fn proof(&self) -> Option<&Arc<Proof>> {
+        self.identity.as_ref()?.proof.as_ref()
+    }
+
     /// When its proof is worth nothing any more.
     pub(super) fn ends_at(&self) -> Option<Instant> {
         self.ends_at
@@ -362,6 +368,7 @@ impl Connection {
                 let identity = Identity {
                     user: Some(user.into()),
                     until: None,
+                    proof: None,
                 };
                 let before = admission.identity.as_ref();
                 // Who authenticates again has to stay who it is: its session, and what it may do, are that user's.
@@ -399,7 +406,8 @@ impl Connection {
         };
         let Some(guard) = &admission.guard else {
             let user = username;
-            admission.admitted(Identity { user, until: None }, now);
+            let (until, proof) = (None, None);
+            admission.admitted(Identity { user, until, proof }, now);
             return self.on_connect(connect, now);
         };
         if guard.auth.wants_password() {

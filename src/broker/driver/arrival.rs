@@ -17,10 +17,9 @@ impl Connection {
     pub(super) fn on_connect(&mut self, connect: Connect, now: Instant) -> Result<(), End> {
         let assigned = connect.client_id.is_empty().then(new_client_id);
         let client_id = assigned.clone().unwrap_or(connect.client_id);
-        let user = self
-            .admission
-            .as_ref()
-            .and_then(|known| known.user().cloned());
+        let admission = self.admission.as_ref();
+        let user = admission.and_then(|known| known.user().cloned());
+        let proof = admission.and_then(|known| known.proof().cloned());
         let peer = self.known_peer();
         let listener = peer.listener;
         let arrival = Arrival {
@@ -39,6 +38,7 @@ impl Connection {
                 will: connect.will,
                 listener,
                 user,
+                proof,
                 rights: None,
             },
             bell: Arc::clone(&self.bell),

@@ -36,6 +36,7 @@ impl Server {
         if let Some(policies) = policies {
             self.hub.set_policies(policies);
         }
+        self.hub.review_logins(self.options.clock.now());
         Ok(())
     }
 

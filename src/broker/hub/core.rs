@@ -31,6 +31,8 @@ pub(super) struct Connected {
     pub(super) grant: Option<Box<Grant>>,
     /// What its client may do is to be asked again.
     pub(super) asks_again: bool,
+    /// There is no such user any more: its session ends with the connection.
+    pub(super) is_disowned: bool,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl Core {
                 bell: arrival.bell,
                 grant: None,
                 asks_again,
+                is_disowned: false,
             };
             // Boxed, since numbers that only grow leave each node of the map half empty.
             self.connections.insert(connection, Box::new(connected));
@@ -221,13 +224,18 @@ impl Core {
             session: grant.session,
             // It was never told that it is connected.
             publish_will: false,
-            session_expiry_interval: None,
+            session_expiry_interval: waiting.is_disowned.then_some(0),
         };
         self.let_go(grant.key, connection, leave, now)
     }
 
     pub(super) fn leave(&mut self, attached: &Attached, leave: Leave, now: Instant) -> Aftermath {
-        self.forget(attached.connection);
+        let gone = self.forget(attached.connection);
+        let is_disowned = gone.is_some_and(|gone| gone.is_disowned);
+        let leave = Leave {
+            session_expiry_interval: is_disowned.then_some(0).or(leave.session_expiry_interval),
+            ..leave
+        };
         self.let_go(attached.key, attached.connection, leave, now)
     }
 

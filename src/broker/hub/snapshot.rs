@@ -200,6 +200,8 @@ impl Hub {
         self.timer.ring();
         // Much may have to be given back: not under the lock.
         drop(old);
+        // Users may have gone since it was taken.
+        self.review_logins(now);
         true
     }
 }

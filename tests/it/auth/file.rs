@@ -12,19 +12,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// By `mosquitto_passwd` 2.0, with the password `secret`.
 const PBKDF2: &str = "$7$101$alqMs6mfDmLBejbB$OgWJ1esncHsU7OH9V14DiGUsGCU0uDqgJa1KORT3Ql9RzSdyIyq8DqZwm+1zAwyp32Ko/veKZ8M8QUhXeWZ1oQ==";
 /// Computed by Python's `hashlib`: SHA-512 of the password and the salt.
-const SHA512: &str = "$6$MDEyMzQ1Njc4OWFi$qEXipeLbgxRlwd06QHfY5WITkUZg0jLg9SZbXzq3ifXjfj+v3GbJGrSfC5PAg3UNCS+UFfbhUIZX4bmIAs330w==";
+pub(super) const SHA512: &str = "$6$MDEyMzQ1Njc4OWFi$qEXipeLbgxRlwd06QHfY5WITkUZg0jLg9SZbXzq3ifXjfj+v3GbJGrSfC5PAg3UNCS+UFfbhUIZX4bmIAs330w==";
 /// By the reference implementation, with salt and hash of 64 bytes as Mosquitto 2.1 has them.
 const ARGON2ID: &str = "$argon2id$v=19$m=8192,t=2,p=1$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw$L9MDg4eDKzq1gbt4ix3+ABdE/ugcHqJZUv7zCOT/sWxoutvvfMtjBQ4wrUCAvRbrOXU6uZVwp9am5nFv8VevmA";
 /// The same with a short salt, and cheap.
-const CHEAP: &str = "$argon2id$v=19$m=64,t=1,p=1$AAECAwQFBgcICQoLDA0ODw$sAB5SsCsBD0gmb5FJXoHOsOkGSa93chcRYo67KPvF8c";
+pub(super) const CHEAP: &str = "$argon2id$v=19$m=64,t=1,p=1$AAECAwQFBgcICQoLDA0ODw$sAB5SsCsBD0gmb5FJXoHOsOkGSa93chcRYo67KPvF8c";
 const ARGON2I: &str =
     "$argon2i$v=19$m=64,t=1,p=1$AAECAwQFBgcICQoLDA0ODw$tr42Ap7CN4W04qCepgfWoNPcysyM5H9cva8uP+lhkZE";
 
 /// A file that is gone when this is dropped.
-struct Temporary(PathBuf);
+pub(super) struct Temporary(PathBuf);
 
 impl Temporary {
-    fn new(content: &[u8]) -> Self {
+    pub(super) fn new(content: &[u8]) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("rmqtt-users-{}-{number}", std::process::id());
@@ -33,11 +33,11 @@ impl Temporary {
         file
     }
 
-    fn write(&self, content: &[u8]) {
+    pub(super) fn write(&self, content: &[u8]) {
         std::fs::write(&self.0, content).expect("a temporary file");
     }
 
-    fn open(&self) -> Result<PasswordFile, BrokerError> {
+    pub(super) fn open(&self) -> Result<PasswordFile, BrokerError> {
         PasswordFile::open(&self.0)
     }
 }
@@ -48,11 +48,11 @@ impl Drop for Temporary {
     }
 }
 
-fn auth(sources: Vec<Source>) -> Arc<Auth> {
+pub(super) fn auth(sources: Vec<Source>) -> Arc<Auth> {
     Arc::new(Auth::new(sources, AuthLimits::default()).expect("sources"))
 }
 
-async fn server(auth: &Arc<Auth>) -> Server {
+pub(super) async fn server(auth: &Arc<Auth>) -> Server {
     let auth = Some(Arc::clone(auth));
     Server::with_options(|options: &mut BrokerOptions| options.auth = auth).await
 }

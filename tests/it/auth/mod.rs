@@ -9,5 +9,6 @@ mod exchange;
 mod file;
 mod hook;
 mod password;
+mod revoked;
 mod scram;
 mod throttle;

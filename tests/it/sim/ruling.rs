@@ -86,6 +86,7 @@ impl World {
                 user: thief.map(Into::into),
                 listener,
                 rights: None,
+                proof: None,
             },
             bell: Arc::new(Bell::default()),
         };

@@ -38,6 +38,7 @@ impl Line {
             user: user.map(Into::into),
             listener: self.door,
             rights: None,
+            proof: None,
         };
         let wish = model.wish(&connect, self.door);
         assert_eq!(request.session_expiry_interval, wish.expiry);
