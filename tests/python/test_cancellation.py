@@ -119,6 +119,26 @@ async def test_messages_that_were_gathered_are_handed_out_although_the_client_ha
                     await messages.get_many(10, max_wait=60)
 
 
+@on_every_loop
+async def test_messages_that_were_gathered_are_handed_out_by_the_next_call_when_this_one_is_cancelled(
+    broker: rmqtt.Broker,
+) -> None:
+    async with rmqtt.Client(broker.url) as client, client.subscribe("a", qos=1) as messages:
+        for n in range(3):
+            await client.publish("a", str(n), qos=1)
+        await until(lambda: messages.pending == 3)
+        for _ in range(2):
+            gathering = asyncio.ensure_future(messages.get_many(10, max_wait=60))
+            await asyncio.sleep(0)
+            assert messages.pending == 0
+            gathering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await gathering
+        async with asyncio.timeout(10):
+            assert [message.text() for message in await messages.get_many(2)] == ["0", "1"]
+            assert [message.text() for message in await messages.get_many(2)] == ["2"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_message_is_lost_or_doubled_when_the_waits_for_it_are_cancelled_at_random(
     seed: int, broker: rmqtt.Broker
