@@ -17,7 +17,7 @@ pub struct Limits {
     pub connect_rate_per_address_max: u32,
     /// Sessions begun or resumed for each second under one client id; ten seconds' worth may come at once. 0: no bound.
     pub connect_rate_per_client_id_max: u32,
-    /// Bytes held for all who have not been let in yet, beyond the first 1024 of each.
+    /// Bytes held for all who have not been let in yet, beyond the first 1024 of each (9 KiB where it shakes hands first).
     pub unaccepted_bytes_max: usize,
     /// From the first byte to CONNECT complete. A silent socket must not be held for ever.
     pub connect_timeout: Duration,

@@ -4,11 +4,13 @@
 //! is read is in `address`, how sockets are opened in `tcp` and `unix`, which of a name's addresses gets the connection in
 //! `race`, and the names inside this process in `memory`. What lies on top of a socket is put there by a client's
 //! [`Route`] and a listener's [`Gate`]: encryption in `tls`, frames in `websocket`, the way through a [`Proxy`] in `proxy`,
-//! what proxies before a listener say in `forwarded`. What is known of a peer by then is in `peer`.
+//! what proxies before a listener say in `forwarded`. What is known of a peer by then is in `peer`, and how much it has said
+//! in `counted`.
 //! `certificates` makes some for tests.
 
 mod address;
 mod certificates;
+mod counted;
 mod elsewhere;
 mod forwarded;
 mod gate;
@@ -27,6 +29,7 @@ mod unix;
 mod websocket;
 
 pub use certificates::{Certificates, Issued};
+pub use counted::Counted;
 pub use forwarded::Forwarders;
 pub use gate::Gate;
 pub use memory::MemoryListener;

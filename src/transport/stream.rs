@@ -1,5 +1,6 @@
 //! One byte pipe, of whatever kind.
 
+use super::counted::Counted;
 use super::tls::Encrypted;
 use super::websocket::WebSocket;
 use super::{Address, Route, memory, tcp};
@@ -25,6 +26,8 @@ pub enum Stream {
     Tls(Box<Encrypted>),
     /// In the frames of a WebSocket, within another pipe; on the heap as well.
     WebSocket(Box<WebSocket>),
+    /// While somebody wants to know how much is read from another pipe.
+    Counted(Box<Counted>),
 }
 
 impl Stream {
@@ -73,6 +76,7 @@ impl Stream {
                 *inner = inner.take_over().adopt()?;
                 Ok(Self::WebSocket(stream))
             }
+            counted @ Self::Counted(_) => counted.uncounted().adopt(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.has_unsent(),
             Self::WebSocket(stream) => stream.has_unsent(),
+            Self::Counted(stream) => stream.inner().has_unsent(),
             _ => false,
         }
     }
@@ -112,6 +117,7 @@ impl Stream {
     pub fn owes_goodbye(&self) -> bool {
         match self {
             Self::WebSocket(stream) => stream.owes_goodbye(),
+            Self::Counted(stream) => stream.inner().owes_goodbye(),
             _ => false,
         }
     }
@@ -121,6 +127,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.inner().bottom(),
             Self::WebSocket(stream) => stream.inner().bottom(),
+            Self::Counted(stream) => stream.inner().bottom(),
             socket => socket,
         }
     }
@@ -139,6 +146,7 @@ impl AsyncRead for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => stream.poll_read(cx, buf),
             Self::WebSocket(stream) => stream.poll_read(cx, buf),
+            Self::Counted(stream) => stream.poll_read(cx, buf),
         }
     }
 }
@@ -156,6 +164,7 @@ impl AsyncWrite for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => stream.pipe().poll_write(cx, buf),
             Self::WebSocket(stream) => stream.poll_write(cx, &[IoSlice::new(buf)]),
+            Self::Counted(stream) => stream.pipe().poll_write(cx, buf),
         }
     }
 
@@ -171,6 +180,7 @@ impl AsyncWrite for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => stream.pipe().poll_write_vectored(cx, bufs),
             Self::WebSocket(stream) => stream.poll_write(cx, bufs),
+            Self::Counted(stream) => stream.pipe().poll_write_vectored(cx, bufs),
         }
     }
 
@@ -181,6 +191,7 @@ impl AsyncWrite for Stream {
             #[cfg(unix)]
             Self::Unix(stream) => stream.is_write_vectored(),
             Self::Tls(_) | Self::WebSocket(_) => true,
+            Self::Counted(stream) => stream.inner().is_write_vectored(),
         }
     }
 
@@ -192,6 +203,7 @@ impl AsyncWrite for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => stream.pipe().poll_flush(cx),
             Self::WebSocket(stream) => stream.poll_flush(cx),
+            Self::Counted(stream) => stream.pipe().poll_flush(cx),
         }
     }
 
@@ -203,6 +215,7 @@ impl AsyncWrite for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => stream.pipe().poll_shutdown(cx),
             Self::WebSocket(stream) => stream.poll_shutdown(cx),
+            Self::Counted(stream) => stream.pipe().poll_shutdown(cx),
         }
     }
 }

@@ -20,9 +20,12 @@ use crate::clock::Clock;
 use crate::codec::ReasonCode;
 use crate::transport::{Address, CertificateName, Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -30,6 +33,9 @@ use tokio::task::{Id, JoinSet};
 
 /// After a failed accept (mostly: no file descriptors left) the next is tried this much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// So much of a handshake is not counted: with the certificates of a client, or the cookies of a browser, few have more.
+const HANDSHAKE_FREE: usize = 8 << 10;
 
 /// What goes for all who come through one listener.
 #[derive(Debug)]
@@ -326,10 +332,22 @@ async fn pass(
         let said = arrival.peer.address.map(|said| said.ip());
         arrival.place.assign(said, clock.now())?;
     }
-    let passed = gate.admit(address, arrival.stream, arrival.peer).await;
-    let (stream, peer) = passed.map_err(|_| None)?;
+    let (stream, read) = arrival.stream.counted();
+    let place = &mut arrival.place;
+    let mut admitted = pin!(gate.admit(address, stream, arrival.peer));
+    let admitted = poll_fn(|cx| {
+        let polled = admitted.as_mut().poll(cx);
+        // What is read of a handshake is held until it is over, and its length is the stranger's to choose.
+        let held = read.load(Ordering::Relaxed);
+        if place.hold(held.saturating_sub(HANDSHAKE_FREE)) {
+            polled.map_err(|_| None)
+        } else {
+            Poll::Ready(Err(Some(Limit::UnacceptedBytesMax)))
+        }
+    });
+    let (stream, peer) = admitted.await?;
     Ok(Arrival {
-        stream,
+        stream: stream.uncounted(),
         peer,
         ..arrival
     })

@@ -4,6 +4,7 @@
 
 mod families;
 mod frames;
+mod held;
 mod named;
 mod proxied;
 mod tls;
