@@ -10,17 +10,19 @@ import ast
 import difflib
 import tomllib
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rmqtt._acl import Acl, AclFile
 from rmqtt._limits import Limits
 from rmqtt._transport import TLS, Listener
 from rmqtt._types import Features
-from rmqtt._users import AuthLimits, PasswordFile
+from rmqtt._users import JWT, AuthLimits, PasswordFile, read_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+
+    from rmqtt._users import AuthSource
 
 __all__ = ["ConfigError", "load"]
 
@@ -34,9 +36,11 @@ _TOP: Final = {
     "threads": "int",
     "validate_payloads": "bool",
 }
+#: Where users come from.
+_AUTH: Final = ("password_file", "password_files", "users_file", "jwt")
 _TABLES: Final = ("listener", "auth", "auth_limits", "acl", "limits", "features")
 #: What names a file, unless it is the thing itself, as PEM text.
-_PATHS: Final = frozenset({"ca", "cert", "key", "crl"})
+_PATHS: Final = frozenset({"ca", "cert", "key", "crl", "keys"})
 
 
 class ConfigError(ValueError):
@@ -106,16 +110,31 @@ class _File:
                 given[key] = None if value is False else read(self.table(f"{where}.{key}", value), f"{where}.{key}")
         return self.make(Listener, where, values, without=("tls", "auth", "acl"), **given)
 
-    def auth(self, table: dict[str, Any], where: str) -> list[PasswordFile]:
-        self.check_keys(table, where, ("password_file", "password_files"))
-        if len(table) != 1:
-            raise self.error(where, "needs one of password_file and password_files")
-        ((key, value),) = table.items()
-        files = [value] if key == "password_file" else value
-        self.value(f"{where}.{key}", "Sequence[str]", files)
+    def auth(self, table: dict[str, Any], where: str) -> list[AuthSource]:
+        self.check_keys(table, where, _AUTH)
+        # They are asked in the order in which they stand.
+        sources = [source for key in table for source in self.sources(key, table[key], f"{where}.{key}")]
+        if not sources:
+            raise self.error(where, f"needs one of {', '.join(_AUTH)}")
+        return sources
+
+    def sources(self, key: str, value: Any, where: str) -> list[AuthSource]:
+        if key == "jwt":
+            return [self.jwt(self.table(where, value), where)]
+        files = self.value(where, "Sequence[str]" if key == "password_files" else "str", value)
+        if key == "users_file":
+            try:
+                return [read_users(Path(self.beside(files)))]
+            except ValueError as error:
+                raise ConfigError(f"{self.path}: {where}: {error}") from None
         if not files:
-            raise self.error(f"{where}.{key}", "names no file")
-        return [PasswordFile(self.beside(file)) for file in files]
+            raise self.error(where, "names no file")
+        return [PasswordFile(self.beside(file)) for file in ([files] if isinstance(files, str) else files)]
+
+    def jwt(self, table: dict[str, Any], where: str) -> JWT:
+        if "keys" not in table:
+            raise self.error(where, "has no keys")
+        return self.make(JWT, where, table)
 
     def acl(self, table: dict[str, Any], where: str) -> Acl | AclFile:
         if "file" in table:
@@ -219,5 +238,5 @@ def _in_words(kind: str) -> str:
 
 
 def _name_of(value: Any) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+    names = {bool: "true or false", int: "a number", float: "a fraction", str: "text", list: "a list", dict: "a table"}
     return names.get(type(value), f"a {type(value).__name__}")

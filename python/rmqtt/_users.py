@@ -9,6 +9,8 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rmqtt._hooks import Asking, AuthHook
     from rmqtt._rmqtt import NativeBroker, NativeLogins
     from rmqtt._transport import Listener
@@ -111,6 +113,22 @@ class UsersOf:
 
 AuthSource: TypeAlias = "Mapping[str, str] | PasswordFile | JWT | str | os.PathLike[str] | AuthHook"
 Auth: TypeAlias = "AuthSource | Sequence[AuthSource] | None"
+
+
+def read_users(file: Path) -> dict[str, str]:
+    """Read a file of names and passwords as they are: a line ``NAME:PASSWORD`` for each."""
+    users: dict[str, str] = {}
+    for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
+        name, colon, password = line.removesuffix("\r").partition(":")
+        if not name and not colon:
+            continue
+        # The line itself is not shown: half of it is a password.
+        if not (name and password):
+            raise ValueError(f"line {number} of {file} is not NAME:PASSWORD")
+        if name in users:
+            raise ValueError(f"line {number} of {file}: the user {name!r} is there twice")
+        users[name] = password
+    return users
 
 
 def local(listeners: Sequence[Listener], limits: AuthLimits) -> tuple[list[dict[str, object]], list[Asking]]:

@@ -15,7 +15,7 @@ from rmqtt._config import load
 from rmqtt._limits import Limits
 from rmqtt._transport import TLS, Listener
 from rmqtt._types import Features
-from rmqtt._users import AuthLimits
+from rmqtt._users import AuthLimits, read_users
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -179,21 +179,6 @@ def _add_numbers(group: argparse._ArgumentGroup, defaults: Limits | AuthLimits) 
         )
 
 
-def _users(file: Path) -> dict[str, str]:
-    users: dict[str, str] = {}
-    for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
-        name, colon, password = line.removesuffix("\r").partition(":")
-        if not name and not colon:
-            continue
-        # The line itself is not shown: half of it is a password.
-        if not (name and password):
-            raise ValueError(f"line {number} of {file} is not NAME:PASSWORD")
-        if name in users:
-            raise ValueError(f"line {number} of {file}: the user {name!r} is there twice")
-        users[name] = password
-    return users
-
-
 def _passwd(options: argparse.Namespace) -> int:
     from rmqtt._passwd import passwd  # noqa: PLC0415 - only this command needs it
 
@@ -243,7 +228,7 @@ def _configured(options: argparse.Namespace) -> dict[str, Any]:
     plain = ("allow_anonymous", "auth", "acl", "threads", "response_information", "validate_payloads")
     configured.update({name: given[name] for name in plain if name in given})
     if "users" in given:
-        configured["auth"] = _users(given["users"])
+        configured["auth"] = read_users(given["users"])
     for name, kind in (("limits", Limits), ("auth_limits", AuthLimits), ("features", Features)):
         said = {field.name: given[field.name] for field in fields(kind) if field.name in given}
         if said:

@@ -315,6 +315,11 @@ fn check(options: &BrokerOptions) -> Result<(), BrokerError> {
         ));
     }
     let limits = &options.limits;
+    if limits.connect_timeout.is_zero() {
+        return Err(BrokerError::Options(
+            "connect_timeout must be more than 0: nobody could connect".to_owned(),
+        ));
+    }
     let must_be_positive = [
         ("receive_maximum", usize::from(limits.receive_maximum)),
         ("unreleased_max", usize::from(limits.unreleased_max)),

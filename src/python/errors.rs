@@ -405,6 +405,7 @@ pub(crate) fn tls_error(py: Python<'_>, error: &TlsError) -> PyErr {
         } => {
             let words = format!("tls.{what} could not be read");
             // Whose class goes by the number.
+            let path = path.to_string_lossy();
             match py.get_type::<PyOSError>().call1((*code, words, path)) {
                 Ok(error) => PyErr::from_value(error),
                 Err(error) => error,

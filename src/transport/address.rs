@@ -190,7 +190,7 @@ pub(super) fn authority(
     if authority.contains('@') {
         // The text is not repeated: it may hold a password, and errors end up in logs.
         return Err(AddressError(
-            "an address must not contain a user name or password; give them as options".to_owned(),
+            "an address must not contain a user name or password; give them beside it, as username and password".to_owned(),
         ));
     }
     check_host_text(text, authority)?;

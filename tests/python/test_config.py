@@ -74,6 +74,30 @@ def test_everything_that_is_said_arrives(config: Callable[[str], Path], tmp_path
     }
 
 
+def test_users_come_from_all_that_is_named_in_its_order(config: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("alice:secret\nbob:with:colons\n")
+    options = load(
+        config(
+            """
+            [auth]
+            jwt = { keys = "keys.json", algorithms = ["ES256"], issuer = "https://id.example", leeway = 5 }
+            users_file = "names.txt"
+            password_files = ["one", "/two"]
+            """
+        )
+    )
+    jwt = rmqtt.JWT(str(tmp_path / "keys.json"), algorithms=["ES256"], issuer="https://id.example", leeway=5)
+    files = [rmqtt.PasswordFile(str(tmp_path / "one")), rmqtt.PasswordFile("/two")]
+    assert options["auth"] == [jwt, {"alice": "secret", "bob": "with:colons"}, *files]
+
+
+def test_a_line_of_users_that_is_none_is_named_and_not_shown(config: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("alice:secret\nhunter2\n")
+    with pytest.raises(ConfigError, match=r"auth\.users_file: line 2 of .* is not NAME:PASSWORD") as caught:
+        load(config('[auth]\nusers_file = "names.txt"'))
+    assert "hunter2" not in str(caught.value)
+
+
 def test_rights_are_written_in_the_file_or_in_one_of_their_own(config: Callable[[str], Path], tmp_path: Path) -> None:
     inline = """
         [acl]
@@ -92,7 +116,7 @@ REFUSED = [
     ("[limits]\nconections_max = 5", r"limits\.conections_max is not known; did you mean connections_max\?"),
     ("[limits]\nconnections_max = '5'", r"limits\.connections_max must be a whole number, not text"),
     ("[limits]\nconnections_max = true", r"limits\.connections_max must be a whole number, not true or false"),
-    ("[limits]\nconnections_max = 1.5", r"limits\.connections_max must be a whole number, not a number"),
+    ("[limits]\nconnections_max = 1.5", r"limits\.connections_max must be a whole number, not a fraction"),
     ("allow_anonymous = 1", "allow_anonymous must be true or false, not a number"),
     ("limits = 5", "limits must be a table, not a number"),
     ("[listener]\nurl = 'mqtt://127.0.0.1'", r"listener must be written as \[\[listener\]\], not a table"),
@@ -100,9 +124,15 @@ REFUSED = [
     ("[[listener]]\nurl = 'mqtt://127.0.0.1'\ntsl = {}", r"listener\[0\]\.tsl is not known; did you mean tls\?"),
     ("[[listener]]\nurl = 'x'\ntls = {cret = 'a'}", r"listener\[0\]\.tls\.cret is not known; did you mean cert\?"),
     ("[[listener]]\nurl = 'x'\ntls = {min_version = '1.1'}", r"tls\.min_version must be '1\.2', '1\.3', not text"),
-    ("[auth]", "auth needs one of password_file and password_files"),
+    ("[auth]", "auth needs one of password_file, password_files, users_file, jwt"),
     ("[auth]\npassword_files = []", "auth.password_files names no file"),
-    ("[auth]\npassword_file = 5", r"auth\.password_file must be a list of texts, not a list"),
+    ("[auth]\npassword_file = 5", r"auth\.password_file must be text, not a number"),
+    ("[auth]\npassword_files = 'a'", r"auth\.password_files must be a list of texts, not text"),
+    ("[auth]\nusers_file = ['a']", r"auth\.users_file must be text, not a list"),
+    ("[auth]\njwt = 'keys.json'", r"auth\.jwt must be a table, not text"),
+    ("[auth.jwt]\nissuer = 'a'", r"auth\.jwt has no keys"),
+    ("[auth.jwt]\nkeys = 'a'\naudiense = 'b'", r"auth\.jwt\.audiense is not known; did you mean audience\?"),
+    ("[auth.jwt]\nkeys = 'a'\nalgorithms = 'HS256'", r"auth\.jwt\.algorithms must be a list of texts, not text"),
     ("[auth]\npassword_fiel = 'a'", r"auth\.password_fiel is not known; did you mean password_file\?"),
     ("[acl]\nfile = 'a'\nread = ['#']", r"acl\.read is not known"),
     ("[acl]\nraed = ['#']", r"acl\.raed is not known; did you mean read\?"),
@@ -135,6 +165,11 @@ def test_a_wrong_value_is_not_repeated_since_it_may_be_a_secret(config: Callable
     ("text", "complaint"),
     [
         ("[limits]\nreceive_maximum = 0", "receive_maximum"),
+        ("[limits]\nconnect_timeout = 0", "connect_timeout must be more than 0"),
+        ("[limits]\nconnections_max = -1", "connections_max is out of its range: less than 0, or too large"),
+        ("[acl]\nread = ['a/#/b']", "acl: \"a/#/b\": '#' must be the whole last level"),
+        ("[auth.jwt]\nkeys = 'missing.json'", "missing.json"),
+        ("[auth]\nusers_file = 'missing.txt'", "missing.txt"),
         ("[auth]\npassword_file = 'missing.txt'", "missing.txt"),
         ("[acl]\nfile = 'missing.conf'", "missing.conf"),
         ("[[listener]]\nurl = 'mqtts://127.0.0.1'\ntls = {cert = 'missing.pem'}", "missing.pem"),

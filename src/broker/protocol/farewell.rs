@@ -81,8 +81,12 @@ pub(super) fn of_farewell(reason: ReasonCode) -> Option<ByteString> {
 pub(super) fn of_refusal(reason: ReasonCode) -> Option<ByteString> {
     Some(ByteString::from_static(match reason {
         ReasonCode::QuotaExceeded => "no room for another session or connection",
-        ReasonCode::ConnectionRateExceeded => "this client id comes back too often",
-        ReasonCode::ServerBusy => "another connection came with this client id",
+        ReasonCode::ConnectionRateExceeded => {
+            "too many connections or failed logins lately: come again later"
+        }
+        ReasonCode::ServerBusy => {
+            "the broker is busy, or another connection came with this client id: come again later"
+        }
         ReasonCode::BadAuthenticationMethod => "this method of authentication is not known here",
         _ => return None,
     }))
@@ -92,7 +96,7 @@ pub(super) fn of_refusal(reason: ReasonCode) -> Option<ByteString> {
 pub(super) fn of_ack(reason: ReasonCode) -> Option<ByteString> {
     Some(ByteString::from_static(match reason {
         ReasonCode::TopicNameInvalid => "the topic has more levels than this broker takes",
-        ReasonCode::NotAuthorized => "only the broker publishes to this topic",
+        ReasonCode::NotAuthorized => "this client may not publish to this topic",
         ReasonCode::QuotaExceeded => "no room for another retained message",
         ReasonCode::PayloadFormatInvalid => "the payload is said to be UTF-8 and is not",
         _ => return None,
@@ -110,6 +114,7 @@ pub(super) fn of_filters(reasons: &[ReasonCode]) -> Option<ByteString> {
             "is badly formed or has more levels than this broker takes"
         }
         ReasonCode::QuotaExceeded => "is more than a session may subscribe to",
+        ReasonCode::NotAuthorized => "is none that this client may subscribe to",
         _ => "is refused",
     };
     Some(format!("filter {} {words}", index + 1).into())

@@ -80,7 +80,11 @@ fn read_rule((is_denial, letters, pattern): RuleArguments, py: Python<'_>) -> Py
             _ => Access::Subscribe,
         })
         .collect();
-    let filter = TopicFilter::new(pattern).map_err(|error| topic_error(error, py))?;
+    let filter = TopicFilter::new(pattern.as_str()).map_err(|error| {
+        let error = topic_error(error, py);
+        let words = format!("acl: {pattern:?}: {}", error.value(py));
+        PyErr::from_type(error.get_type(py), words)
+    })?;
     Ok(Rule::new(filter, Accesses::of(&accesses), is_denial))
 }
 

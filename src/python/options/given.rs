@@ -31,7 +31,9 @@ fn named(py: Python<'_>, error: PyErr) -> PyErr {
     }
     let name = path.join(".");
     if error.is_instance_of::<PyOverflowError>(py) {
-        return PyValueError::new_err(format!("{name} is out of its range"));
+        return PyValueError::new_err(format!(
+            "{name} is out of its range: less than 0, or too large"
+        ));
     }
     PyTypeError::new_err(format!("{name}: {}", error.value(py)))
 }

@@ -54,9 +54,9 @@ impl TlsClient {
                 let chain = material::certificates(cert, "cert")?;
                 let key = options.key.as_ref().unwrap_or(cert);
                 let key = material::key(key, options.key_password.as_deref())?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| unusable(format!("cert and key: {error}")))?
+                builder.with_client_auth_cert(chain, key).map_err(|error| {
+                    unusable(format!("cert and key: {}", words::ill_matched(&error)))
+                })?
             }
         };
         config.alpn_protocols = protocols(&options.alpn, "http/1.1");

@@ -1,5 +1,6 @@
 //! The listener's end of TLS.
 
+use super::words;
 use super::{Encrypted, TlsError, TlsOptions, material, protocols, provider, unusable};
 use crate::transport::Stream;
 use crate::transport::gate::turn_away;
@@ -119,7 +120,7 @@ fn acceptors(options: &TlsOptions) -> Result<Acceptors, TlsError> {
         .map_err(unusable)?
         .with_client_cert_verifier(verifier(options)?)
         .with_single_cert(chain, key)
-        .map_err(|error| unusable(format!("{}: {error}", both())))?;
+        .map_err(|error| unusable(format!("{}: {}", both(), words::ill_matched(&error))))?;
     config.ticketer = Ticketer::new().map_err(unusable)?;
     let agreeing_on = |usual| {
         let mut config = config.clone();

@@ -23,6 +23,14 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
+/// Why a certificate and a key are of no use together.
+pub(super) fn ill_matched(error: &Error) -> String {
+    match error {
+        Error::InconsistentKeys(_) => "the key is not that of the certificate".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Says in a client's words why no encrypted connection came about.
 pub(super) fn explained(error: &io::Error, name: &str) -> io::Error {
     let words = match error.get_ref().and_then(|inner| inner.downcast_ref()) {

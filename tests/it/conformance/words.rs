@@ -23,8 +23,8 @@ fn failures() -> Vec<(Vec<u8>, &'static str)> {
     let deep = Publish::new("x/".repeat(300), "x");
     let text = Publish::new("t", b"\xFF").properties(&[0x01, 1]);
     vec![
-        (reserved.clone().qos(1, 1).bytes(V5), "only the broker"),
-        (reserved.qos(2, 2).bytes(V5), "only the broker"),
+        (reserved.clone().qos(1, 1).bytes(V5), "may not publish"),
+        (reserved.qos(2, 2).bytes(V5), "may not publish"),
         (deep.qos(1, 3).bytes(V5), "levels"),
         (text.qos(2, 4).bytes(V5), "UTF-8"),
         (

@@ -226,7 +226,7 @@ fn material_that_cannot_be_used_is_refused_with_a_reason() {
                 key: here(&CERTIFICATES.client.key),
                 ..showing(server)
             },
-            "cert and key",
+            "cert and key: the key is not that of the certificate",
         ),
         (
             TlsOptions {
