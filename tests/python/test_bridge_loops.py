@@ -223,20 +223,20 @@ async def test_a_timer_beside_a_full_stream_fires_in_time(broker: rmqtt.Broker) 
         await asyncio.gather(*(publisher.publish("a", b"1", qos=1) for _ in range(count)))
         await until(lambda: messages.pending == count)
         loop = asyncio.get_running_loop()
-        late: list[float] = []
-
-        def fire(due: float) -> None:
-            late.append(loop.time() - due)
-            loop.call_at(loop.time() + 0.001, fire, loop.time() + 0.001)
-
-        loop.call_at(loop.time() + 0.001, fire, loop.time() + 0.001)
+        turns: list[int] = []
         consumed = 0
+
+        def turn() -> None:
+            turns.append(consumed)
+            loop.call_soon(turn)
+
+        loop.call_soon(turn)
         async for _ in messages:
             consumed += 1
             if consumed == count:
                 break
-        # The middle, because a machine with other work to do may be late by itself.
-        assert sorted(late)[len(late) // 2] < 0.02
+        # What a timer waits for is the loop's next turn. By messages and not by the clock: the machine may be busy.
+        assert max(after - before for before, after in itertools.pairwise([0, *turns, count])) <= 256
 
 
 def test_a_blocked_loop_does_not_stall_the_broker(broker: rmqtt.Broker) -> None:
@@ -289,9 +289,13 @@ def make_hog(seconds: float) -> Any:
     def hog(bits: int) -> None:
         pow(3, (1 << bits) - 1, modulus)
 
-    begin = time.monotonic()
-    hog(2_000)
-    bits = int(2_000 * seconds / (time.monotonic() - begin))
+    def timed() -> float:
+        begin = time.monotonic()
+        hog(1_000)
+        return time.monotonic() - begin
+
+    # The quickest, because a machine with other work to do slows some of them down.
+    bits = int(1_000 * seconds / min(timed() for _ in range(5)))
     return lambda: hog(bits)
 
 
