@@ -30,6 +30,7 @@ use crate::broker::memory::Memory;
 use crate::broker::outbox::{Next, Outbox, Pressure};
 use crate::broker::protocol::{Farewell, Outgoing, Room};
 use crate::broker::registry::{ConnectRequest, ConnectionId, Effects, Grant, Leave, Verdict};
+use crate::broker::retained::Author;
 use crate::broker::rights::Rights;
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
@@ -301,6 +302,17 @@ impl Hub {
         batch: &mut Batch,
         now: Instant,
     ) -> Result<Published, BrokerError> {
+        self.publish_by(message, (publisher, None), batch, now)
+    }
+
+    /// The same. Who it is from counts where it is retained: the publisher, or whose will it is.
+    fn publish_by(
+        &self,
+        message: &Message,
+        (publisher, author): (Option<SessionKey>, Option<Arc<Author>>),
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Result<Published, BrokerError> {
         let held = self.held(message);
         let message = held.as_ref().unwrap_or(message);
         if message.retain {
@@ -309,7 +321,8 @@ impl Hub {
                 let mut core = self.core.write();
                 let before = core.next_timeout();
                 core.bound_retained();
-                if let Err(error) = core.router.retain(message, now) {
+                let author = author.or_else(|| core.registry.author(publisher?));
+                if let Err(error) = core.router.retain(message, author, now) {
                     if let BrokerError::RetainedFull { limit } = error {
                         self.counters.reached(limit);
                     }
@@ -402,10 +415,11 @@ impl Hub {
             self.timer.ring();
         }
         let mut batch = Batch::default();
-        for will in aftermath.wills {
+        for (will, author) in aftermath.wills {
             self.counters.wills_published.add_one();
             // A will that cannot be retained is published all the same: there is nobody left to tell.
-            if self.publish(&will, None, &mut batch, now).is_err() {
+            let published = self.publish_by(&will, (None, author), &mut batch, now);
+            if published.is_err() {
                 let plain = will.with_retain(false);
                 drop(self.publish(&plain, None, &mut batch, now));
             }

@@ -16,6 +16,7 @@ mod image;
 
 use crate::broker::auth::Proof;
 use crate::broker::quota::{Meters, Pace};
+use crate::broker::retained::Author;
 use crate::broker::rights::{Rights, Ruling};
 use crate::broker::router::SessionKey;
 use crate::broker::{Limit, Limits};
@@ -92,8 +93,8 @@ pub struct Leave {
 /// What follows from a change, for the hub to carry out.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Wills to publish, in order.
-    pub wills: Vec<Message>,
+    /// Wills to publish, in order, and whose they are if they are to be retained.
+    pub wills: Vec<(Message, Option<Arc<Author>>)>,
     /// Wills that their clients have no right to, any more.
     pub wills_denied: usize,
     /// Sessions that have ended.
@@ -133,12 +134,27 @@ pub struct Entry {
     waiting: Option<Box<(ConnectionId, ConnectRequest)>>,
     will_due: Option<Instant>,
     ends_at: Option<Instant>,
+    /// Who its client is to those who read later what it has retained, if it has.
+    author: Option<Arc<Author>>,
 }
 
 impl Entry {
     /// Whether a connection of this user has it.
     pub fn is_taken_by(&self, user: &str) -> bool {
         self.connection.is_some() && self.user.as_deref() == Some(user)
+    }
+
+    /// One for all that it retains.
+    fn author(&mut self) -> Arc<Author> {
+        let author = self.author.get_or_insert_with(|| {
+            Arc::new(Author {
+                client_id: self.client_id.clone(),
+                // Not a piece of CONNECT, which would be kept as a whole.
+                user: self.user.as_deref().map(ByteString::from),
+                listener: self.listener,
+            })
+        });
+        Arc::clone(author)
     }
 
     /// About how many bytes it holds beside its session.
@@ -344,6 +360,11 @@ impl Registry {
         }
     }
 
+    /// Who a session's client is to those who read later what it retains.
+    pub fn author(&mut self, key: SessionKey) -> Option<Arc<Author>> {
+        Some(self.entry(key)?.author())
+    }
+
     /// From now on a session's client may do this.
     pub fn set_rights(&mut self, key: SessionKey, rights: Option<Arc<Rights>>) {
         if let Some(entry) = self.entry(key) {
@@ -378,6 +399,7 @@ impl Registry {
             waiting: None,
             will_due: None,
             ends_at: None,
+            author: None,
         });
         Grant {
             key,
@@ -403,6 +425,7 @@ impl Registry {
                 entry.connection = Some(connection);
                 entry.expiry_interval = request.session_expiry_interval;
                 entry.listener = request.listener;
+                entry.author = None;
                 entry.rights = Ruling::given(request.rights.as_ref());
                 entry.will = request.will.as_ref().map(compact).map(Box::new);
                 entry.ends_at = None;

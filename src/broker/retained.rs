@@ -3,7 +3,10 @@
 //! Owns the store, its bounds and the walk that finds what a filter matches, in slices and in the order of the topics'
 //! levels. Like the filters, the topics lie in a slab: depth costs memory, never stack, and an emptied branch is freed.
 
+mod author;
 mod pages;
+
+pub use author::Author;
 
 use crate::broker::snapshot::Shift;
 use crate::broker::{BrokerError, Limit, Limits};
@@ -13,6 +16,7 @@ use pages::Pages;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Range};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A message that is kept, and until when it is of use.
@@ -22,6 +26,8 @@ pub struct RetainedMessage {
     pub message: Message,
     /// `None`: for ever.
     pub expires_at: Option<Instant>,
+    /// `None`: the broker itself.
+    pub author: Option<Arc<Author>>,
 }
 
 impl RetainedMessage {
@@ -72,6 +78,8 @@ pub struct Retained {
     large: usize,
     /// Of the levels of all topics, as they lie in the nodes.
     level_bytes: usize,
+    /// Of the names of authors, as if each message had its own.
+    author_bytes: usize,
     /// Whether the broker has room for more.
     may_grow: bool,
 }
@@ -89,6 +97,7 @@ impl Retained {
             bytes_max: limits.retained_bytes_max,
             large: 0,
             level_bytes: 0,
+            author_bytes: 0,
             may_grow: true,
         }
     }
@@ -121,13 +130,26 @@ impl Retained {
         self.may_grow = may_grow;
     }
 
+    /// Keeps a message of the broker's own, as [`Retained::set_by`] does.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn set(&mut self, message: &Message, now: Instant) -> Result<(), BrokerError> {
+        self.set_by(message, None, now)
+    }
+
     /// Keeps the message, which should be in memory of its own, as its topic's last value; an empty payload deletes the value instead.
     ///
     /// # Errors
     /// [`BrokerError::RetainedFull`]; then nothing has changed.
     // spec(4): MQTT-3.3.1-5, MQTT-3.3.1-10, MQTT-3.3.1-11
     // spec(5): MQTT-3.3.1-5, MQTT-3.3.1-6, MQTT-3.3.1-7
-    pub fn set(&mut self, message: &Message, now: Instant) -> Result<(), BrokerError> {
+    pub fn set_by(
+        &mut self,
+        message: &Message,
+        author: Option<Arc<Author>>,
+        now: Instant,
+    ) -> Result<(), BrokerError> {
         if message.payload.is_empty() {
             self.delete(&message.topic);
             return Ok(());
@@ -160,10 +182,12 @@ impl Retained {
         self.count += 1;
         self.bytes += message.size();
         self.large += message.large();
+        self.author_bytes += author.as_ref().map_or(0, |author| author.size());
         let node = self.make_node(message.topic.as_str());
         self.nodes[node].value = Some(RetainedMessage {
             message,
             expires_at,
+            author,
         });
         Ok(())
     }
@@ -177,6 +201,7 @@ impl Retained {
             self.count -= 1;
             self.bytes -= old.message.size();
             self.large -= old.message.large();
+            self.author_bytes -= old.author.map_or(0, |author| author.size());
             if let Some(at) = old.expires_at {
                 self.expiries.remove(&(at, old.message.topic));
             }
@@ -217,7 +242,7 @@ impl Retained {
     /// About how many bytes all of it takes, beside large payloads. A level lies in its node and in that above.
     pub fn held(&self) -> usize {
         let nodes = self.node_count() * (size_of::<Node>() + NODE_COST);
-        self.bytes - self.large + 2 * self.level_bytes + nodes
+        self.bytes - self.large + 2 * self.level_bytes + self.author_bytes + nodes
     }
 
     /// Nodes in use, beside the root.

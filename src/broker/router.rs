@@ -6,7 +6,7 @@
 
 use crate::broker::BrokerError;
 use crate::broker::Limits;
-use crate::broker::retained::{Retained, RetainedMessage};
+use crate::broker::retained::{Author, Retained, RetainedMessage};
 use crate::broker::rights::Reader;
 use crate::broker::snapshot::Shift;
 use crate::broker::subscriptions::{Edition, Frontier, Match, Subscription, Subscriptions};
@@ -14,6 +14,7 @@ use crate::codec::RetainHandling;
 use crate::message::{Message, QoS};
 use crate::topic::TopicFilter;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A topic longer than this is looked up each time: it would cost more to remember than it saves.
@@ -144,11 +145,16 @@ impl Router {
     /// There is no room for it.
     // spec(4): MQTT-3.3.1-12
     // spec(5): MQTT-3.3.1-8
-    pub fn retain(&mut self, message: &Message, now: Instant) -> Result<(), BrokerError> {
+    pub fn retain(
+        &mut self,
+        message: &Message,
+        author: Option<Arc<Author>>,
+        now: Instant,
+    ) -> Result<(), BrokerError> {
         if !message.retain {
             return Ok(());
         }
-        let kept = self.retained.set(message, now);
+        let kept = self.retained.set_by(message, author, now);
         if kept.is_err() && message.qos == QoS::AtMostOnce {
             // Nobody can be told, and the old value is wrong now.
             // spec(4): MQTT-3.3.1-7

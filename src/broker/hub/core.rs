@@ -9,6 +9,7 @@ use crate::broker::outbox::Outbox;
 use crate::broker::protocol::Farewell;
 use crate::broker::quota::Crowd;
 use crate::broker::registry::{ConnectionId, Effects, Entry, Grant, Leave, Registry, Verdict};
+use crate::broker::retained::Author;
 use crate::broker::rights::{Policies, Shelf};
 use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
 use crate::broker::subscriptions::Subscription;
@@ -65,7 +66,7 @@ pub(super) struct Core {
 /// What is to be done once the lock is let go.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
-    pub(super) wills: Vec<Message>,
+    pub(super) wills: Vec<(Message, Option<Arc<Author>>)>,
     pub(super) wills_denied: usize,
     pub(super) restricted: Option<Restricted>,
     pub(super) told_to_go: Vec<(Arc<Bell>, ReasonCode)>,

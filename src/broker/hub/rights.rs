@@ -11,6 +11,7 @@ use crate::broker::bell;
 use crate::broker::group::Group;
 use crate::broker::outbox::Outbox;
 use crate::broker::registry::ConnectRequest;
+use crate::broker::retained::{Author, RetainedMessage};
 use crate::broker::rights::{Access, Policies, Policy, Reader, Referee, Rights, Ruling};
 use crate::broker::router::SessionKey;
 use crate::topic::TopicName;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 /// Why a message was denied.
 const NO_RIGHT: &str = "no right to read it";
+const NO_RIGHT_ANY_MORE: &str = "its publisher has no right to publish it any more";
 
 /// A session whose rights have changed, and where they are to be known.
 #[derive(Debug)]
@@ -62,6 +64,45 @@ impl Core {
             (request.listener, Ruling::given(request.rights.as_ref())),
         );
         rights.is_none_or(|rights| rights.may_publish(&will.message.topic))
+    }
+
+    /// Takes out what clients have published that may not publish it any more; says how many those are.
+    pub(super) fn withhold(&self, found: &mut Vec<RetainedMessage>) -> usize {
+        if self.policies.is_empty() {
+            return 0;
+        }
+        let before = found.len();
+        // What one client has published often comes in a row.
+        let mut last: Option<(Arc<Author>, Option<Arc<Rights>>)> = None;
+        found.retain(|kept| {
+            let Some(author) = &kept.author else {
+                return true;
+            };
+            let known = last.take().filter(|(known, _)| Arc::ptr_eq(known, author));
+            let known =
+                known.unwrap_or_else(|| (Arc::clone(author), self.rights_of_author(author)));
+            let (_, rights) = last.insert(known);
+            let rights = rights.as_ref();
+            rights.is_none_or(|rights| rights.may_publish(&kept.message.topic))
+        });
+        before - found.len()
+    }
+
+    /// What somebody may do now who has published something; `None`: everything.
+    fn rights_of_author(&self, author: &Author) -> Option<Arc<Rights>> {
+        let key = self.registry.find(&author.client_id);
+        let session = key.and_then(|key| self.registry.get(key));
+        if let Some(entry) = session.filter(|entry| entry.user == author.user) {
+            return entry.rights.clone();
+        }
+        match self.policies.at(author.listener)? {
+            Policy::Rules(acl) => {
+                let rights = acl.rights(&author.client_id, author.user.as_deref());
+                Some(Arc::new(rights))
+            }
+            // Nobody is asked about who is not there.
+            Policy::Asked(_) => None,
+        }
     }
 
     /// Gives a session the rights it has now; says where they are to be known, if they are others than before.
@@ -256,6 +297,14 @@ impl Hub {
                 return;
             }
             reader = newest;
+        }
+    }
+
+    /// So many retained messages are kept back from a session.
+    pub(super) fn note_withheld(&self, from: &Outbox, count: usize) {
+        self.counters.deliveries_denied.add(count);
+        if let Some(ledger) = &self.ledger {
+            ledger.end(Some(from), (Fate::Denied, NO_RIGHT_ANY_MORE), None, count);
         }
     }
 

@@ -113,14 +113,16 @@ impl Hub {
                 return;
             };
             let mut found = Vec::new();
-            let has_more =
-                self.core
-                    .read()
-                    .router
-                    .next_retained(&mut cursor, RETAINED_SLICE, now, &mut found);
+            let (has_more, withheld) = {
+                let core = self.core.read();
+                let router = &core.router;
+                let has_more = router.next_retained(&mut cursor, RETAINED_SLICE, now, &mut found);
+                (has_more, core.withhold(&mut found))
+            };
             if let Some(ledger) = &self.ledger {
-                ledger.credit(|credits| credits.retained += found.len());
+                ledger.credit(|credits| credits.retained += found.len() + withheld);
             }
+            self.note_withheld(outbox, withheld);
             let slice = found
                 .into_iter()
                 .map(|kept| Delivery {

@@ -78,7 +78,8 @@ pub(super) fn take_will(entry: &mut Entry, effects: &mut Effects) {
     };
     let rights = entry.rights.as_ref();
     if rights.is_none_or(|rights| rights.may_publish(&will.message.topic)) {
-        effects.wills.push(will.message);
+        let author = will.message.retain.then(|| entry.author());
+        effects.wills.push((will.message, author));
     } else {
         effects.wills_denied += 1;
     }

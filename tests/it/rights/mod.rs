@@ -6,6 +6,7 @@ mod files;
 mod matcher;
 mod owners;
 mod reading;
+mod retained;
 mod shared;
 mod writing;
 

@@ -12,7 +12,7 @@ use super::books::Books;
 use super::flow::{Answers, Flow};
 use super::groups::{Groups, is_shared};
 use super::queue::{Owed, Queue};
-use super::retained::{Retained, matches};
+use super::retained::{Author, Retained, matches};
 use super::rights::Rights;
 use super::tap::{Trace, brief_payload};
 use super::wills::{Life, Wish};
@@ -137,7 +137,7 @@ impl Model {
         true
     }
 
-    fn hand_over(&mut self, client: usize, line: usize, wish: &Wish) -> Vec<Message> {
+    fn hand_over(&mut self, client: usize, line: usize, wish: &Wish) -> Vec<(Author, Message)> {
         if let Some(session) = self.sessions.get_mut(&client)
             && session.life.goes_on(wish)
         {
@@ -174,19 +174,20 @@ impl Model {
     }
 
     /// The session is over. Returns what it has left to be said.
-    fn end(&mut self, client: usize) -> Vec<Message> {
+    fn end(&mut self, client: usize) -> Vec<(Author, Message)> {
         let ended = self.sessions.remove(&client);
         self.groups.end(client);
         let will = ended.and_then(|mut session| session.life.speak());
         self.allowed(client, will).into_iter().collect()
     }
 
-    fn speak(&mut self, wills: Vec<Message>, now: Instant) {
-        for will in wills {
+    fn speak(&mut self, wills: Vec<(Author, Message)>, now: Instant) {
+        for (author, will) in wills {
             self.counts.wills += 1;
             self.trace
                 .say(|| format!("will {}", brief_payload(&will.payload)));
             self.route(&will, None, now);
+            self.wrote(author, &will);
         }
     }
 
@@ -310,6 +311,9 @@ impl Model {
         let expires_at = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         if message.retain {
             self.retained.set(message, expires_at);
+        }
+        if let Some(publisher) = publisher {
+            self.wrote(self.rights.author(publisher), message);
         }
         if is_shared(message) {
             return self.groups.route(message, expires_at, now);

@@ -4,9 +4,26 @@ use rmqtt::message::Message;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+/// A client, and through which door it came.
+pub(super) type Author = (usize, Option<usize>);
+
+/// The last value of a topic.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) message: Message,
+    pub(super) expires_at: Option<Instant>,
+    pub(super) author: Option<Author>,
+}
+
+impl Kept {
+    fn is_of_use(&self, now: Instant) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
 /// The last value of each topic that has one.
 #[derive(Debug, Default)]
-pub(super) struct Retained(BTreeMap<String, (Message, Option<Instant>)>);
+pub(super) struct Retained(BTreeMap<String, Kept>);
 
 impl Retained {
     pub(super) fn set(&mut self, message: &Message, expires_at: Option<Instant>) {
@@ -14,15 +31,26 @@ impl Retained {
         if message.payload.is_empty() {
             self.0.remove(&topic);
         } else {
-            self.0.insert(topic, (message.clone(), expires_at));
+            let kept = Kept {
+                message: message.clone(),
+                expires_at,
+                author: None,
+            };
+            self.0.insert(topic, kept);
+        }
+    }
+
+    /// What was kept last of this topic is from this client.
+    pub(super) fn is_from(&mut self, topic: &str, author: Author) {
+        if let Some(kept) = self.0.get_mut(topic) {
+            kept.author = Some(author);
         }
     }
 
     /// Forgets what is of no more use; says how many those were.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let before = self.0.len();
-        self.0
-            .retain(|_, (_, expires_at)| expires_at.is_none_or(|at| at > now));
+        self.0.retain(|_, kept| kept.is_of_use(now));
         (before - self.0.len()) as u64
     }
 
@@ -35,12 +63,11 @@ impl Retained {
     }
 
     /// What a new subscription gets, by the levels of the topics.
-    pub(super) fn matching(&self, filter: &str, now: Instant) -> Vec<(Message, Option<Instant>)> {
+    pub(super) fn matching(&self, filter: &str, now: Instant) -> Vec<Kept> {
         let mut found: Vec<_> = self
             .0
             .values()
-            .filter(|(_, expires_at)| expires_at.is_none_or(|at| at > now))
-            .filter(|(message, _)| matches(filter, message.topic.as_str()))
+            .filter(|kept| kept.is_of_use(now) && matches(filter, kept.message.topic.as_str()))
             .cloned()
             .collect();
         let levels = |message: &Message| -> Vec<String> {
@@ -51,15 +78,15 @@ impl Retained {
                 .map(str::to_owned)
                 .collect()
         };
-        found.sort_by_key(|(message, _)| levels(message));
+        found.sort_by_key(|kept| levels(&kept.message));
         found
     }
 
     /// The broker says it keeps these.
     pub(super) fn check(&self, kept: &[Message], now: Instant) {
         let alive = self.0.values();
-        let alive = alive.filter(|(_, expires_at)| expires_at.is_none_or(|at| at > now));
-        let mine: Vec<_> = alive.map(|(message, _)| message).collect();
+        let alive = alive.filter(|kept| kept.is_of_use(now));
+        let mine: Vec<_> = alive.map(|kept| &kept.message).collect();
         let theirs: Vec<_> = kept.iter().collect();
         assert_eq!(theirs, mine, "retained messages: the broker's, the model's");
     }

@@ -6,7 +6,7 @@
 
 use super::client::client_id;
 use super::groups::shared_filter;
-use super::retained::matches;
+use super::retained::{Author, matches};
 use crate::seed::Seed;
 use rmqtt::broker::rights::{Access, Accesses, Acl, Policies, Policy, Rule, Whom};
 use rmqtt::topic::TopicFilter;
@@ -140,6 +140,12 @@ impl Rights {
         if let Some(door) = door {
             self.0.borrow_mut().came_by.insert(client, door);
         }
+    }
+
+    /// Who a client is to those who read later what it retains.
+    pub(super) fn author(&self, client: usize) -> Author {
+        let door = self.0.borrow().came_by.get(&client).copied();
+        (client, door)
     }
 
     /// Whether the client of a session may do that now.

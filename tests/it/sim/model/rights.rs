@@ -1,6 +1,7 @@
 //! What the model makes of rights: what is to be let in, what may be sent, and what becomes of what waits when that changes.
 
 use super::Model;
+use crate::sim::retained::Author;
 use rmqtt::broker::rights::Access;
 use rmqtt::codec::{
     Ack, AckKind, Connect, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Subscribe,
@@ -49,11 +50,15 @@ impl Model {
     }
 
     /// What a session has left to be said, if its client may still say it.
-    pub(super) fn allowed(&mut self, client: usize, will: Option<Message>) -> Option<Message> {
+    pub(super) fn allowed(
+        &mut self,
+        client: usize,
+        will: Option<Message>,
+    ) -> Option<(Author, Message)> {
         let will = will?;
         let is_allowed = (self.rights).may(client, Access::Publish, will.topic.as_str());
         self.counts.publishes_denied += usize::from(!is_allowed);
-        is_allowed.then_some(will)
+        is_allowed.then(|| (self.rights.author(client), will))
     }
 
     /// The session has been reached through this door: its rules go from now on.
@@ -61,6 +66,13 @@ impl Model {
         if door.is_some() {
             self.rights.came_by(client, door);
             self.restrict(client);
+        }
+    }
+
+    /// A client has published, or its will was.
+    pub(super) fn wrote(&mut self, author: Author, message: &Message) {
+        if message.retain {
+            self.retained.is_from(message.topic.as_str(), author);
         }
     }
 

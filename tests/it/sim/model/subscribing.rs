@@ -6,6 +6,7 @@ use rmqtt::broker::protocol::{FilterRequest, SubscribeRequest};
 use rmqtt::broker::rights::Access;
 use rmqtt::codec::{ReasonCode, RetainHandling};
 use rmqtt::topic::TopicFilter;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Retained messages are fetched while less than this waits.
@@ -83,6 +84,7 @@ impl Model {
 
     /// The session's connection has room for more: retained messages that it has coming are fetched.
     pub(in crate::sim) fn fetch(&mut self, client: usize, now: Instant) {
+        let here: BTreeSet<usize> = self.sessions.keys().copied().collect();
         let session = self.sessions.get_mut(&client).expect("it is connected");
         for _ in 0..RETAINED_SLICES_MAX {
             if session.queue.len() >= RETAINED_LOW {
@@ -91,16 +93,23 @@ impl Model {
             let Some(coming) = session.coming.pop_front() else {
                 return;
             };
-            for (message, expires_at) in self.retained.matching(&coming.filter, now) {
+            for kept in self.retained.matching(&coming.filter, now) {
+                let message = kept.message;
                 let topic = message.topic.as_str();
-                if !self.rights.may(client, Access::Read, topic) {
+                let may_publish = kept.author.is_none_or(|(author, door)| {
+                    if here.contains(&author) {
+                        return self.rights.may(author, Access::Publish, topic);
+                    }
+                    self.rights.may_at(author, door, Access::Publish, topic)
+                });
+                if !may_publish || !self.rights.may(client, Access::Read, topic) {
                     self.counts.deliveries_denied += 1;
                     continue;
                 }
                 let qos = message.qos.min(coming.qos);
                 let copy = message.with_qos(qos).with_retain(true);
                 let ids = coming.id.into_iter().collect();
-                session.queue.append(Owed::new(copy, ids, expires_at));
+                session.queue.append(Owed::new(copy, ids, kept.expires_at));
             }
         }
     }
