@@ -2,8 +2,11 @@
 
     make bench-hostile                  # 19,500 hostile connections
     make bench-hostile ARGS='--count 5000'
+    make bench-hostile ARGS='--only flood,deaf'
 
-`src/hostile.rs` says who does what. Broker, hostile and honest clients share this machine's cores.
+`src/hostile.rs` says who does what. Broker, hostile and honest clients share this machine's cores, so there are three
+runs: the honest ones alone; while the hostile ones attack another broker on this machine, which shows what sharing it
+costs; and while they attack theirs.
 """
 
 from __future__ import annotations
@@ -41,18 +44,21 @@ def honest(broker: report.Program, rate: int, seconds: int) -> dict[str, Any]:
 
 def page(result: dict[str, Any], where: dict[str, str], command: str) -> str:
     """Write the page."""
-    alone, beside, horde = result["alone"], result["beside"], result["horde"]
+    runs, horde = [result["alone"], result["elsewhere"], result["beside"]], result["horde"]
     rows = [
-        ["p50", f"{alone['p50_us']:,}", f"{beside['p50_us']:,}"],
-        ["p99", f"{alone['p99_us']:,}", f"{beside['p99_us']:,}"],
-        ["lost, doubled or out of order", f"{alone['wrong']}", f"{beside['wrong']}"],
+        ["p50", *(f"{run['p50_us']:,}" for run in runs)],
+        ["p99", *(f"{run['p99_us']:,}" for run in runs)],
+        ["p99, alone = 1", *(f"{run['p99_us'] / runs[0]['p99_us']:.2f}" for run in runs)],
+        ["lost, doubled or out of order", *(f"{run['wrong']}" for run in runs)],
     ]
+    head = ["latency, µs", "alone", "another broker is attacked", f"beside {horde['open']:,} hostile connections"]
     reached = {name: count for name, count in result["stats"]["limits_reached"].items() if count}
     parts = [
         "# A hundred honest clients among thousands that mean harm",
         report.about(where, command),
         f"The honest clients' p99 latency is {result['ratio']:.2f} times what it is when they are alone.",
-        report.table(["latency, µs", "alone", f"beside {horde['open']:,} hostile connections"], rows),
+        f"While another broker of this machine is attacked instead: {result['ratio_elsewhere']:.2f} times.",
+        report.table(head, rows),
         "Limits that were reached meanwhile:",
         report.table(["limit", "times"], [[f"`{name}`", f"{count:,}"] for name, count in reached.items()]),
         report.table(
@@ -62,6 +68,8 @@ def page(result: dict[str, Any], where: dict[str, str], command: str) -> str:
                 ["of these ended by the broker", f"{horde['ended']:,}"],
                 ["bytes sent", f"{horde['bytes_sent']:,}"],
                 ["broker's memory before, at most", f"{result['rss_before']:.1f}, {result['rss_peak']:.1f} MiB"],
+                ["broker's CPU beside them, of one core", f"{100 * cpu(result['beside']):.0f} %"],
+                ["the same when the honest ones are alone", f"{100 * cpu(result['alone']):.0f} %"],
             ],
         ),
         MIX,
@@ -70,10 +78,28 @@ def page(result: dict[str, Any], where: dict[str, str], command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def cpu(run: dict[str, Any]) -> float:
+    """Say what part of one core the broker has used in a run."""
+    part: float = run["cpu_seconds"] / run["seconds"]
+    return part
+
+
+def attacked(broker: report.Program, options: argparse.Namespace, target: report.Program) -> dict[str, Any]:
+    """Run the honest at one broker, while another or the same is attacked."""
+    horde = ["hostile", f"--port={target.port}", f"--count={options.count}"]
+    horde += [f"--only={options.only}"] if options.only else []
+    report.say(f"{options.count} hostile connections to {'this broker' if target is broker else 'another one'}")
+    with report.program(*horde, is_nice=True) as enemies:
+        report.say("the honest meanwhile")
+        run = honest(broker, options.rate, options.seconds)
+        return run | {"horde": enemies.ask()}
+
+
 def main() -> None:
     """Run it; the exit code says whether the honest ones have noticed too much."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=19_500, help="hostile connections (%(default)s)")
+    parser.add_argument("--only", help="of these kinds alone, as many as there would be among all: see src/hostile.rs")
     parser.add_argument("--rate", type=int, default=1000, help="honest messages each second (%(default)s)")
     parser.add_argument("--seconds", type=int, default=20, help="of each honest run (%(default)s)")
     parser.add_argument("--out", type=Path, help="where page and raw figures go; else the page is printed")
@@ -83,15 +109,17 @@ def main() -> None:
         report.say("the honest alone")
         alone = honest(broker, options.rate, options.seconds)
         before = memory(broker.pid)
-        report.say(f"{options.count} hostile connections")
-        with report.program("hostile", f"--port={broker.port}", f"--count={options.count}", is_nice=True) as horde:
-            report.say("the honest beside them")
-            beside = honest(broker, options.rate, options.seconds)
-            result: dict[str, Any] = {"alone": alone, "beside": beside, "horde": horde.ask(), "stats": broker.ask()}
+        with report.program("serve", "--guarded") as other:
+            elsewhere = attacked(broker, options, other)
+        beside = attacked(broker, options, broker)
+        stats = broker.ask()
         peak = memory(broker.pid, peak=True)
-    ratio = beside["p99_us"] / alone["p99_us"]
-    result |= {"ratio": ratio, "rss_before": before, "rss_peak": peak, "machine": where}
-    command = f"make bench-hostile ARGS='--count {options.count}'"
+    result: dict[str, Any] = {"alone": alone, "elsewhere": elsewhere, "beside": beside, "stats": stats}
+    result |= {"horde": beside.pop("horde"), "rss_before": before, "rss_peak": peak, "machine": where}
+    ratio = result["ratio"] = beside["p99_us"] / alone["p99_us"]
+    result["ratio_elsewhere"] = elsewhere["p99_us"] / alone["p99_us"]
+    chosen = f" --only {options.only}" if options.only else ""
+    command = f"make bench-hostile ARGS='--count {options.count}{chosen}'"
     report.publish(options.out, "hostile", page(result, where, command), result, {})
     if ratio > RATIO_MAX or beside["wrong"]:
         sys.exit(f"the honest ones' p99 is {ratio:.2f} times as high, {beside['wrong']} of their messages went wrong")

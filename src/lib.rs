@@ -11,9 +11,10 @@
 //! | [`storage`] | what of a session outlives the process | codec, message, topic |
 //! | [`scram`] | SCRAM-SHA-256: the messages of both ends, verifiers of passwords | nothing |
 //! | [`clock`] | time: the system's, or one that is moved by hand | nothing |
+//! | [`journal`] | how clients and brokers tell what happens to them | nothing |
 //! | [`transport`] | byte pipes; nothing of MQTT | clock |
-//! | [`client`] | one connection, client side | session, storage, codec, message, topic, scram, transport, clock |
-//! | [`broker`] | many connections, server side | session, codec, message, topic, scram, transport, clock |
+//! | [`client`] | one connection, client side | session, storage, codec, message, topic, scram, journal, transport, clock |
+//! | [`broker`] | many connections, server side | session, codec, message, topic, scram, journal, transport, clock |
 //! | `python` | everything PyO3 (feature `python`) | client, broker, codec, message, topic, clock |
 //!
 //! Start reading at [`topic`] and go down the table; `docs/architecture.md` follows one PUBLISH through all of it.
@@ -22,6 +23,7 @@ pub mod broker;
 pub mod client;
 pub mod clock;
 pub mod codec;
+pub mod journal;
 pub mod message;
 pub mod scram;
 pub mod session;

@@ -36,15 +36,15 @@ enum Kind {
     Broken,
 }
 
-/// So many of a hundred are of each kind.
-const MIX: [(Kind, usize); 7] = [
-    (Kind::Silent, 35),
-    (Kind::Slow, 25),
-    (Kind::HalfOpen, 20),
-    (Kind::Deaf, 5),
-    (Kind::Flood, 2),
-    (Kind::Storm, 8),
-    (Kind::Broken, 5),
+/// So many of a hundred are of each kind; `--only` goes by the names.
+const MIX: [(Kind, &str, usize); 7] = [
+    (Kind::Silent, "silent", 35),
+    (Kind::Slow, "slow", 25),
+    (Kind::HalfOpen, "half-open", 20),
+    (Kind::Deaf, "deaf", 5),
+    (Kind::Flood, "flood", 2),
+    (Kind::Storm, "storm", 8),
+    (Kind::Broken, "broken", 5),
 ];
 
 /// Client ids that the storm fights for.
@@ -87,15 +87,19 @@ struct Horde {
 /// Attacks until standard input ends.
 pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
     let (mut port, mut count, mut rate) = (0, 20_000, 500_u32);
+    let mut only = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("port") => port = arguments.value()?.parse()?,
             Long("count") => count = arguments.value()?.parse()?,
             Long("rate") => rate = arguments.value()?.parse()?,
+            // As many of these kinds as there would be among all.
+            Long("only") => only = Some(arguments.value()?.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    let mut horde = Horde::new(port, count)?;
+    let mut horde = Horde::new(port, kinds(count, only.as_deref())?)?;
+    let count = horde.enemies.len();
     let asked = questions();
     let (begin, mut opened, mut is_told) = (Instant::now(), 0_u64, false);
     let mut events = Events::with_capacity(1024);
@@ -118,6 +122,24 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
     }
 }
 
+/// Of what kind each is, the kinds spread so that all are there from the beginning.
+fn kinds(count: usize, only: Option<&str>) -> Outcome<Vec<Kind>> {
+    let names = MIX.map(|(_, name, _)| name);
+    if let Some(wrong) = only.and_then(|only| only.split(',').find(|name| !names.contains(name))) {
+        return Err(format!("no kind: {wrong}; there are {}", names.join(", ")).into());
+    }
+    let is_wanted = |name| only.is_none_or(|only| only.split(',').any(|wanted| wanted == name));
+    let hundred: Vec<_> = MIX
+        .iter()
+        .flat_map(|(kind, name, share)| std::iter::repeat_n((*kind, *name), *share))
+        .collect();
+    Ok((0..count)
+        .map(|number| hundred[number * 37 % hundred.len()])
+        .filter(|(_, name)| is_wanted(*name))
+        .map(|(kind, _)| kind)
+        .collect())
+}
+
 /// One for each line on standard input.
 fn questions() -> Receiver<()> {
     let (ask, asked) = channel();
@@ -132,15 +154,11 @@ fn questions() -> Receiver<()> {
 }
 
 impl Horde {
-    fn new(port: u16, count: usize) -> Outcome<Self> {
+    fn new(port: u16, kinds: Vec<Kind>) -> Outcome<Self> {
         let now = Instant::now();
-        let kinds: Vec<_> = MIX
-            .iter()
-            .flat_map(|(kind, share)| std::iter::repeat_n(*kind, *share))
-            .collect();
-        let enemies = (0..count).map(|number| Enemy {
-            // Spread, so that all kinds are there from the beginning.
-            kind: kinds[number * 37 % kinds.len()],
+        let count = kinds.len();
+        let enemies = kinds.into_iter().map(|kind| Enemy {
+            kind,
             stream: None,
             sent: 0,
             next_at: now,

@@ -313,7 +313,8 @@ impl<'a> Load<'a> {
     /// Open loop: what is due is sent, one publisher after the other, stamped with when it was due.
     fn send_due(&mut self, total: u64) {
         let rate = u128::from(self.scenario.rate);
-        let due = u128::from(self.nanos()) * rate / 1_000_000_000;
+        // The first is due at once.
+        let due = u128::from(self.nanos()) * rate / 1_000_000_000 + 1;
         let due = u64::try_from(due).unwrap_or(u64::MAX).min(total);
         while self.sent < due {
             let number = usize::try_from(self.sent).unwrap_or(0) % self.publishers.len();

@@ -26,13 +26,7 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
         }
     }
     let broker = Broker::new(BrokerOptions {
-        listeners: vec![
-            Address::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port: 0,
-            }
-            .into(),
-        ],
+        listeners: vec![Address::parse("mqtt://127.0.0.1:0")?.into()],
         limits,
         threads: own_threads,
         ..BrokerOptions::default()

@@ -111,6 +111,8 @@ pub struct Published {
 #[derive(Debug, Default)]
 pub struct Batch {
     routes: Routes,
+    /// Whether what follows stands for `routes`. Not between two batches: queues must not outlive their sessions for long.
+    is_found: bool,
     found: Vec<(Arc<Outbox>, Route)>,
     groups: Vec<Arc<Group>>,
     /// The queues of those who may not read it.
@@ -124,9 +126,17 @@ impl Batch {
     /// Wakes everybody who got something. To be called before waiting for anything.
     pub fn finish(&mut self) {
         self.number = None;
+        self.forget_found();
         for bell in self.to_wake.drain(..) {
             bell.ring();
         }
+    }
+
+    fn forget_found(&mut self) {
+        self.is_found = false;
+        self.found.clear();
+        self.groups.clear();
+        self.denied.clear();
     }
 }
 
@@ -341,6 +351,7 @@ impl Hub {
         if self.taps.is_any() {
             self.catch(message, publisher);
         }
+        self.end_denied(batch, &message.topic, 1);
         Ok(self.post(message, publisher, batch, now))
     }
 

@@ -2,9 +2,7 @@
 
 use super::{ClientInfo, Limit};
 use crate::transport::Address;
-use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -46,23 +44,5 @@ pub enum Entry<'a> {
     Stopped,
 }
 
-/// A function that is told what happens. The network's threads call it, so it must not wait for anything.
-#[derive(Clone)]
-pub struct Journal(Arc<dyn Fn(&Entry<'_>) + Send + Sync>);
-
-impl Journal {
-    /// Tells this function.
-    pub fn new(tell: impl Fn(&Entry<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
-    }
-
-    pub(super) fn tell(&self, entry: &Entry<'_>) {
-        (self.0)(entry);
-    }
-}
-
-impl fmt::Debug for Journal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Journal")
-    }
-}
+/// Where it is told. The network's threads do.
+pub type Journal = crate::journal::Journal<dyn Fn(&Entry<'_>) + Send + Sync>;

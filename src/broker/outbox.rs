@@ -29,6 +29,7 @@
 mod image;
 mod letter;
 mod reader;
+mod refusal;
 mod retained;
 mod shares;
 mod state;
@@ -48,6 +49,7 @@ use crate::codec::{ReasonCode, Run};
 use crate::message::QoS;
 use crate::session::Token;
 use parking_lot::Mutex;
+use refusal::Refusal;
 use state::{Entry, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,6 +74,8 @@ pub enum Pressure {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pushed {
+    /// The lower of the message's and the granted one.
+    pub qos: QoS,
     /// Whether it was dropped.
     pub is_dropped: bool,
     /// Whether it went since the session may not read it.
@@ -88,6 +92,31 @@ pub struct Pushed {
     pub is_flooded: bool,
     /// The bound that made the queue full just now, or for which a message was dropped.
     pub reached: Option<Limit>,
+}
+
+impl Pushed {
+    fn queued(qos: QoS) -> Self {
+        Self {
+            qos,
+            is_dropped: false,
+            is_denied: false,
+            is_absent: false,
+            evicted: 0,
+            wake: None,
+            pressure: Pressure::None,
+            is_flooded: false,
+            reached: None,
+        }
+    }
+
+    /// QoS 0, since this bound was reached.
+    fn dropped(limit: Limit) -> Self {
+        Self {
+            is_dropped: true,
+            reached: Some(limit),
+            ..Self::queued(QoS::AtMostOnce)
+        }
+    }
 }
 
 /// What a connection is to send next.
@@ -113,6 +142,7 @@ pub struct Outbox {
     has_retained: AtomicBool,
     /// Told by the connection, for those who look on.
     in_flight: AtomicUsize,
+    refusal: Refusal,
 }
 
 impl Outbox {
@@ -127,12 +157,14 @@ impl Outbox {
                 .saturating_add(limits.queue_messages_max.max(limits.receive_maximum.into())),
             has_retained: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            refusal: Refusal::default(),
         }
     }
 
     /// A connection takes the queue over. `cost` is what the session holds beside messages, in bytes.
     pub fn connect(&self, bell: Arc<Bell>, cost: usize) {
         let mut state = self.state.lock();
+        self.refusal.end();
         state.set_beside(cost);
         state.bell = Some(bell);
         state.is_awake = true;
@@ -143,6 +175,7 @@ impl Outbox {
     /// what the session has taken with it, in bytes. Returns how many were dropped.
     pub fn disconnect(&self, kept: usize) -> usize {
         let mut state = self.state.lock();
+        self.refusal.end();
         state.bell = None;
         state.full_since = None;
         state.shares.forget_ready();
@@ -157,27 +190,26 @@ impl Outbox {
     }
 
     /// Queues a message or drops it: see the table on top.
-    pub fn push(&self, letter: &mut Letter<'_>, route: Route, now: Instant) -> Pushed {
+    pub fn push(&self, letter: &mut Letter<'_>, route: &Route, now: Instant) -> Pushed {
+        let is_best_effort = route.qos == QoS::AtMostOnce;
+        if is_best_effort && let Some(limit) = self.refusal.reason() {
+            return Pushed::dropped(limit);
+        }
         let mut state = self.state.lock();
         let mut pushed = Pushed {
-            is_dropped: false,
             is_denied: !state.may_read(letter.topic(), route.stamp),
             is_absent: state.bell.is_none(),
-            evicted: 0,
-            wake: None,
-            pressure: Pressure::None,
-            is_flooded: false,
-            reached: None,
+            ..Pushed::queued(route.qos)
         };
         if pushed.is_denied {
             return pushed;
         }
         let is_absent = pushed.is_absent;
         let is_full = self.is_full(&state) || (is_absent && !state.may_grow());
-        let is_best_effort = route.qos == QoS::AtMostOnce;
         if (is_best_effort && (is_absent || is_full)) || (is_absent && is_full) {
             pushed.is_dropped = true;
             pushed.reached = is_full.then(|| self.bound_of(&state));
+            self.refusal.begin(&state, pushed.reached);
             return pushed;
         }
         let is_for_long = is_absent || !state.may_borrow(letter.batch());
@@ -204,31 +236,34 @@ impl Outbox {
         pushed
     }
 
-    /// Queues all messages of a run at once, or drops them since nobody is there; `None` if the queue has no room for all:
-    /// then they are to be pushed one by one. `stamp` is that of the route.
+    /// Queues all messages of a run at once, or drops them since nobody is there or the queue is full; `None` if it has room
+    /// for some of them: then they are to be pushed one by one. `stamp` is that of the route.
     pub fn push_run(&self, run: &Arc<Run>, stamp: u64) -> Option<Pushed> {
+        if let Some(limit) = self.refusal.reason() {
+            return Some(Pushed::dropped(limit));
+        }
         let mut state = self.state.lock();
         let is_denied = !state.may_read(run.topic(), stamp);
-        let is_dropped = is_denied || state.bell.is_none();
+        let is_absent = state.bell.is_none();
+        let is_full = self.is_full(&state);
         let cost = Entry::cost_of_run(run);
-        let has_room = !state.is_scarce()
-            && state.count.saturating_add(run.len()) <= self.messages_max
+        let has_room = state.count.saturating_add(run.len()) <= self.messages_max
             && state.bytes.saturating_add(cost) <= self.bytes_max;
-        let wake = match (is_dropped, has_room) {
-            (true, _) => None,
-            (false, true) => state.push(Outgoing::Run(Arc::clone(run))),
-            (false, false) => return None,
-        };
-        Some(Pushed {
-            is_dropped,
+        let mut pushed = Pushed {
+            is_dropped: is_denied || is_absent || is_full,
             is_denied,
-            is_absent: is_dropped,
-            evicted: 0,
-            wake,
-            pressure: Pressure::None,
-            is_flooded: false,
-            reached: None,
-        })
+            is_absent,
+            ..Pushed::queued(QoS::AtMostOnce)
+        };
+        match (pushed.is_dropped, has_room) {
+            (true, _) => {
+                pushed.reached = is_full.then(|| self.bound_of(&state));
+                self.refusal.begin(&state, pushed.reached);
+            }
+            (false, true) => pushed.wake = state.push(Outgoing::Run(Arc::clone(run))),
+            (false, false) => return None,
+        }
+        Some(pushed)
     }
 
     /// Drops the oldest messages of QoS 0 while the queue is at its bound.
@@ -236,6 +271,7 @@ impl Outbox {
         let mut evicted = 0;
         while self.is_full(state) && state.drop_oldest() {
             evicted += 1;
+            self.refusal.end();
         }
         evicted
     }
@@ -277,6 +313,7 @@ impl Outbox {
         let Some(entry) = entry else {
             // With no room the connection comes back by itself when there is; only an empty queue needs the bell.
             state.is_awake = false;
+            self.refusal.end();
             return Next::Nothing;
         };
         state.note_gone(&entry);
@@ -289,6 +326,7 @@ impl Outbox {
 
     /// Something has gone; says which publishers need not hold back any more.
     fn note_room(&self, state: &mut State) -> Vec<Arc<Bell>> {
+        self.refusal.end();
         if state.full_since.is_some() && self.has_drained(state) {
             state.full_since = None;
         }

@@ -60,7 +60,7 @@ pub struct Routes {
 }
 
 /// All that a list of deliveries depends on, beside the topic.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Asked {
     edition: Edition,
     qos: QoS,
@@ -69,8 +69,19 @@ struct Asked {
 }
 
 impl Routes {
-    fn remember(&mut self, asked: Option<Asked>, topic: &str) {
-        self.asked = asked.filter(|_| topic.len() <= REMEMBERED_MAX);
+    /// Whether they are those of this message already.
+    fn are_for(&self, message: &Message, publisher: Option<SessionKey>, edition: &Edition) -> bool {
+        let is_same = |asked: &Asked| {
+            asked.edition == *edition
+                && asked.qos == message.qos
+                && asked.retain == message.retain
+                && asked.publisher == publisher
+        };
+        self.asked.as_ref().is_some_and(is_same) && self.topic == message.topic.as_str()
+    }
+
+    fn remember(&mut self, asked: Asked, topic: &str) {
+        self.asked = Some(asked).filter(|_| topic.len() <= REMEMBERED_MAX);
         self.topic.clear();
         if self.asked.is_some() {
             self.topic.push_str(topic);
@@ -163,17 +174,24 @@ impl Router {
         kept
     }
 
-    /// Finds out who gets the message. `publisher` is the session it came from, if from one.
-    pub fn route(&self, message: &Message, publisher: Option<SessionKey>, routes: &mut Routes) {
-        let asked = Some(Asked {
-            edition: self.subscriptions.edition().clone(),
+    /// Finds out who gets the message. `publisher` is the session it came from, if from one. Says whether that is news:
+    /// `false` if `routes` are the same as before.
+    pub fn route(
+        &self,
+        message: &Message,
+        publisher: Option<SessionKey>,
+        routes: &mut Routes,
+    ) -> bool {
+        let edition = self.subscriptions.edition();
+        if routes.are_for(message, publisher, edition) {
+            return false;
+        }
+        let asked = Asked {
+            edition: edition.clone(),
             qos: message.qos,
             retain: message.retain,
             publisher,
-        });
-        if routes.asked == asked && routes.topic == message.topic.as_str() {
-            return;
-        }
+        };
         routes.remember(asked, message.topic.as_str());
         let Routes {
             list,
@@ -215,6 +233,7 @@ impl Router {
             denied.sort();
             denied.dedup();
         }
+        true
     }
 
     /// Adds a subscription; says whether it is new, and what retained messages it has coming.

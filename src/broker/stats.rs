@@ -59,7 +59,12 @@ pub struct Counters {
 impl Counters {
     /// Somebody has reached this limit.
     pub fn reached(&self, limit: Limit) {
-        self.limits[limit as usize].add_one();
+        self.reached_often(limit, 1);
+    }
+
+    /// So many have reached it, or one so many times.
+    pub fn reached_often(&self, limit: Limit, times: usize) {
+        self.limits[limit as usize].add(times);
         if !self.has_news.swap(true, Ordering::AcqRel) {
             self.bell.ring();
         }

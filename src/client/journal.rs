@@ -2,8 +2,6 @@
 
 use super::Event;
 use crate::transport::Address;
-use std::fmt;
-use std::sync::Arc;
 
 /// Something that happened to one client.
 #[derive(Debug)]
@@ -16,23 +14,5 @@ pub struct Entry<'a> {
     pub event: Option<&'a Event>,
 }
 
-/// A function that is told what happens. The client's task calls it, so it must not wait for anything.
-#[derive(Clone)]
-pub struct Journal(Arc<dyn Fn(&Entry<'_>) + Send + Sync>);
-
-impl Journal {
-    /// Tells this function.
-    pub fn new(tell: impl Fn(&Entry<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
-    }
-
-    pub(super) fn tell(&self, entry: &Entry<'_>) {
-        (self.0)(entry);
-    }
-}
-
-impl fmt::Debug for Journal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Journal")
-    }
-}
+/// Where it is told. The client's task does.
+pub type Journal = crate::journal::Journal<dyn Fn(&Entry<'_>) + Send + Sync>;

@@ -1,12 +1,11 @@
 //! A callable of Python that says who may connect: what it is asked goes out here, and its answer comes in.
 
-use super::bridge::Questions;
+use super::bridge::{Asking, Questions};
 use super::inquiries::set_peer;
 use crate::broker::auth::{Hook, HookFailed, Login, Thinking, Verdict};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -17,32 +16,17 @@ type Logins = Questions<Arc<Login>, Answered>;
 #[pyclass(frozen, module = "rmqtt._rmqtt")]
 pub(crate) struct NativeLogins(Arc<Logins>);
 
-/// The broker's side. When it goes, so do the threads.
-struct Callable(Arc<Logins>);
-
-impl fmt::Debug for Callable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Callable")
-    }
-}
-
-impl Hook for Callable {
+impl Hook for Asking<Arc<Login>, Answered> {
     fn ask(&self, login: Arc<Login>) -> Thinking {
-        let answer = self.0.ask(login);
+        let answer = self.ask(login);
         Box::pin(async { answer.await.unwrap_or(Err(HookFailed)) })
-    }
-}
-
-impl Drop for Callable {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }
 
 impl NativeLogins {
     /// As a source of users.
     pub(crate) fn hook(&self) -> Arc<dyn Hook> {
-        Arc::new(Callable(Arc::clone(&self.0)))
+        Arc::new(self.0.asking())
     }
 }
 

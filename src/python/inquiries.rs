@@ -1,6 +1,6 @@
 //! A callable of Python that says what a client may do: what it is asked goes out here, and the rules come in.
 
-use super::bridge::Questions;
+use super::bridge::{Asking, Questions};
 use super::negotiated::version_text;
 use super::options::RulesArgument;
 use crate::broker::ClientInfo;
@@ -9,39 +9,24 @@ use crate::transport::{PeerCertificate, PeerInfo};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use std::fmt;
 use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 type Inquiries = Questions<Arc<ClientInfo>, Option<Arc<Acl>>>;
+type Asker = Asking<Arc<ClientInfo>, Option<Arc<Acl>>>;
 
 /// The clients that a callable is asked about. Threads of Python's take them out.
 #[pyclass(frozen, module = "rmqtt._rmqtt")]
 pub(crate) struct NativeInquiries {
     inquiries: Arc<Inquiries>,
     /// Made once, however often the broker is told of it.
-    referee: Mutex<Weak<Callable>>,
+    referee: Mutex<Weak<Asker>>,
 }
 
-/// The broker's side. When it goes, so do the threads.
-struct Callable(Arc<Inquiries>);
-
-impl fmt::Debug for Callable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Callable")
-    }
-}
-
-impl Referee for Callable {
+impl Referee for Asker {
     fn ask(&self, client: Arc<ClientInfo>) -> Thinking {
-        let answer = self.0.ask(client);
+        let answer = self.ask(client);
         Box::pin(async { answer.await.flatten() })
-    }
-}
-
-impl Drop for Callable {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }
 
@@ -50,7 +35,7 @@ impl NativeInquiries {
     pub(crate) fn referee(&self) -> Arc<dyn Referee> {
         let mut known = self.referee.lock();
         known.upgrade().unwrap_or_else(|| {
-            let referee = Arc::new(Callable(Arc::clone(&self.inquiries)));
+            let referee = Arc::new(self.inquiries.asking());
             *known = Arc::downgrade(&referee);
             referee
         })

@@ -34,19 +34,19 @@ impl NativeJournal {
     /// For a client's options.
     pub(super) fn of_client(&self) -> client::Journal {
         let journal = Arc::clone(&self.0);
-        client::Journal::new(move |entry| {
+        client::Journal::new(Arc::new(move |entry: &client::Entry<'_>| {
             if let Some(said) = said_by_client(entry) {
                 journal.note(said);
             }
-        })
+        }))
     }
 
     /// For a broker's options.
     pub(super) fn of_broker(&self) -> of_broker::Journal {
         let journal = Arc::clone(&self.0);
-        of_broker::Journal::new(move |entry| {
+        of_broker::Journal::new(Arc::new(move |entry: &of_broker::Entry<'_>| {
             journal.note(said_by_broker(entry));
-        })
+        }))
     }
 }
 

@@ -10,7 +10,7 @@
 
 mod updates;
 
-use super::bridge::{LoopPort, Op, Waiters, block_on, reply};
+use super::bridge::{LoopPort, Op, Waiters, block_to_the_end};
 use super::errors::{Failure, pairs};
 use super::message::PyMessage;
 use super::options::{self, Given, UpdateArguments, Wanted};
@@ -31,6 +31,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 use updates::Filtering;
 
 /// Of a reader that is no more.
@@ -233,16 +234,7 @@ impl NativeSubscription {
     #[pyo3(signature = (timeout=None))]
     fn start_blocking(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let limit = options::limit(timeout)?;
-        // On a thread of the network, as it goes on to its end there whatever becomes of who waits.
-        let (answer, answered) = reply();
-        let starting = self.starting()?;
-        super::bridge::runtime()?.spawn(async move { answer(starting.await) });
-        match block_on(py, limit, answered)? {
-            Some(outcome) => outcome
-                .unwrap_or(Err(ClientError::Closed))
-                .map_err(|error| Failure::from(error).to_py(py)),
-            None => Err(Failure::timed_out("subscribe", limit).to_py(py)),
-        }
+        wait(py, "subscribe", limit, self.starting()?)
     }
 
     /// Ends what was begun with `start` and not waited for.
@@ -292,13 +284,10 @@ impl NativeSubscription {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         let limit = options::limit(timeout)?;
-        let (answer, answered) = reply();
         let stopping = self.stopping(is_clean, user_properties)?;
-        super::bridge::runtime()?.spawn(async move { answer(stopping.await) });
-        match block_on(py, limit, answered)? {
-            Some(outcome) => outcome
-                .unwrap_or(Outcome::Failed(Failure::Closed))
-                .to_py(py),
+        let closed = Outcome::Failed(Failure::Closed);
+        match block_to_the_end(py, limit, stopping, closed)? {
+            Some(outcome) => outcome.to_py(py),
             None => Err(Failure::timed_out("unsubscribe", limit).to_py(py)),
         }
     }
@@ -396,15 +385,12 @@ impl NativeSubscription {
         timeout: Option<f64>,
     ) -> PyResult<()> {
         let limit = options::limit(timeout)?;
-        let updating = self.updating(py, filters, arguments.0)?;
-        let (answer, answered) = reply();
-        super::bridge::runtime()?.spawn(async move { answer(updating.await) });
-        match block_on(py, limit, answered)? {
-            Some(outcome) => outcome
-                .unwrap_or(Err(ClientError::Closed))
-                .map_err(|error| Failure::from(error).to_py(py)),
-            None => Err(Failure::timed_out("update", limit).to_py(py)),
-        }
+        wait(
+            py,
+            "update",
+            limit,
+            self.updating(py, filters, arguments.0)?,
+        )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -421,5 +407,18 @@ impl NativeSubscription {
         if let Some(home) = &self.home {
             home.waiters.clear();
         }
+    }
+}
+
+/// Waits here for what the broker says to it.
+fn wait(
+    py: Python<'_>,
+    what: &'static str,
+    limit: Option<Duration>,
+    asking: impl Future<Output = Result<(), ClientError>> + Send + 'static,
+) -> PyResult<()> {
+    match block_to_the_end(py, limit, asking, Err(ClientError::Closed))? {
+        Some(outcome) => outcome.map_err(|error| Failure::from(error).to_py(py)),
+        None => Err(Failure::timed_out(what, limit).to_py(py)),
     }
 }

@@ -22,13 +22,7 @@ const CONNACK_V4: &[u8] = b"\x20\x02\0\0";
 
 fn options(limits: Limits) -> BrokerOptions {
     BrokerOptions {
-        listeners: vec![
-            Address::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port: 0,
-            }
-            .into(),
-        ],
+        listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap().into()],
         limits,
         threads: 2,
         ..BrokerOptions::default()

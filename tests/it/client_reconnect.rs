@@ -11,6 +11,7 @@ use rmqtt::message::QoS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
 use tokio::time::Instant;
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -358,50 +359,51 @@ async fn a_busy_client_hears_why_it_is_thrown_out_although_its_writes_fail() {
     }
 }
 
-/// A CONNECT that was given up unanswered may reach the broker after the next one, which it then throws out.
-#[tokio::test(start_paused = true)]
-async fn a_client_comes_back_when_its_own_late_connect_may_have_thrown_it_out_and_once_for_each() {
-    let mut stage = Stage::new("ghost", V5).await;
+/// A client with a CONNECT under way that it has given up unanswered.
+async fn haunted(stage: &mut Stage) -> (Client, Receiver<Event>) {
     stage.keep_session();
     stage.options.connect_timeout = Duration::from_secs(3);
     let (client, peer) = stage.pair(accepted()).await;
-    let mut events = client.events();
+    let events = client.events();
     drop(peer);
     let late = stage.accept().await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     drop(late);
+    (client, events)
+}
+
+/// Says that another has taken over its session; when it tries again, if it does.
+async fn thrown_out(peer: &mut Peer, events: &mut Receiver<Event>) -> Option<Duration> {
+    let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
+    peer.say(&Packet::Disconnect(disconnect)).await;
+    match soon(events.recv()).await.unwrap() {
+        Event::Disconnected { retry_in, .. } => retry_in,
+        other => panic!("{other:?} of one that was thrown out"),
+    }
+}
+
+/// A CONNECT that was given up unanswered may reach the broker after the next one, which it then throws out.
+#[tokio::test(start_paused = true)]
+async fn a_client_comes_back_when_its_own_late_connect_may_have_thrown_it_out_and_once_for_each() {
+    let mut stage = Stage::new("ghost", V5).await;
+    let (client, mut events) = haunted(&mut stage).await;
     for is_ours in [true, false] {
         let mut peer = stage.welcome(resumed()).await;
         while !matches!(soon(events.recv()).await.unwrap(), Event::Connected(_)) {}
-        let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
-        peer.say(&Packet::Disconnect(disconnect)).await;
-        let Event::Disconnected { retry_in, .. } = soon(events.recv()).await.unwrap() else {
-            panic!("thrown out, and it says nothing");
-        };
+        let retry_in = thrown_out(&mut peer, &mut events).await;
         assert_eq!(retry_in.is_some(), is_ours);
     }
+    drop(client);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_is_long_gone_throws_nobody_out() {
     let mut stage = Stage::new("old-ghost", V5).await;
-    stage.keep_session();
     stage.options.keep_alive = 0;
-    stage.options.connect_timeout = Duration::from_secs(3);
-    let (client, peer) = stage.pair(accepted()).await;
-    let mut events = client.events();
-    drop(peer);
-    let late = stage.accept().await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    drop(late);
+    let (client, mut events) = haunted(&mut stage).await;
     let mut peer = stage.welcome(resumed()).await;
     while !matches!(soon(events.recv()).await.unwrap(), Event::Connected(_)) {}
     tokio::time::sleep(Duration::from_secs(121)).await;
-    let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
-    peer.say(&Packet::Disconnect(disconnect)).await;
-    let told = soon(events.recv()).await.unwrap();
-    assert!(
-        matches!(told, Event::Disconnected { retry_in: None, .. }),
-        "{told:?}"
-    );
+    assert_eq!(thrown_out(&mut peer, &mut events).await, None);
+    drop(client);
 }

@@ -7,11 +7,11 @@ use crate::broker_packets::{BOTH, V4, V5, connect, message, options, publish, re
 use crate::seed::epoch;
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
-use rmqtt::broker::Limits;
 use rmqtt::broker::memory::Memory;
 use rmqtt::broker::outbox::{Letter, Next, Outbox};
 use rmqtt::broker::protocol::{Outgoing, Room};
 use rmqtt::broker::router::{Route, SessionKey};
+use rmqtt::broker::{Limit, Limits};
 use rmqtt::codec::{self, Packet, ProtocolVersion, Publish, SendBuffer};
 use rmqtt::message::{Message, QoS};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -248,6 +248,52 @@ fn a_run_fills_a_queue_to_its_bound_and_makes_room_message_by_message() {
     assert_eq!((outbox.len(), outbox.bytes()), (0, 0));
 }
 
+/// A flood meets full queues with each of its messages: they are refused unseen, and yet each is counted.
+#[test]
+fn what_a_full_queue_refuses_is_counted_and_what_it_has_room_for_again_comes() {
+    let mut house = House::with(Limits {
+        queue_messages_max: 10,
+        ..Limits::default()
+    });
+    let subscriber = house.subscriber(V4, "t", QoS::AtMostOnce);
+    let publisher = house.connected(V4, "publisher");
+    house.is_delivering = false;
+    say(&mut house, publisher, V4, &burst("t", 0..10));
+    for round in 1..=3_u64 {
+        say(&mut house, publisher, V4, &burst("t", 100..107));
+        let one = publish("t", "one", QoS::AtMostOnce, 0);
+        say(&mut house, publisher, V4, &[one]);
+        let counters = house.hub.counters();
+        let reached = counters.times_reached(Limit::QueueMessagesMax);
+        assert_eq!(counters.snapshot().messages_dropped_qos0, 8 * round);
+        assert_eq!(reached, 8 * round);
+    }
+    house.is_delivering = true;
+    house.settle();
+    say(&mut house, publisher, V4, &burst("t", 10..13));
+    assert_eq!(house.payloads(subscriber), texts(0..13));
+}
+
+#[test]
+fn who_makes_room_in_a_full_queue_makes_it_for_qos_0_too() {
+    let mut house = House::with(Limits {
+        queue_messages_max: 10,
+        ..Limits::default()
+    });
+    let subscriber = house.subscriber(V4, "t", QoS::AtLeastOnce);
+    let publisher = house.connected(V4, "publisher");
+    house.is_delivering = false;
+    say(&mut house, publisher, V4, &burst("t", 0..12));
+    let important = publish("t", "12", QoS::AtLeastOnce, 1);
+    let next = publish("t", "13", QoS::AtMostOnce, 0);
+    say(&mut house, publisher, V4, &[important, next]);
+    house.is_delivering = true;
+    house.settle();
+    let mut expected = texts(2..10);
+    expected.extend(texts(12..14));
+    assert_eq!(house.payloads(subscriber), expected);
+}
+
 #[test]
 fn a_run_for_nobody_who_is_there_is_dropped_and_counted() {
     let mut house = House::new();
@@ -279,7 +325,7 @@ fn a_queue_that_is_never_empty_keeps_few_read_buffers_alive() {
             stamp: 0,
         };
         let mut letter = Letter::new(&message, batch, &memory, epoch());
-        outbox.push(&mut letter, route, epoch());
+        outbox.push(&mut letter, &route, epoch());
     };
     let room = Room {
         at_most_once: true,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may name. Client and broker are siblings: neither knows the other.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 12] = [
     ("topic", &[]),
     ("message", &["topic"]),
     ("codec", &["message", "topic"]),
@@ -16,6 +16,7 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("clock", &[]),
     ("transport", &["clock"]),
     ("scram", &[]),
+    ("journal", &[]),
     (
         "client",
         &[
@@ -25,6 +26,7 @@ const DOORS: [(&str, &[&str]); 11] = [
             "message",
             "topic",
             "scram",
+            "journal",
             "transport",
             "clock",
         ],
@@ -37,6 +39,7 @@ const DOORS: [(&str, &[&str]); 11] = [
             "message",
             "topic",
             "scram",
+            "journal",
             "transport",
             "clock",
         ],

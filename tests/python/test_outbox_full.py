@@ -17,11 +17,6 @@ NEVER = rmqtt.Reconnect(initial=3600, factor=1, jitter="none")
 KEPT: dict[str, Any] = {"client_id": "meter", "clean_start": False, "session_expiry": 3600, "reconnect": NEVER}
 
 
-@pytest.fixture(params=["memory", "disk"])
-def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    return tmp_path / "outbox" if request.param == "disk" else None
-
-
 async def offline(client: rmqtt.Client, broker: rmqtt.Broker) -> None:
     events = client.events()
     await client.connect()
@@ -31,9 +26,9 @@ async def offline(client: rmqtt.Client, broker: rmqtt.Broker) -> None:
 
 
 @pytest.fixture
-async def away(path: Path | None, request: pytest.FixtureRequest) -> AsyncIterator[rmqtt.Client]:
+async def away(outbox_path: Path | None, request: pytest.FixtureRequest) -> AsyncIterator[rmqtt.Client]:
     """Give a client without a connection, whose outbox takes three messages."""
-    outbox = rmqtt.Outbox(path=path, max_messages=3, **request.param)
+    outbox = rmqtt.Outbox(path=outbox_path, max_messages=3, **request.param)
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
         client = rmqtt.Client(broker.url, outbox=outbox, **KEPT)
         async with asyncio.timeout(GUARD):
@@ -118,9 +113,9 @@ async def test_what_was_dropped_is_not_sent_by_the_next_process(tmp_path: Path) 
             assert heard.get_nowait() is None
 
 
-def test_a_sync_client_has_all_of_it_too(path: Path | None) -> None:
+def test_a_sync_client_has_all_of_it_too(outbox_path: Path | None) -> None:
     def outbox(on_full: Any) -> rmqtt.Outbox:
-        return rmqtt.Outbox(path=path, max_messages=2, on_full=on_full)
+        return rmqtt.Outbox(path=outbox_path, max_messages=2, on_full=on_full)
 
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
         url = broker.url

@@ -32,6 +32,20 @@ async def main(url, path, window):
 asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 """
 
+#: Changes what it has subscribed to, says so to the broker, before which all of it is on the disk, and does no more.
+UPDATER = """
+import asyncio, sys, rmqtt
+async def main(url, path):
+    client = rmqtt.Client(url, client_id="meter", clean_start=False, session_expiry=3600,
+                          outbox=rmqtt.Outbox(path=path))
+    async with client, client.subscribe("a", "b", qos=1) as messages:
+        await messages.update("b", "c", qos=2, retain_as_published=True)
+        await client.publish("updated", qos=1)
+        print("updated", flush=True)
+        await asyncio.get_running_loop().create_future()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
 
 def options(path: Path, **more: Any) -> dict[str, Any]:
     return {**KEPT, "outbox": rmqtt.Outbox(path=path), **more}
@@ -152,6 +166,33 @@ async def test_an_update_is_remembered(tmp_path: Path) -> None:
             async with client.subscribe("x", qos=2) as heard:
                 await heard.update("c", "b", qos=2)
                 assert await take(heard, 2) == [1, 2]
+
+
+@pytest.mark.parametrize("has_session", [True, False])
+async def test_what_was_updated_before_a_kill_is_what_is_restored(tmp_path: Path, *, has_session: bool) -> None:
+    path = tmp_path / "outbox"
+    with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
+        arguments = [sys.executable, "-c", UPDATER, broker.url, os.fspath(path)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            assert await asyncio.wait_for(asyncio.to_thread(program.stdout.readline), GUARD) == "updated\n"
+            program.send_signal(signal.SIGKILL)
+        assert broker.sessions["meter"].subscriptions == {"b": 2, "c": 2}
+        if not has_session:
+            broker.crash(keep="nothing")
+            broker.start()
+            assert not broker.sessions
+        async with asyncio.timeout(GUARD), rmqtt.Client(broker.url, **options(path)) as client:
+            # Before the program says a word: by what the file knows, where the broker knows nothing.
+            while set(broker.sessions["meter"].subscriptions) != {"b", "c"}:
+                await asyncio.sleep(0)
+            assert broker.sessions["meter"].subscriptions == {"b": 2, "c": 2}
+            for topic in "abc":
+                await broker.publish(topic, topic, qos=2, retain=True)
+            async with client.subscribe("b", "c", qos=2) as heard:
+                messages = [await heard.get(), await heard.get()]
+            assert [message.text() for message in messages] == ["b", "c"]
+            assert all(message.retain for message in messages)
 
 
 async def read_and_die(url: str, path: Path, window: int, count: int) -> list[int]:

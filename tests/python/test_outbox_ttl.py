@@ -24,11 +24,6 @@ KEPT: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=["memory", "disk"])
-def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    return tmp_path / "outbox" if request.param == "disk" else None
-
-
 async def cut(client: rmqtt.Client, broker: rmqtt.Broker) -> None:
     events = client.events()
     await client.connect()
@@ -37,8 +32,8 @@ async def cut(client: rmqtt.Client, broker: rmqtt.Broker) -> None:
         pass
 
 
-async def test_whoever_waits_is_told_while_there_is_no_connection(path: Path | None) -> None:
-    outbox = rmqtt.Outbox(path=path, ttl=60, keep_qos0=True)
+async def test_whoever_waits_is_told_while_there_is_no_connection(outbox_path: Path | None) -> None:
+    outbox = rmqtt.Outbox(path=outbox_path, ttl=60, keep_qos0=True)
     async with asyncio.timeout(GUARD), rmqtt.Broker("mem://ttl-told", clock=Clock()) as broker:
         client = broker.client(outbox=outbox, **KEPT)
         await cut(client, broker)

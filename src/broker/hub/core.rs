@@ -307,27 +307,32 @@ impl Core {
         Some(Arc::clone(&self.connections.get(&connection)?.bell))
     }
 
+    /// Finds the queues for a message, unless they are those of the one before in this batch.
     pub(super) fn route(
         &self,
         message: &Message,
         publisher: Option<SessionKey>,
         batch: &mut Batch,
     ) {
-        let Batch {
-            routes,
-            found,
-            groups,
-            denied,
-            ..
-        } = batch;
-        self.router.route(message, publisher, routes);
+        let is_new = self.router.route(message, publisher, &mut batch.routes);
+        if batch.is_found && !is_new {
+            return;
+        }
+        batch.forget_found();
+        batch.is_found = true;
+        let routes = &batch.routes;
         let without = routes.denied.iter();
-        denied.extend(without.filter_map(|key| self.outboxes.get(key.0)?.clone()));
-        found.extend(routes.list.iter().filter_map(|route| {
+        batch
+            .denied
+            .extend(without.filter_map(|key| self.outboxes.get(key.0)?.clone()));
+        batch.found.extend(routes.list.iter().filter_map(|route| {
             let outbox = self.outboxes.get(route.session.0)?.as_ref()?;
             Some((Arc::clone(outbox), route.clone()))
         }));
-        groups.extend(routes.groups.iter().filter_map(|group| self.group(*group)));
+        let groups = routes.groups.iter();
+        batch
+            .groups
+            .extend(groups.filter_map(|group| self.group(*group)));
     }
 
     /// Adds a subscription; says what retained messages it has coming, or which group it is in.

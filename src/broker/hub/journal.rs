@@ -19,7 +19,7 @@ impl Hub {
     /// Tells it.
     pub fn note(&self, entry: &Entry<'_>) {
         if let Some(journal) = &self.journal {
-            journal.tell(entry);
+            journal(entry);
         }
     }
 

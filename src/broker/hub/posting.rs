@@ -2,8 +2,9 @@
 
 use super::{Batch, Fate, FullQueue, Hub, Published};
 use crate::broker::Limit;
-use crate::broker::outbox::{LARGE_RUN, Letter, Pressure};
+use crate::broker::outbox::{LARGE_RUN, Letter, Outbox, Pressure, Pushed};
 use crate::broker::router::SessionKey;
+use crate::broker::stats::Counters;
 use crate::codec::Run;
 use crate::message::{Message, QoS};
 use crate::topic::TopicName;
@@ -36,38 +37,28 @@ impl Hub {
             }
         }
         let run = Arc::new(self.held_run(run));
+        let mut tally = Tally::new(&self.counters);
         let mut one_by_one = Vec::new();
-        for (outbox, route) in batch.found.drain(..) {
+        for (outbox, route) in &batch.found {
             let is_plain = route.subscription_ids.is_empty();
             let pushed = is_plain.then(|| outbox.push_run(&run, route.stamp));
-            match pushed.flatten() {
-                Some(pushed) if pushed.is_denied => {
-                    if let Some(ledger) = &self.ledger {
-                        ledger.credit(|credits| credits.routed += run.len());
-                    }
-                    self.note_denied(Some(&outbox), Some(run.topic()), run.len());
-                }
-                Some(pushed) => {
-                    let dropped = if pushed.is_dropped { run.len() } else { 0 };
-                    if let Some(ledger) = &self.ledger {
-                        ledger.credit(|credits| credits.routed += run.len());
-                        let lost = (Fate::Dropped, NOBODY_THERE);
-                        ledger.end(Some(&outbox), lost, Some(run.topic()), dropped);
-                    }
-                    self.counters.messages_dropped_qos0.add(dropped);
-                    batch.to_wake.extend(pushed.wake);
-                }
-                None => one_by_one.push((outbox, route)),
+            let Some(pushed) = pushed.flatten() else {
+                one_by_one.push((Arc::clone(outbox), route.clone()));
+                continue;
+            };
+            if let Some(ledger) = &self.ledger {
+                ledger.credit(|credits| credits.routed += run.len());
             }
+            self.enter(outbox, &pushed, (run.topic(), run.len()), &mut tally);
+            batch.to_wake.extend(pushed.wake);
         }
-        let groups = std::mem::take(&mut batch.groups);
-        if one_by_one.is_empty() && groups.is_empty() {
-            return matched;
-        }
-        for message in run.messages() {
-            batch.found.extend(one_by_one.iter().cloned());
-            batch.groups.extend(groups.iter().cloned());
-            self.post(&message, publisher, batch, now);
+        drop(tally);
+        if !one_by_one.is_empty() || !batch.groups.is_empty() {
+            std::mem::swap(&mut batch.found, &mut one_by_one);
+            for message in run.messages() {
+                self.post(&message, publisher, batch, now);
+            }
+            std::mem::swap(&mut batch.found, &mut one_by_one);
         }
         matched
     }
@@ -95,32 +86,14 @@ impl Hub {
         if let Some(ledger) = &self.ledger {
             ledger.credit(|credits| credits.routed += published.matched);
         }
-        self.end_denied(batch, &message.topic, 1);
         let mut letter = Letter::new(message, self.number(batch), &self.memory, now);
-        for (outbox, route) in batch.found.drain(..) {
-            let (qos, session) = (route.qos, route.session);
+        let mut tally = Tally::new(&self.counters);
+        for (outbox, route) in &batch.found {
             let pushed = outbox.push(&mut letter, route, now);
-            if pushed.is_denied {
-                self.note_denied(Some(&outbox), Some(&message.topic), 1);
-                continue;
-            }
-            self.counters.messages_dropped_qos0.add(pushed.evicted);
-            self.count_dropped(pushed.is_dropped, qos);
-            self.count_reached(pushed.reached);
-            if let Some(ledger) = &self.ledger {
-                let evicted = (Fate::Dropped, "QoS 0 that made room");
-                ledger.end(Some(&outbox), evicted, None, pushed.evicted);
-                let why = if pushed.is_absent && qos == QoS::AtMostOnce {
-                    NOBODY_THERE
-                } else {
-                    QUEUE_FULL
-                };
-                let (lost, count) = ((Fate::Dropped, why), usize::from(pushed.is_dropped));
-                ledger.end(Some(&outbox), lost, Some(&message.topic), count);
-            }
+            self.enter(outbox, &pushed, (&message.topic, 1), &mut tally);
             batch.to_wake.extend(pushed.wake);
             // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
-            let pressure = if publisher == Some(session) {
+            let pressure = if publisher == Some(route.session) {
                 if pushed.is_flooded {
                     outbox.give_up(now);
                 }
@@ -129,16 +102,17 @@ impl Hub {
                 pushed.pressure
             };
             if pressure > Pressure::None {
-                published.full.push((FullQueue::Session(outbox), pressure));
+                let full = FullQueue::Session(Arc::clone(outbox));
+                published.full.push((full, pressure));
             }
         }
-        for group in batch.groups.drain(..) {
+        for group in &batch.groups {
             let shared = group.push(&mut letter, publisher, now);
             if shared.is_denied {
                 self.note_denied(None, Some(&message.topic), 1);
             }
-            self.count_dropped(shared.is_dropped, shared.qos);
-            self.count_reached(shared.reached);
+            tally.dropped(usize::from(shared.is_dropped), shared.qos);
+            tally.reached(shared.reached, 1);
             if let Some(ledger) = &self.ledger {
                 let why = match shared.qos {
                     QoS::AtMostOnce => "QoS 0 for a group that is full or has nobody there",
@@ -147,23 +121,50 @@ impl Hub {
                 let (lost, count) = ((Fate::Dropped, why), usize::from(shared.is_dropped));
                 ledger.end(None, lost, Some(&message.topic), count);
             }
-            self.follow_group(&group, shared.after, Some(&mut batch.to_wake));
+            self.follow_group(group, shared.after, Some(&mut batch.to_wake));
             if shared.pressure > Pressure::None {
-                published
-                    .full
-                    .push((FullQueue::Group(group), shared.pressure));
+                let full = FullQueue::Group(Arc::clone(group));
+                published.full.push((full, shared.pressure));
             }
         }
         published
     }
 
+    /// What became of so many messages to one topic is entered in the books.
+    fn enter(
+        &self,
+        outbox: &Outbox,
+        pushed: &Pushed,
+        (topic, count): (&TopicName, usize),
+        tally: &mut Tally<'_>,
+    ) {
+        if pushed.is_denied {
+            self.note_denied(Some(outbox), Some(topic), count);
+            return;
+        }
+        let dropped = if pushed.is_dropped { count } else { 0 };
+        tally.dropped(dropped, pushed.qos);
+        tally.dropped(pushed.evicted, QoS::AtMostOnce);
+        tally.reached(pushed.reached, count);
+        if let Some(ledger) = &self.ledger {
+            let evicted = (Fate::Dropped, "QoS 0 that made room");
+            ledger.end(Some(outbox), evicted, None, pushed.evicted);
+            let why = if pushed.is_absent && pushed.qos == QoS::AtMostOnce {
+                NOBODY_THERE
+            } else {
+                QUEUE_FULL
+            };
+            ledger.end(Some(outbox), (Fate::Dropped, why), Some(topic), dropped);
+        }
+    }
+
     /// Those who may not read what would have been for them.
-    fn end_denied(&self, batch: &mut Batch, topic: &TopicName, count: usize) {
-        for outbox in batch.denied.drain(..) {
+    pub(super) fn end_denied(&self, batch: &Batch, topic: &TopicName, count: usize) {
+        for outbox in &batch.denied {
             if let Some(ledger) = &self.ledger {
                 ledger.credit(|credits| credits.routed += count);
             }
-            self.note_denied(Some(&outbox), Some(topic), count);
+            self.note_denied(Some(outbox), Some(topic), count);
         }
     }
 
@@ -173,18 +174,57 @@ impl Hub {
             .number
             .get_or_insert_with(|| self.batches.fetch_add(1, Ordering::Relaxed))
     }
+}
 
-    fn count_reached(&self, limit: Option<Limit>) {
-        if let Some(limit) = limit {
-            self.counters.reached(limit);
+/// What is counted of one message, or one run, for all its queues: thousands of them may be full, and others count too.
+struct Tally<'a> {
+    counters: &'a Counters,
+    dropped_qos0: usize,
+    dropped_queue_full: usize,
+    reached: Option<(Limit, usize)>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(counters: &'a Counters) -> Self {
+        Self {
+            counters,
+            dropped_qos0: 0,
+            dropped_queue_full: 0,
+            reached: None,
         }
     }
 
-    fn count_dropped(&self, is_dropped: bool, qos: QoS) {
-        let counter = match qos {
-            QoS::AtMostOnce => &self.counters.messages_dropped_qos0,
-            _ => &self.counters.messages_dropped_queue_full,
-        };
-        counter.add(usize::from(is_dropped));
+    fn dropped(&mut self, count: usize, qos: QoS) {
+        match qos {
+            QoS::AtMostOnce => self.dropped_qos0 += count,
+            _ => self.dropped_queue_full += count,
+        }
+    }
+
+    fn reached(&mut self, limit: Option<Limit>, count: usize) {
+        let Some(limit) = limit else { return };
+        match &mut self.reached {
+            Some((known, times)) if *known == limit => *times += count,
+            other => {
+                if let Some((known, times)) = other.replace((limit, count)) {
+                    self.counters.reached_often(known, times);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        let Counters {
+            messages_dropped_qos0,
+            messages_dropped_queue_full,
+            ..
+        } = self.counters;
+        messages_dropped_qos0.add(self.dropped_qos0);
+        messages_dropped_queue_full.add(self.dropped_queue_full);
+        if let Some((limit, times)) = self.reached {
+            self.counters.reached_often(limit, times);
+        }
     }
 }

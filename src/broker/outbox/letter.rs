@@ -62,7 +62,7 @@ impl<'a> Letter<'a> {
         }
     }
 
-    pub(super) fn delivery(&mut self, route: Route, is_for_long: bool) -> Delivery {
+    pub(super) fn delivery(&mut self, route: &Route, is_for_long: bool) -> Delivery {
         let message = self.lasting(is_for_long);
         Delivery {
             message: Message {
@@ -70,7 +70,7 @@ impl<'a> Letter<'a> {
                 retain: route.retain,
                 ..message.clone()
             },
-            subscription_ids: route.subscription_ids,
+            subscription_ids: route.subscription_ids.clone(),
             expires_at: self.expires_at,
             token: 0,
         }

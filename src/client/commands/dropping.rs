@@ -176,19 +176,11 @@ impl Queue {
 
     /// Moves messages of QoS 0 out that were kept back.
     pub(in crate::client) fn take_qos0(&self) -> Vec<Outgoing> {
-        let mut taken = Vec::new();
         if self.keeps_back() {
-            let mut state = self.state.lock();
-            let mut waiting = std::mem::take(&mut state.work.publishes);
-            while let Some(outgoing) = waiting.pop() {
-                if outgoing.message.qos == QoS::AtMostOnce {
-                    taken.push(outgoing);
-                } else {
-                    state.work.publishes.push(outgoing);
-                }
-            }
+            self.state.lock().work.publishes.take_qos0()
+        } else {
+            Vec::new()
         }
-        taken
     }
 
     /// Moves all that is kept back out: the end is near, and nothing more is put in.

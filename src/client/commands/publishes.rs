@@ -111,6 +111,20 @@ impl Publishes {
         }
     }
 
+    /// Moves the messages of QoS 0 out; the others stay, in their order.
+    pub(in crate::client) fn take_qos0(&mut self) -> Vec<Outgoing> {
+        let mut taken = Vec::new();
+        let mut waiting = std::mem::take(self);
+        while let Some(outgoing) = waiting.pop() {
+            if outgoing.message.qos == QoS::AtMostOnce {
+                taken.push(outgoing);
+            } else {
+                self.push(outgoing);
+            }
+        }
+        taken
+    }
+
     /// Moves all from `later` behind these.
     pub(super) fn append(&mut self, later: &mut Self) {
         super::append(&mut self.entries, &mut later.entries);

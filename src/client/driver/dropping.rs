@@ -121,7 +121,7 @@ impl Care {
 
     fn tell(&self, event: Event) {
         if let Some(journal) = &self.journal {
-            journal.tell(&Entry {
+            journal(&Entry {
                 client_id: &self.client_id,
                 address: &self.address,
                 event: Some(&event),

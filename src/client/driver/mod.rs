@@ -434,7 +434,7 @@ impl Driver {
     /// For the log.
     fn note(&self, event: Option<&Event>) {
         if let Some(journal) = &self.options.journal {
-            journal.tell(&Entry {
+            journal(&Entry {
                 client_id: self.protocol.client_id(),
                 address: &self.address,
                 event,

@@ -365,15 +365,7 @@ impl Driver {
         if self.options.keep_qos0 {
             return;
         }
-        let mut dropped = Vec::new();
-        let mut waiting = std::mem::take(&mut self.work.publishes);
-        while let Some(outgoing) = waiting.pop() {
-            if outgoing.message.qos == QoS::AtMostOnce {
-                dropped.push(outgoing);
-            } else {
-                self.work.publishes.push(outgoing);
-            }
-        }
+        let mut dropped = self.work.publishes.take_qos0();
         dropped.extend(self.queue.take_qos0());
         self.queue
             .note_drops(DropCause::Offline, dropped.len() as u64);

@@ -5,7 +5,7 @@
 
 use super::port::now;
 use super::rouser::rouse_all;
-use super::runtime::{runtime, within};
+use super::runtime::{reply, runtime, within};
 use pyo3::prelude::*;
 use std::future::Future;
 use std::pin::pin;
@@ -47,6 +47,20 @@ where
             return Ok(None);
         }
     }
+}
+
+/// The same for what must not stop half way: time that runs out, and Ctrl-C, only stop the waiting. Where it comes to no
+/// end, this is its outcome.
+pub(crate) fn block_to_the_end<T: Send + 'static>(
+    py: Python<'_>,
+    limit: Option<Duration>,
+    future: impl Future<Output = T> + Send + 'static,
+    without_end: T,
+) -> PyResult<Option<T>> {
+    let (answer, answered) = reply();
+    runtime()?.spawn(async move { answer(future.await) });
+    let outcome = block_on(py, limit, answered)?;
+    Ok(outcome.map(|outcome| outcome.unwrap_or(without_end)))
 }
 
 /// The end of a wait that is taken in several steps.

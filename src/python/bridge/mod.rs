@@ -26,12 +26,12 @@ mod stream;
 mod wake;
 
 pub(crate) use asker::{Answer, Answered, Asker, Raised};
-pub(crate) use blocking::{Bell, Deadline, block_on};
+pub(crate) use blocking::{Bell, Deadline, block_on, block_to_the_end};
 pub(crate) use finished::{Finished, thrown};
 pub(crate) use journal::Journal;
 pub(crate) use op::{Op, Remote};
 pub(crate) use port::{LoopPort, bind_module, running_port};
-pub(crate) use questions::Questions;
+pub(crate) use questions::{Asking, Questions};
 pub(crate) use rouser::{Rouser, rouse_all};
 pub(crate) use runtime::{
     EventQueue, ForkSafe, Running, after_fork, on_a_thread, reply, rest_of, runtime, spawn, within,

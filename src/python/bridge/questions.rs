@@ -4,6 +4,7 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -66,8 +67,12 @@ impl<Q, A> Questions<Q, A> {
         None
     }
 
-    /// Asks; `None`: nobody has answered.
-    pub(crate) fn ask(&self, question: Q) -> impl Future<Output = Option<A>> + use<Q, A> {
+    /// Whoever asks. There is one at a time.
+    pub(crate) fn asking(self: &Arc<Self>) -> Asking<Q, A> {
+        Asking(Arc::clone(self))
+    }
+
+    fn ask(&self, question: Q) -> impl Future<Output = Option<A>> + use<Q, A> {
         let (sender, answer) = oneshot::channel();
         let mut queue = self.queue.lock();
         if queue.is_open {
@@ -75,5 +80,27 @@ impl<Q, A> Questions<Q, A> {
             self.changed.notify_one();
         }
         async { answer.await.ok() }
+    }
+}
+
+/// The side that asks. When it goes, so do the threads of those who answer.
+pub(crate) struct Asking<Q, A>(Arc<Questions<Q, A>>);
+
+impl<Q, A> Asking<Q, A> {
+    /// Asks; `None`: nobody has answered.
+    pub(crate) fn ask(&self, question: Q) -> impl Future<Output = Option<A>> + use<Q, A> {
+        self.0.ask(question)
+    }
+}
+
+impl<Q, A> fmt::Debug for Asking<Q, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callable")
+    }
+}
+
+impl<Q, A> Drop for Asking<Q, A> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

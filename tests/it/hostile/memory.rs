@@ -1,7 +1,7 @@
 //! What all together may make the broker hold: newcomers are refused first, then what grows, and never what was promised.
 
 use crate::raw::bytes::{Connect, PINGREQ, PINGRESP, Publish, packet};
-use crate::raw::{BOTH, Peer, Server, V5, in_time, until};
+use crate::raw::{BOTH, Peer, Server, V5, until};
 use rmqtt::broker::{Broker, Limits};
 use rmqtt::message::{Message, QoS};
 use rmqtt::topic::TopicName;
@@ -227,16 +227,7 @@ async fn sockets_are_closed_unheard_where_there_is_no_room_at_all() {
     assert_eq!(refused(&server), 1);
     witness.goes_on().await;
     peers.into_iter().for_each(Peer::abort);
-    in_time("room", async {
-        loop {
-            let mut peer = server.socket(V5).await;
-            peer.try_send(&Connect::new(V5, "late").bytes()).await;
-            if peer.next().await.is_some_and(|packet| packet[3] == 0) {
-                break;
-            }
-        }
-    })
-    .await;
+    server.lets_in(V5, "late").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Peers that say nothing, or too little, or too slowly, and how long they are borne with.
 
 use crate::raw::bytes::{Connect, Publish, Will};
-use crate::raw::{BOTH, Peer, Server, V5, in_time};
+use crate::raw::{BOTH, Peer, Server, V5};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -114,16 +114,7 @@ async fn connections_beyond_the_limit_are_turned_away_and_no_others() {
             witness.goes_on().await;
         }
         silent.into_iter().for_each(Peer::abort);
-        in_time("a place", async {
-            loop {
-                let mut peer = server.socket(version).await;
-                peer.try_send(&Connect::new(version, "late").bytes()).await;
-                if peer.next().await.is_some() {
-                    break;
-                }
-            }
-        })
-        .await;
+        server.lets_in(version, "late").await;
         witness.goes_on().await;
     }
 }

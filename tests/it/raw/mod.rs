@@ -91,13 +91,7 @@ impl Server {
     /// With other options than the defaults.
     pub(crate) async fn with_options(change: impl FnOnce(&mut BrokerOptions)) -> Self {
         let mut options = BrokerOptions {
-            listeners: vec![
-                Address::Tcp {
-                    host: "127.0.0.1".to_owned(),
-                    port: 0,
-                }
-                .into(),
-            ],
+            listeners: vec![Address::parse("mqtt://127.0.0.1:0").unwrap().into()],
             ..BrokerOptions::default()
         };
         change(&mut options);
@@ -144,6 +138,21 @@ impl Server {
         peer.send(&connect.bytes()).await;
         let is_present = peer.expect_accepted().await;
         (peer, is_present)
+    }
+
+    /// Somebody comes in, by now or soon.
+    pub(crate) async fn lets_in(&self, version: Version, client_id: &str) {
+        in_time("a place", async {
+            loop {
+                let mut peer = self.socket(version).await;
+                peer.try_send(&Connect::new(version, client_id).bytes())
+                    .await;
+                if peer.next().await.is_some_and(|packet| packet[3] == 0) {
+                    break;
+                }
+            }
+        })
+        .await;
     }
 
     /// Two clients of good behaviour.

@@ -15,6 +15,7 @@ mod websocket;
 mod websocket_refused;
 
 use crate::client_script::{message, read, soon, subscribe};
+use crate::raw::until;
 use rmqtt::broker::{Broker, BrokerOptions, ListenerOptions};
 use rmqtt::client::{Client, ClientError, ClientOptions};
 use rmqtt::message::QoS;
@@ -88,6 +89,14 @@ async fn refused(options: ClientOptions) -> String {
         ClientError::ConnectFailed { cause, .. } => cause,
         other => panic!("{other:?} instead of ConnectFailed"),
     }
+}
+
+/// The broker has counted so many connections that it let nobody in through.
+async fn counts_refused(broker: &Broker, count: u64) {
+    until("counted", broker, |broker| {
+        broker.stats().connects_refused == count
+    })
+    .await;
 }
 
 /// Sends messages of every size and QoS through it, and has them come back in order.

@@ -2,8 +2,8 @@
 
 use super::frames::{Raw, request};
 use super::{
-    CERTIFICATES, believing, broker, carries_messages, connected, encrypted, listener, options,
-    showing,
+    CERTIFICATES, believing, broker, carries_messages, connected, counts_refused, encrypted,
+    listener, options, showing,
 };
 use crate::client_script::soon;
 use crate::raw::bytes::{Connect, field};
@@ -139,10 +139,7 @@ async fn a_websocket_that_expects_a_header_lets_nobody_in_without_and_the_revers
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
     for (broker, count) in [(&expecting, 1), (&open, 2)] {
-        until("counted", broker, |broker| {
-            broker.stats().connects_refused == count
-        })
-        .await;
+        counts_refused(broker, count).await;
     }
 }
 
@@ -155,10 +152,7 @@ async fn who_is_no_proxy_is_not_listened_to_whatever_it_says() {
         spoofing.try_send(&Connect::new(V5, "spoof").bytes()).await;
         spoofing.expect_refused().await;
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 3
-    })
-    .await;
+    counts_refused(&broker, 3).await;
     assert!(broker.clients().is_empty());
 }
 
@@ -198,10 +192,7 @@ async fn without_a_header_or_with_a_bad_one_nobody_comes_in() {
         direct.try_send(&Connect::new(V5, "direct").bytes()).await;
         direct.expect_refused().await;
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 5
-    })
-    .await;
+    counts_refused(&broker, 5).await;
     assert!(broker.clients().is_empty());
 }
 
@@ -229,10 +220,7 @@ async fn a_header_at_an_encrypted_port_that_expects_none_ends_with_an_alert() {
         let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 2
-    })
-    .await;
+    counts_refused(&broker, 2).await;
 }
 
 #[tokio::test]
@@ -250,10 +238,7 @@ async fn a_header_that_never_ends_has_the_time_of_connect_and_no_more() {
     let mut halting = peer(&broker, &V2[..13]).await;
     silent.expect_refused().await;
     halting.expect_refused().await;
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 2
-    })
-    .await;
+    counts_refused(&broker, 2).await;
 }
 
 #[tokio::test]
@@ -272,10 +257,7 @@ async fn bounds_by_address_are_for_whom_a_proxy_speaks_and_not_for_the_proxy() {
     let mut second = peer(&broker, V1).await;
     second.try_send(&Connect::new(V5, "3").bytes()).await;
     second.expect_refused().await;
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 1
-    })
-    .await;
+    counts_refused(&broker, 1).await;
     first.abort();
     until("gone", &broker, |broker| broker.clients().len() == 1).await;
     in_time("a place", async {

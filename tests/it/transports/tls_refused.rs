@@ -1,11 +1,11 @@
 //! TLS that does not come about: who is told what, and that nobody else is held up.
 
 use super::{
-    CERTIFICATES, believing, broker, connected, encrypted, here, listener, options, refused,
-    showing,
+    CERTIFICATES, believing, broker, connected, counts_refused, encrypted, here, listener, options,
+    refused, showing,
 };
 use crate::client_script::soon;
-use crate::raw::{in_time, until};
+use crate::raw::in_time;
 use rmqtt::broker::{Broker, BrokerOptions, Limits};
 use rmqtt::client::{Client, ClientOptions};
 use rmqtt::transport::{Address, Issued, TlsOptions};
@@ -60,10 +60,7 @@ async fn a_client_that_is_not_believed_is_told_what_is_wrong_with_it() {
         let cause = refused(options(&broker, &tls)).await;
         assert!(cause.contains(reason), "{reason}: {cause}");
     }
-    until("refused", &broker, |broker| {
-        broker.stats().connects_refused == 4
-    })
-    .await;
+    counts_refused(&broker, 4).await;
     assert!(broker.clients().is_empty());
 }
 
@@ -120,10 +117,7 @@ async fn a_handshake_that_is_never_finished_ends_and_holds_nobody_up() {
         let mut rest = Vec::new();
         let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 2
-    })
-    .await;
+    counts_refused(&broker, 2).await;
     drop(client);
 }
 
@@ -159,10 +153,7 @@ async fn garbage_at_an_encrypted_port_ends_with_an_alert() {
         let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 3
-    })
-    .await;
+    counts_refused(&broker, 3).await;
 }
 
 #[tokio::test]
@@ -249,9 +240,6 @@ async fn a_clients_certificate_that_is_larger_than_any_is_refused_and_nobody_els
         options.fall_back = false;
         assert!(soon(Client::new(options).connect()).await.is_err());
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == 2
-    })
-    .await;
+    counts_refused(&broker, 2).await;
     super::carries_messages(&client).await;
 }

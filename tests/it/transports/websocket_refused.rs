@@ -2,7 +2,10 @@
 //! the limits.
 
 use super::frames::{BINARY, PING, Raw, good_answer, masked, plain, request, value};
-use super::{CERTIFICATES, believing, connected, encrypted, listener, options, refused, showing};
+use super::{
+    CERTIFICATES, believing, connected, counts_refused, encrypted, listener, options, refused,
+    showing,
+};
 use crate::client_script::soon;
 use crate::raw::bytes::{Connect, Publish};
 use crate::raw::{V4, V5, in_time, until};
@@ -97,10 +100,7 @@ async fn a_request_that_is_no_handshake_is_answered_with_a_status_and_words() {
         );
         assert!(words.len() > 10 && words.ends_with('\n'), "{words}");
     }
-    until("counted", &broker, |broker| {
-        broker.stats().connects_refused == count
-    })
-    .await;
+    counts_refused(&broker, count).await;
     let stats = broker.stats();
     assert_eq!(
         (stats.connects_accepted, stats.connections_violated),
