@@ -29,7 +29,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-micro bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node chromium clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-encrypted bench-micro bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node chromium clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -166,11 +166,14 @@ BENCH_OPTIONS = $(if $(QUICK),--quick) $(if $(OUT),--out $(abspath $(OUT))) $(AR
 SECONDS ?= $(if $(QUICK),20,600)
 
 bench: ## brokers, clients and quiet rooms in turn: half an hour (QUICK=1: 3 minutes; OUT=docs/benchmarks writes the pages)
-	@$(MAKE) --no-print-directory bench-brokers bench-clients bench-micro
+	@$(MAKE) --no-print-directory bench-brokers bench-encrypted bench-clients bench-micro
 	@$(if $(OUT),$(BENCH)/python benches/verdict.py --write $(OUT))
 
 bench-brokers: .venv-bench/.stamp $(LOAD) mosquitto ## our broker, mosquitto and a bare relay in turn (ARGS='--only q1-*')
 	$(BENCH)/python benches/brokers.py $(BENCH_OPTIONS)
+
+bench-encrypted: .venv-bench/.stamp $(LOAD) mosquitto ## our broker and mosquitto over TLS in turn (ARGS='--only tls-q1-*')
+	$(BENCH)/python benches/encrypted.py $(BENCH_OPTIONS)
 
 bench-clients: .venv-bench/.package $(LOAD) ## our Python client and five others in turn (ARGS='--only publish-*')
 	$(BENCH)/python benches/clients.py $(BENCH_OPTIONS)

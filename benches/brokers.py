@@ -120,8 +120,11 @@ DROPS = [
 
 
 @contextlib.contextmanager
-def broker(kind: str, serve: Sequence[str]) -> Iterator[tuple[int, int, Callable[[], dict[str, Any]]]]:
-    """Start a broker of this kind on a free port; give its port, its process id, and what it counts."""
+def broker(kind: str, serve: Sequence[str], lines: str = "") -> Iterator[tuple[int, int, Callable[[], dict[str, Any]]]]:
+    """Start a broker of this kind on a free port; give its port, its process id, and what it counts.
+
+    ``lines`` are for mosquitto's configuration.
+    """
     if kind != "mosquitto":
         with report.program(*(("serve", *serve) if kind == "rmqtt" else ("relay",))) as program:
             yield program.port, program.pid, program.ask
@@ -134,7 +137,7 @@ def broker(kind: str, serve: Sequence[str]) -> Iterator[tuple[int, int, Callable
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         configuration = Path(directory, "mosquitto.conf")
-        configuration.write_text(MOSQUITTO.format(port=port))
+        configuration.write_text(MOSQUITTO.format(port=port) + lines)
         process = subprocess.Popen([found, "-c", configuration], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             wait_until_open(port)
@@ -153,15 +156,27 @@ def wait_until_open(port: int) -> None:
     raise report.RunError(f"nobody listens on port {port}")
 
 
+def scaled(options: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """Give the same options with so many times the messages."""
+    if "messages" not in options:
+        return dict(options)
+    return {**options, "messages": max(options.get("publishers", 1), int(options["messages"] * scale))}
+
+
+def generate(mode: str, port: int, pid: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the load on the broker that is there, and give what was counted."""
+    command = [str(report.LOAD), mode, f"--port={port}", f"--pid={pid}"]
+    command += [
+        f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items() if value is not False
+    ]
+    return report.run_json(command, seconds=PATIENCE)
+
+
 def play(kind: str, scenario: Scenario, scale: float) -> dict[str, float]:
     """Run one scenario on one broker."""
-    options = dict(scenario.options)
-    if "messages" in options:
-        options["messages"] = max(options.get("publishers", 1), int(options["messages"] * scale))
+    options = scaled(scenario.options, scale)
     with broker(kind, scenario.serve) as (port, pid, ask):
-        command = [str(report.LOAD), scenario.mode, f"--port={port}", f"--pid={pid}"]
-        command += [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
-        result = report.run_json(command, seconds=PATIENCE)
+        result = generate(scenario.mode, port, pid, options)
         if options.get("slow"):
             result |= balance(result, ask())
     return result
@@ -243,7 +258,13 @@ def table(scenarios: list[Scenario], figures: Figures, columns: dict[str, str]) 
     return report.table(["scenario", "broker", *shown.values()], rows)
 
 
-def measure(scenarios: list[Scenario], kinds: list[str], rounds: int, scale: float) -> dict[str, Any]:
+def measure(
+    scenarios: list[Scenario],
+    kinds: list[str],
+    rounds: int,
+    scale: float,
+    play: Callable[[str, Scenario, float], dict[str, float]] = play,
+) -> dict[str, Any]:
     """Run everything in turn."""
     results: dict[str, dict[str, list[dict[str, float]]]] = {scenario.name: {} for scenario in scenarios}
     failures = {}
@@ -261,6 +282,13 @@ def measure(scenarios: list[Scenario], kinds: list[str], rounds: int, scale: flo
                     failures[f"{scenario.name} on {kind}"] = str(error)
     figures = {name: {kind: report.medians(rows) for kind, rows in of.items() if rows} for name, of in results.items()}
     return {"figures": figures, "failures": failures}
+
+
+def failures(measured: Mapping[str, Any]) -> list[str]:
+    """Give the part of a page on what came to nothing, if anything did."""
+    if not measured["failures"]:
+        return []
+    return ["## Failed", "\n".join(f"* {name}: `{why}`" for name, why in measured["failures"].items())]
 
 
 def main() -> None:
@@ -297,8 +325,7 @@ def main() -> None:
         some = [s for s in scenarios if s.group == group]
         page += [f"## {group}"] if group else []
         page.append(table(some, figures, COLUMNS if group else MAIN_COLUMNS))
-    if measured["failures"]:
-        page += ["## Failed", "\n".join(f"* {name}: `{why}`" for name, why in measured["failures"].items())]
+    page += failures(measured)
     report.publish(arguments.out, "brokers", "\n\n".join(page) + "\n", measured, charts)
 
 

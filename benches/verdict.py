@@ -38,9 +38,9 @@ class Target:
     is_least: bool = False
 
 
-def of(scenario: str, kind: str = "rmqtt", name: str = "cpu_us") -> Callable[[Any], float]:
-    """Give one figure of the brokers' suite."""
-    return lambda all_: float(all_["brokers"]["figures"][scenario][kind][name])
+def of(scenario: str, kind: str = "rmqtt", name: str = "cpu_us", suite: str = "brokers") -> Callable[[Any], float]:
+    """Give one figure of the brokers' suite, or of another one."""
+    return lambda all_: float(all_[suite]["figures"][scenario][kind][name])
 
 
 def ratio(
@@ -53,6 +53,11 @@ def ratio(
 def against(scenario: str, kind: str, name: str = "cpu_us") -> Callable[[Any], float]:
     """Divide ours by another broker's."""
     return ratio(of(scenario, "rmqtt", name), of(scenario, kind, name))
+
+
+def encrypted(scenario: str) -> Callable[[Any], float]:
+    """Divide our CPU time over TLS by mosquitto's."""
+    return ratio(of(scenario, suite="encrypted"), of(scenario, "mosquitto", suite="encrypted"))
 
 
 def flashmq(scenario: str) -> Callable[[Any], float]:
@@ -112,6 +117,14 @@ BROKER = [
            is_least=True),
     Target(what="lost, doubled, out of order or not balanced, all runs", figure=_wrong, bound=0),
 ]  # fmt: skip
+TLS = [
+    Target(what="QoS 0, 1 → 1: CPU, × mosquitto's", figure=encrypted("tls-q0-1to1"), bound=1),
+    Target(what="QoS 1, 1 → 1: CPU, × mosquitto's", figure=encrypted("tls-q1-1to1"), bound=1),
+    Target(what="200 pairs: CPU, × mosquitto's", figure=encrypted("tls-q1-pairs200"), bound=1),
+    Target(what="16 KiB: CPU, × mosquitto's", figure=encrypted("tls-q0-16k"), bound=1),
+    Target(what="a whole handshake: CPU, × mosquitto's", figure=encrypted("tls-connect"), bound=1),
+    Target(what="a resumed one: CPU, × mosquitto's", figure=encrypted("tls-resume"), bound=1),
+]
 PYTHON = [
     Target(what="QoS 0, one awaited call each: CPU", figure=client("publish-q0"), bound=0.4, unit="µs"),
     Target(what="QoS 0, one awaited call each: rate", figure=client("publish-q0", "rate"), bound=2e6, unit="/s",
@@ -159,7 +172,12 @@ def row(target: Target, all_: Any) -> list[str]:
 def page(all_: Any) -> str:
     """Write the page."""
     parts = ["# Targets", "Written by `make bench`, from the figures of the pages beside this one."]
-    for title, targets in (("Broker", BROKER), ("Python", PYTHON), ("Clients that come and go", CHURN)):
+    for title, targets in (
+        ("Broker", BROKER),
+        ("Broker over TLS", TLS),
+        ("Python", PYTHON),
+        ("Clients that come and go", CHURN),
+    ):
         rows = [row(target, all_) for target in targets]
         parts += [f"## {title}", report.table(["what", "target", "reached", ""], rows)]
     return "\n\n".join(parts) + "\n"
@@ -171,7 +189,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="where the suites' figures are")
     parser.add_argument("--write", action="store_true", help="also write the page beside them")
     options = parser.parse_args()
-    paths = [options.directory / f"{suite}.json" for suite in ("brokers", "clients", "churn")]
+    paths = [options.directory / f"{suite}.json" for suite in ("brokers", "encrypted", "clients", "churn")]
     all_ = {path.stem: json.loads(path.read_text()) for path in paths if path.is_file()}
     text = page(all_)
     if options.write:

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::peer::{Peer, put_length};
+use crate::pipe::{Pipe, Way};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -25,15 +26,32 @@ pub struct Hello<'a> {
 impl Hello<'_> {
     /// Connects; says also whether the broker had the session.
     pub fn say(&self) -> Outcome<(TcpStream, bool)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        let mut stream = self.open()?;
+        let had_session = self.say_over(&mut stream)?;
+        Ok((stream, had_session))
+    }
+
+    /// The same, by this way.
+    pub fn say_by(&self, way: &Way) -> Outcome<Pipe<TcpStream>> {
+        let mut pipe = Pipe::shake(self.open()?, way)?;
+        self.say_over(&mut pipe)?;
+        Ok(pipe)
+    }
+
+    fn open(&self) -> Outcome<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        send_packet(&mut stream, 0x10, &self.body()?)?;
-        let (first_byte, body) = read_packet(&mut stream)?;
+        Ok(stream)
+    }
+
+    fn say_over(&self, stream: &mut (impl Read + Write)) -> Outcome<bool> {
+        send_packet(stream, 0x10, &self.body()?)?;
+        let (first_byte, body) = read_packet(stream)?;
         if first_byte != 0x20 || body.get(1) != Some(&0) {
             return Err(format!("not let in: {first_byte:#x} {body:?}").into());
         }
-        Ok((stream, body[0] & 1 == 1))
+        Ok(body[0] & 1 == 1)
     }
 
     fn body(&self) -> Outcome<Vec<u8>> {
@@ -62,7 +80,12 @@ impl Hello<'_> {
 
 /// Subscribes to all of these, and hears that they are granted. Messages that come first are lost: for clients that have
 /// no session yet.
-pub fn subscribe(stream: &mut TcpStream, v5: bool, filters: &[String], qos: u8) -> Outcome<()> {
+pub fn subscribe(
+    stream: &mut (impl Read + Write),
+    v5: bool,
+    filters: &[String],
+    qos: u8,
+) -> Outcome<()> {
     send_packet(stream, 0x82, &subscribe_body(v5, filters, qos)?)?;
     loop {
         let (first_byte, body) = read_packet(stream)?;
@@ -87,10 +110,8 @@ fn subscribe_body(v5: bool, filters: &[String], qos: u8) -> Outcome<Vec<u8>> {
 }
 
 /// From now on the socket does not block.
-pub fn unblocked(stream: TcpStream) -> Outcome<Peer> {
-    stream.set_read_timeout(None)?;
-    stream.set_nonblocking(true)?;
-    Ok(Peer::new(mio::net::TcpStream::from_std(stream)))
+pub fn unblocked(stream: impl Into<Pipe<TcpStream>>) -> Outcome<Peer> {
+    Ok(Peer::new(stream.into().unblock()?))
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) -> Outcome<()> {
@@ -99,7 +120,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn send_packet(stream: &mut TcpStream, first_byte: u8, body: &[u8]) -> Outcome<()> {
+fn send_packet(stream: &mut impl Write, first_byte: u8, body: &[u8]) -> Outcome<()> {
     let mut out = vec![first_byte];
     put_length(&mut out, body.len());
     out.extend(body);
@@ -108,7 +129,7 @@ fn send_packet(stream: &mut TcpStream, first_byte: u8, body: &[u8]) -> Outcome<(
 }
 
 /// Blocks until one packet is there: its first byte and its body.
-pub fn read_packet(stream: &mut TcpStream) -> Outcome<(u8, Vec<u8>)> {
+pub fn read_packet(stream: &mut impl Read) -> Outcome<(u8, Vec<u8>)> {
     let mut byte = [0];
     stream.read_exact(&mut byte)?;
     let first_byte = byte[0];

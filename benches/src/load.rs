@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::books::{Books, STAMP, read_stamp, stamp};
 use crate::handshake::{Hello, Parts, put_publish, read_packet, subscribe, unblocked};
 use crate::peer::{Peer, put_ack};
+use crate::pipe::Pipe;
 use crate::process::{cpu_time, memory_kib};
 use crate::scenario::{Scenario, Topology, topic};
 use mio::unix::SourceFd;
@@ -91,9 +92,11 @@ pub fn run(scenario: &Scenario) -> Outcome<String> {
         std::thread::sleep(Duration::from_secs(2));
         let (now, peak) = memory_kib(scenario.pid)?;
         let count = clients.len();
+        let resumed = clients.iter().filter(|client| client.is_resumed()).count();
+        let agreed = clients.first().map(Pipe::agreed).unwrap_or_default();
         drop(bystanders);
         return Ok(format!(
-            "{{\"connects\":{count},\"seconds\":{seconds:.6},\"cpu_seconds\":{:.6},\"rss_before_kib\":{memory_before},\"rss_kib\":{now},\"peak_rss_kib\":{peak}}}",
+            "{{\"connects\":{count},\"resumed\":{resumed},\"agreed\":\"{agreed}\",\"seconds\":{seconds:.6},\"cpu_seconds\":{:.6},\"rss_before_kib\":{memory_before},\"rss_kib\":{now},\"peak_rss_kib\":{peak}}}",
             cpu.as_secs_f64()
         ));
     }
@@ -108,7 +111,8 @@ pub fn run(scenario: &Scenario) -> Outcome<String> {
     let books = &load.books;
     let expected = load.sent * scenario.copies();
     Ok(format!(
-        "{{\"sent\":{},\"expected\":{expected},\"delivered\":{},\"lost\":{},\"duplicates\":{},\"out_of_order\":{},\"measured\":{},\"published\":{},\"seconds\":{seconds:.6},\"cpu_seconds\":{:.6},\"p50_us\":{},\"p99_us\":{},\"p999_us\":{},\"rss_before_kib\":{memory_before},\"rss_kib\":{now},\"peak_rss_kib\":{peak}}}",
+        "{{\"agreed\":\"{}\",\"sent\":{},\"expected\":{expected},\"delivered\":{},\"lost\":{},\"duplicates\":{},\"out_of_order\":{},\"measured\":{},\"published\":{},\"seconds\":{seconds:.6},\"cpu_seconds\":{:.6},\"p50_us\":{},\"p99_us\":{},\"p999_us\":{},\"rss_before_kib\":{memory_before},\"rss_kib\":{now},\"peak_rss_kib\":{peak}}}",
+        load.peers[0].stream.agreed(),
         load.sent,
         books.delivered,
         expected - books.distinct(),
@@ -446,7 +450,9 @@ impl<'a> Load<'a> {
 }
 
 /// Clients that are there and do nothing in this run.
-struct Bystanders(#[expect(dead_code, reason = "connections live as long as this")] Vec<TcpStream>);
+struct Bystanders(
+    #[expect(dead_code, reason = "connections live as long as this")] Vec<Pipe<TcpStream>>,
+);
 
 impl Bystanders {
     fn new(scenario: &Scenario) -> Outcome<Self> {
@@ -479,7 +485,7 @@ impl Bystanders {
     }
 }
 
-fn retain(scenario: &Scenario) -> Outcome<TcpStream> {
+fn retain(scenario: &Scenario) -> Outcome<Pipe<TcpStream>> {
     let mut client = connect(scenario, "retains")?;
     for first in (0..scenario.retained).step_by(500) {
         let count = 500.min(scenario.retained - first);
@@ -496,14 +502,14 @@ fn retain(scenario: &Scenario) -> Outcome<TcpStream> {
     Ok(client)
 }
 
-fn subscriber(scenario: &Scenario, number: usize) -> Outcome<TcpStream> {
+fn subscriber(scenario: &Scenario, number: usize) -> Outcome<Pipe<TcpStream>> {
     let mut client = connect(scenario, &format!("subscriber-{number}"))?;
     let filter = scenario.filter(number);
     subscribe(&mut client, scenario.v5, &[filter], scenario.qos)?;
     Ok(client)
 }
 
-fn connect(scenario: &Scenario, client_id: &str) -> Outcome<TcpStream> {
+fn connect(scenario: &Scenario, client_id: &str) -> Outcome<Pipe<TcpStream>> {
     let hello = Hello {
         port: scenario.port,
         v5: scenario.v5,
@@ -511,7 +517,7 @@ fn connect(scenario: &Scenario, client_id: &str) -> Outcome<TcpStream> {
         is_clean: true,
         will: None,
     };
-    Ok(hello.say()?.0)
+    hello.say_by(&scenario.way)
 }
 
 /// The PUBLISH of a publisher; where its packet id and its stamp go.

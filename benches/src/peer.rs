@@ -1,6 +1,7 @@
 //! One connection of a load generator or of the relay: whole packets in, bytes out in as few writes as the socket allows.
 
 use crate::Outcome;
+use crate::pipe::Pipe;
 use mio::net::TcpStream;
 use std::io::{ErrorKind, Read, Write};
 
@@ -8,7 +9,7 @@ const READ_CHUNK: usize = 64 << 10;
 
 /// A connection and its two buffers.
 pub struct Peer {
-    pub stream: TcpStream,
+    pub stream: Pipe<TcpStream>,
     input: Vec<u8>,
     /// What of `input` is filled.
     filled: usize,
@@ -20,9 +21,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: impl Into<Pipe<TcpStream>>) -> Self {
         Self {
-            stream,
+            stream: stream.into(),
             input: Vec::new(),
             filled: 0,
             taken: 0,
@@ -50,6 +51,10 @@ impl Peer {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        match self.stream.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+            _ => {}
         }
         if self.written == self.output.len() {
             self.output.clear();

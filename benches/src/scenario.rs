@@ -1,7 +1,9 @@
 //! What one run puts on a broker.
 
 use crate::Outcome;
+use crate::pipe::{Way, pinned};
 use lexopt::prelude::*;
+use std::path::PathBuf;
 
 /// Who publishes to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Scenario {
     pub slow: bool,
     /// MQTT 5 instead of 3.1.1.
     pub v5: bool,
+    /// What lies between clients and broker.
+    pub way: Way,
 }
 
 impl Scenario {
@@ -67,7 +71,9 @@ impl Scenario {
             matching: None,
             slow: false,
             v5: false,
+            way: Way::default(),
         };
+        let (mut tls, mut ca, mut resumes, mut records) = (None, PathBuf::new(), false, None);
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("port") => scenario.port = arguments.value()?.parse()?,
@@ -83,6 +89,11 @@ impl Scenario {
                 Long("idle") => scenario.idle = arguments.value()?.parse()?,
                 Long("retained") => scenario.retained = arguments.value()?.parse()?,
                 Long("matching") => scenario.matching = Some(arguments.value()?.parse()?),
+                Long("websocket") => scenario.way.is_websocket = true,
+                Long("tls") => tls = Some(arguments.value()?.string()?),
+                Long("ca") => ca = arguments.value()?.into(),
+                Long("resume") => resumes = true,
+                Long("records") => records = Some(arguments.value()?.parse()?),
                 Long("slow") => scenario.slow = true,
                 Long("v5") => scenario.v5 = true,
                 Long("topology") => {
@@ -96,6 +107,9 @@ impl Scenario {
                 }
                 other => return Err(other.unexpected().into()),
             }
+        }
+        if let Some(version) = tls {
+            scenario.way.tls = Some(pinned(&version, &ca, resumes, records)?);
         }
         if let Some(count) = scenario.matching {
             scenario.topology = Topology::FanOut;

@@ -2,14 +2,17 @@
 
 use crate::Outcome;
 use lexopt::prelude::*;
-use rmqtt::broker::{Broker, BrokerOptions, BrokerStats, Limits};
-use rmqtt::transport::Address;
+use rmqtt::broker::{Broker, BrokerOptions, BrokerStats, Limits, ListenerOptions};
+use rmqtt::transport::{Address, Source, TlsOptions, TlsServer};
 use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Serves until standard input ends; a line there asks for the counters.
 pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
     let (mut threads, mut own_threads) = (2, 0);
+    let mut listeners = vec![listener("mqtt", None)?];
     let mut limits = Limits {
         queue_messages_max: 200_000,
         queue_bytes_max: 1 << 30,
@@ -22,11 +25,18 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
             Long("queue-messages") => limits.queue_messages_max = arguments.value()?.parse()?,
             // As for a port that strangers reach: see docs/limits.md.
             Long("guarded") => limits = guarded(),
+            // Behind the plain port, one of each kind: `ports` says where.
+            Long("certificates") => {
+                let directory = PathBuf::from(arguments.value()?);
+                for scheme in ["mqtts", "ws", "wss"] {
+                    listeners.push(listener(scheme, Some(&directory))?);
+                }
+            }
             other => return Err(other.unexpected().into()),
         }
     }
     let broker = Broker::new(BrokerOptions {
-        listeners: vec![Address::parse("mqtt://127.0.0.1:0")?.into()],
+        listeners,
         limits,
         threads: own_threads,
         ..BrokerOptions::default()
@@ -36,16 +46,29 @@ pub fn run(arguments: &mut lexopt::Parser) -> Outcome<()> {
         .enable_all()
         .build()?;
     runtime.block_on(broker.start())?;
-    for address in broker.addresses() {
-        if let Address::Tcp { port, .. } = address {
-            println!("{port}");
-        }
+    let addresses = broker.addresses();
+    for port in addresses.iter().take(1).filter_map(Address::port) {
+        println!("{port}");
     }
     for line in std::io::stdin().lock().lines() {
         line?;
-        println!("{}", json(&broker.stats()));
+        println!("{}", json(&broker.stats(), &addresses));
     }
     Ok(())
+}
+
+/// At any port of this machine.
+fn listener(scheme: &str, certificates: Option<&Path>) -> Outcome<ListenerOptions> {
+    let mut listener = ListenerOptions::from(Address::parse(&format!("{scheme}://127.0.0.1:0"))?);
+    if let Some(directory) = certificates.filter(|_| listener.address.is_secure()) {
+        let tls = TlsServer::new(TlsOptions {
+            cert: Some(Source::File(directory.join("server.pem"))),
+            key: Some(Source::File(directory.join("server.key"))),
+            ..TlsOptions::default()
+        })?;
+        listener.gate.tls = Some(Arc::new(tls));
+    }
+    Ok(listener)
 }
 
 fn guarded() -> Limits {
@@ -63,7 +86,7 @@ fn guarded() -> Limits {
     }
 }
 
-fn json(stats: &BrokerStats) -> String {
+fn json(stats: &BrokerStats, addresses: &[Address]) -> String {
     let counters = [
         ("connections", stats.connections as u64),
         ("sessions", stats.sessions as u64),
@@ -93,5 +116,15 @@ fn json(stats: &BrokerStats) -> String {
         .map(|(name, count)| (*name, *count));
     let reached: Vec<_> = reached.map(field).collect();
     let fields = counters.map(field).join(",");
-    format!("{{{fields},\"limits_reached\":{{{}}}}}", reached.join(","))
+    let ports = addresses.iter().filter_map(|address| {
+        let (text, port) = (address.to_string(), address.port()?);
+        let (scheme, _) = text.split_once(':')?;
+        Some(field((scheme, port.into())))
+    });
+    let ports: Vec<_> = ports.collect();
+    format!(
+        "{{{fields},\"ports\":{{{}}},\"limits_reached\":{{{}}}}}",
+        ports.join(","),
+        reached.join(",")
+    )
 }

@@ -7,6 +7,7 @@
 use crate::Outcome;
 use crate::handshake::{Hello, put_publish, subscribe, unblocked};
 use crate::peer::Peer;
+use crate::pipe::Pipe;
 use crate::process::cpu_time;
 use lexopt::prelude::*;
 use mio::{Events, Interest, Poll, Token};
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Pair {
     publisher: Peer,
-    subscriber: Option<mio::net::TcpStream>,
+    subscriber: Option<Pipe<mio::net::TcpStream>>,
     block: Vec<u8>,
     sent: u64,
     taken: u64,

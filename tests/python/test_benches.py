@@ -5,6 +5,7 @@ import sys
 import brokers
 import churn
 import clients
+import encrypted
 import pytest
 import report
 import verdict
@@ -50,7 +51,7 @@ def test_where_nobody_gets_it_the_cost_is_that_of_a_message_published() -> None:
 
 
 def test_every_scenario_has_a_name_of_its_own() -> None:
-    everything = [*brokers.MAIN, *brokers.GROWTH, *brokers.CORES, *brokers.DROPS]
+    everything = [*brokers.MAIN, *brokers.GROWTH, *brokers.CORES, *brokers.DROPS, *encrypted.SCENARIOS]
     assert len({scenario.name for scenario in everything}) == len(everything)
 
 
@@ -104,8 +105,10 @@ def test_a_target_without_figures_is_not_called_met() -> None:
 
 def test_every_target_of_the_brokers_names_scenarios_that_there_are() -> None:
     names = {s.name for s in (*brokers.MAIN, *brokers.GROWTH, *brokers.CORES, *brokers.DROPS)}
+    secret = {s.name for s in encrypted.SCENARIOS}
     row = {"cpu_us": 1.0, "rate": 1.0, "p50_us": 1.0, "p99_us": 1.0, "kib_each": 1.0, "rss_mib": 1.0}
-    figures = {name: dict.fromkeys(brokers.ALL, row) for name in names}
-    assert all(
-        "not measured" not in verdict.row(target, {"brokers": {"figures": figures}}) for target in verdict.BROKER
-    )
+    all_ = {
+        suite: {"figures": {name: dict.fromkeys(brokers.ALL, row) for name in of}}
+        for suite, of in (("brokers", names), ("encrypted", secret))
+    }
+    assert all("not measured" not in verdict.row(target, all_) for target in (*verdict.BROKER, *verdict.TLS))
