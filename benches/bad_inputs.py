@@ -16,7 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import encrypted
 import report
+from bad_frames import BINARY, HALF_A_GREETING, REQUEST, TEXT, bomb, encrypt, fragments, frame, has_ended, upgrade
+from bad_frames import PING as WS_PING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +32,9 @@ EXPLAINED = (
     "Each was tried as often on connections of its own, all open at once. *CPU* is what the broker's process "
     "spent on one of them from its socket to its end; *closed* how many the broker ended itself within half a "
     "second; *held* by its own books (`held_bytes`) and *resident* by the operating system is what one of them "
-    "took while all were open: a process that has grown once keeps the memory for the next. The numbers are "
-    "those of [hardening](../hardening.md)."
+    "took while all were open: a process that has grown once keeps the memory for the next. *At* is the kind of "
+    "listener, and *× honest* the CPU by that of an honest client there. The numbers are those of "
+    "[hardening](../hardening.md)."
 )
 
 
@@ -72,10 +76,18 @@ class Input(NamedTuple):
     number: str
     name: str
     says: Callable[[int], bytes]
+    #: The listener.
+    at: str = "mqtt"
+    #: Handshakes that are gone through before: of "TLS", of "HTTP", of "TLS and HTTP".
+    behind: str = ""
 
 
 def _known(rest: bytes) -> Callable[[int], bytes]:
     return lambda n: connect(f"c{n}") + rest
+
+
+def _framed(says: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    return lambda n: frame(BINARY, says(n))
 
 
 def _retained(number: int) -> bytes:
@@ -127,6 +139,40 @@ INPUTS = (
     Input("25", "wildcards that match none of them", lambda n: connect(f"l{n}") + subscribe("+/+/+/nothing")),
     Input("27", "a shared filter without a name", _known(subscribe("$share//a"))),
 )
+HONEST_ONES = (
+    HONEST,
+    Input("", "an honest client over TLS", HONEST.says, "mqtts", "TLS"),
+    Input("", "an honest client over WebSocket", _framed(HONEST.says), "ws", "HTTP"),
+    Input("", "an honest client over both", _framed(HONEST.says), "wss", "TLS and HTTP"),
+)
+LAYERED = (
+    Input("21", "half a greeting of TLS", lambda _: HALF_A_GREETING, "mqtts"),
+    Input("21", "garbage where TLS is expected", lambda _: KILOBYTE, "mqtts"),
+    Input("21", "MQTT where TLS is expected", lambda n: connect(f"p{n}"), "mqtts"),
+    Input("21", "TLS, and then nothing", lambda _: b"", "mqtts", "TLS"),
+    Input("22", "half a request", lambda _: REQUEST[:50], "ws"),
+    Input("22", "half a greeting of TLS", lambda _: HALF_A_GREETING, "wss"),
+    Input("22", "TLS, and half a request", lambda _: REQUEST[:50], "wss", "TLS"),
+    Input("22", "a WebSocket, and then nothing", lambda _: b"", "ws", "HTTP"),
+    Input("22", "a WebSocket, and then nothing", lambda _: b"", "wss", "TLS and HTTP"),
+    Input("22", "a request with 16 kB of headers", lambda _: REQUEST[:-2] + b"X: y\r\n" * 2700 + b"\r\n", "ws"),
+    Input("22", "a page of another origin", lambda _: REQUEST[:-2] + b"Origin: https://evil.example\r\n\r\n", "ws"),
+    *(
+        Input(number, name, says, at, behind)
+        for at, behind in (("ws", "HTTP"), ("wss", "TLS and HTTP"))
+        for number, name, says in (
+            ("4", "CONNECT in a text frame", lambda n: frame(TEXT, connect(f"t{n}"))),
+            ("4", "a message in fragments of one byte, a ping behind each", lambda n: fragments(HONEST.says(n))),
+            ("4", "a frame of 64 bits of length", lambda n: frame(BINARY, connect(f"l{n}"), length=1 << 40)),
+            ("4", "60 kB of a packet announced in a frame of 100 B",
+             lambda n: frame(BINARY, connect(f"{n}" + "x" * 60_000)[:100])),
+            ("22", "50 MB compressed to 50 kB, which was offered and not agreed on", lambda _: bomb()),
+            ("22", "1,000 pings of 125 B",
+             lambda n: frame(BINARY, connect(f"f{n}")) + frame(WS_PING, bytes(125)) * 1000),
+            ("22", "a frame without a mask", lambda _: b"\x82\x02\xc0\x00"),
+        )
+    ),
+)  # fmt: skip
 
 
 def cpu(pid: int) -> float:
@@ -158,11 +204,7 @@ def drain(sockets: list[socket.socket], seconds: float, *, reads: bool) -> int:
         while reads and time.monotonic() < until and selector.get_map():
             for key, _ in selector.select(until - time.monotonic()):
                 heard: socket.socket = key.data
-                try:
-                    got = heard.recv(1 << 16)
-                except ConnectionError:
-                    got = b""
-                if not got:
+                if has_ended(heard):
                     ended += 1
                     selector.unregister(heard)
         return ended
@@ -170,13 +212,19 @@ def drain(sockets: list[socket.socket], seconds: float, *, reads: bool) -> int:
 
 def tried(broker: report.Program, bad: Input, count: int, first: int) -> dict[str, Any]:
     """Try one input on so many connections at once."""
-    cpu_before, held_before, memory_before = cpu(broker.pid), broker.ask()["held_bytes"], resident(broker.pid)
+    stats = broker.ask()
+    port, held_before = stats["ports"][bad.at], stats["held_bytes"]
+    cpu_before, memory_before = cpu(broker.pid), resident(broker.pid)
     sockets = []
     for number in range(count):
-        sockets.append(open_socket(broker.port, first + number))
+        sockets.append(open_socket(port, first + number))
+        if "TLS" in bad.behind:
+            sockets[-1] = encrypt(sockets[-1])
+        if "HTTP" in bad.behind:
+            upgrade(sockets[-1])
         try:
             sockets[-1].sendall(bad.says(number))
-        except ConnectionError:
+        except OSError:
             continue
     closed = drain(sockets, 0.5, reads="never read" not in bad.name)
     held, memory = broker.ask()["held_bytes"] - held_before, resident(broker.pid) - memory_before
@@ -187,7 +235,7 @@ def tried(broker: report.Program, bad: Input, count: int, first: int) -> dict[st
         time.sleep(0.01)
     spent = cpu(broker.pid) - cpu_before
     return {
-        "number": bad.number, "name": bad.name, "cpu_us": spent * 1e6 / count, "closed": closed / count,
+        "number": bad.number, "name": bad.name, "at": bad.at, "cpu_us": spent * 1e6 / count, "closed": closed / count,
         "held": max(0, held) / count, "resident": max(0, memory) / count,
     }  # fmt: skip
 
@@ -235,8 +283,9 @@ def slow_ones(broker: report.Program, count: int, first: int) -> dict[str, Any]:
 
 def page(result: dict[str, Any], where: dict[str, str], command: str) -> str:
     """Write the page."""
+    honest = {one["at"]: one["cpu_us"] for one in result["inputs"] if not one["number"]}
     rows = [
-        [one["number"], one["name"], f"{one['cpu_us']:,.0f}", f"{one['cpu_us'] / result['inputs'][0]['cpu_us']:.1f}",
+        [one["number"], one["name"], one["at"], f"{one['cpu_us']:,.0f}", f"{one['cpu_us'] / honest[one['at']]:.1f}",
          f"{one['closed']:.0%}", f"{one['held']:,.0f}", f"{one['resident']:,.0f}"]
         for one in result["inputs"]
     ]  # fmt: skip
@@ -245,7 +294,7 @@ def page(result: dict[str, Any], where: dict[str, str], command: str) -> str:
         "# What bad input costs",
         report.about(where, command),
         EXPLAINED,
-        report.table(["nr", "input", "CPU, µs", "× honest", "closed", "held, bytes", "resident, bytes"], rows),
+        report.table(["nr", "input", "at", "CPU, µs", "× honest", "closed", "held, bytes", "resident, bytes"], rows),
         f"## {slow['count']:,} sockets, each with a CONNECT that is not finished",
         report.table(
             ["", ""],
@@ -269,15 +318,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where page and raw figures go; else the page is printed")
     options = parser.parse_args()
     where = report.machine()
-    with report.program("serve") as broker:
+    with report.program("serve", f"--certificates={encrypted.certificates().name}") as broker:
         # What comes first pays for memory that all others use again.
-        tried(broker, HONEST, options.count, 0)
+        for one in HONEST_ONES:
+            tried(broker, one, options.count, 0)
         measured = []
-        for number, one in enumerate((HONEST, *INPUTS)):
-            report.say(one.name)
+        for number, one in enumerate((*HONEST_ONES, *INPUTS, *LAYERED)):
+            report.say(f"{one.name} ({one.at})")
             measured.append(tried(broker, one, options.count, 1000 * (number + 1)))
         report.say(f"{SLOW} slow ones")
-        slow = slow_ones(broker, SLOW, 60_000)
+        slow = slow_ones(broker, SLOW, 100_000)
     result: dict[str, Any] = {"inputs": measured, "slow": slow, "machine": where}
     command = f"make bench-bad-inputs ARGS='--count {options.count}'"
     report.publish(options.out, "bad-inputs", page(result, where, command), result, {})
