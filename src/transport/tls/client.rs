@@ -86,7 +86,7 @@ impl TlsClient {
         let named = server_name.to_str().into_owned();
         let connecting = connector.connect(server_name, stream);
         match connecting.await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(Encrypted(stream.into())))),
+            Ok(stream) => Ok(Stream::Tls(Box::new(Encrypted::new(stream)))),
             Err(error) => Err(words::explained(&error, &named)),
         }
     }

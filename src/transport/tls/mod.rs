@@ -1,27 +1,23 @@
 //! TLS 1.2 and 1.3, at both ends.
 //!
 //! Owns what can be asked for, the two configurations that are made of it ([`TlsClient`], [`TlsServer`]), and the encrypted
-//! pipe. What is read from files is in `material`, what failed handshakes are called in `words`. The cryptography is
+//! pipe in `encrypted`. What is read from files is in `material`, what failed handshakes are called in `words`. The cryptography is
 //! rustls' and ring's.
 
 mod client;
+mod encrypted;
 mod material;
 mod server;
 mod words;
 
 pub use client::TlsClient;
+pub use encrypted::Encrypted;
 pub use material::Source;
 pub use server::{Renewed as TlsRenewed, TlsServer};
 
-use super::Stream;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::{SupportedProtocolVersion, version};
 
@@ -158,36 +154,4 @@ fn protocols(asked: &[String], usual: &str) -> Vec<Vec<u8>> {
         return vec![usual.as_bytes().to_vec()];
     }
     asked
-}
-
-/// An encrypted pipe within another one.
-#[derive(Debug)]
-pub struct Encrypted(TlsStream<Stream>);
-
-impl Encrypted {
-    pub(super) fn inner(&self) -> &Stream {
-        self.0.get_ref().0
-    }
-
-    pub(super) fn inner_mut(&mut self) -> &mut Stream {
-        self.0.get_mut().0
-    }
-
-    /// Whether something was taken that is not written yet.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.0.get_ref().1.wants_write()
-    }
-
-    pub(super) fn pipe(&mut self) -> Pin<&mut TlsStream<Stream>> {
-        Pin::new(&mut self.0)
-    }
-
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = ready!(self.pipe().poll_read(cx, buf));
-        Poll::Ready(read.map_err(|error| words::refused_late(&error).unwrap_or(error)))
-    }
 }

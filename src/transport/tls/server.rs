@@ -96,7 +96,7 @@ impl TlsServer {
             }
             _ => None,
         };
-        Ok((Stream::Tls(Box::new(Encrypted(stream.into()))), certificate))
+        Ok((Stream::Tls(Box::new(Encrypted::new(stream))), certificate))
     }
 }
 
