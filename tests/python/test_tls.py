@@ -86,6 +86,42 @@ def test_the_systems_authorities_do_not_know_a_stranger(
             pass
 
 
+@pytest.mark.parametrize(
+    ("scheme", "offered", "agreed"),
+    [
+        ("mqtts", ["mqtt"], "mqtt"),
+        ("mqtts", ["x-amzn", "mqtt"], "mqtt"),
+        ("mqtts", [], None),
+        ("wss", ["http/1.1"], "http/1.1"),
+        ("wss", ["h2", "http/1.1"], "http/1.1"),
+    ],
+)
+def test_a_listener_agrees_to_its_protocol(
+    mqtt_broker_factory: BrokerFactory, mqtt_tls: Certificates, scheme: str, offered: list[str], agreed: str | None
+) -> None:
+    broker = mqtt_broker_factory(Listener(f"{scheme}://127.0.0.1:0", tls=mqtt_tls.for_listener()))
+    with foreign(broker, mqtt_tls, offered) as peer:
+        assert peer.selected_alpn_protocol() == agreed
+
+
+@pytest.mark.parametrize("scheme", ["mqtts", "wss"])
+def test_a_listener_agrees_to_no_other_protocol(
+    mqtt_broker_factory: BrokerFactory, mqtt_tls: Certificates, scheme: str
+) -> None:
+    broker = mqtt_broker_factory(Listener(f"{scheme}://127.0.0.1:0", tls=mqtt_tls.for_listener()))
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"), foreign(broker, mqtt_tls, ["h2"]):
+        pass
+
+
+def foreign(broker: rmqtt.Broker, mqtt_tls: Certificates, offered: list[str]) -> ssl.SSLSocket:
+    """Connect by Python's own module, offering these protocols (ALPN)."""
+    context = ssl.create_default_context(cadata=mqtt_tls.ca)
+    if offered:
+        context.set_alpn_protocols(offered)
+    plain = socket.create_connection(("127.0.0.1", broker.port), timeout=10)
+    return context.wrap_socket(plain, server_hostname="localhost")
+
+
 def test_a_context_of_pythons_own_is_refused_with_what_would_do_the_same() -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
