@@ -71,7 +71,7 @@ async def test_a_killed_publisher_loses_nothing_and_repeats_no_message_of_qos_2(
     path = tmp_path / "outbox"
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker:
         async with (
-            asyncio.timeout(GUARD),
+            asyncio.timeout(5 * GUARD),  # each life is a program that has to start
             rmqtt.Client(broker.url) as reader,
             reader.subscribe("n", qos=2, maxsize=100_000) as heard,
         ):

@@ -230,10 +230,17 @@ impl Driver {
     /// Messages of an earlier process's session have waited long enough for a subscription.
     pub(super) fn drop_early(&mut self) {
         self.early_until = None;
+        // Each takes a place of the window until then. There may be more of them than places, and then nothing that
+        // somebody wants would ever come.
+        let mut places = usize::from(self.options.receive_maximum.get()) / 2;
+        if self.options.outbox_path.is_none() {
+            places = 0;
+        }
         for (publish, delivery) in self.dispatch.unclaimed() {
             match publish.packet_id {
                 // It comes again with the next connection, and holds back no others until then.
-                Some(packet_id) if self.options.outbox_path.is_some() => {
+                Some(packet_id) if places > 0 => {
+                    places -= 1;
                     self.protocol.abandon(packet_id, delivery);
                 }
                 _ => self.drop_unwanted(&publish, delivery),
