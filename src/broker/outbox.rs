@@ -366,6 +366,15 @@ impl Outbox {
         }
     }
 
+    /// What was on its way is not sent again, since the session may not read it any more: hands it out.
+    pub fn take_back(&self, tokens: &[Token]) -> Vec<Sent> {
+        let mut state = self.state.lock();
+        let tokens = tokens.iter();
+        tokens
+            .filter_map(|token| state.shares.settle(*token))
+            .collect()
+    }
+
     /// The session has ended: hands out what was on its way and goes back to its groups.
     pub fn take_sent(&self) -> Vec<Sent> {
         self.state.lock().shares.take_sent()

@@ -85,11 +85,10 @@ fn a_message_that_ends_twice_is_one_too_many() {
     publish(&hub);
     let ended = rmqtt::broker::protocol::Ended {
         acknowledged: 1,
-        withdrawn: 0,
-        denied: 0,
+        ..rmqtt::broker::protocol::Ended::default()
     };
     // The fault: it is still in the queue.
-    hub.note_settled(&attached, ended);
+    hub.note_settled(&attached, &ended);
     assert_eq!(difference(&hub, &attached), (1, -1));
     let balance = hub.try_balance();
     assert_eq!(balance, None, "somebody does not stand still");

@@ -191,7 +191,7 @@ impl Connection {
         let Link::Attached(attached) = &self.link else {
             return;
         };
-        self.hub.note_settled(attached, self.protocol.take_ended());
+        self.hub.note_settled(attached, &self.protocol.take_ended());
         self.hub.settle(attached, &self.protocol.take_settled());
         let mut copy = self.protocol.session().clone();
         for (packet_id, reason) in &self.withheld {

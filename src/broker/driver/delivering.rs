@@ -52,7 +52,7 @@ impl Connection {
             }
         }
         attached.outbox.note_in_flight(self.protocol.in_flight());
-        self.hub.note_settled(attached, self.protocol.take_ended());
+        self.hub.note_settled(attached, &self.protocol.take_ended());
         let settled = self.protocol.take_settled();
         if !settled.is_empty() {
             self.hub.settle(attached, &settled);

@@ -65,7 +65,8 @@ impl Connection {
             Link::None => {}
             Link::Waiting(connection, _) => self.hub.give_up(connection, self.now()),
             Link::Attached(attached) => {
-                self.hub.note_settled(&attached, self.protocol.take_ended());
+                self.hub
+                    .note_settled(&attached, &self.protocol.take_ended());
                 self.hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
                     session: self.protocol.take_session(),

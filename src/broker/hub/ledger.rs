@@ -212,7 +212,7 @@ impl Hub {
     }
 
     /// So many exchanges were settled by the client, and so many given up because it takes them no more.
-    pub fn note_settled(&self, attached: &Attached, ended: Ended) {
+    pub fn note_settled(&self, attached: &Attached, ended: &Ended) {
         if let Some(ledger) = &self.ledger {
             let outbox = Some(&*attached.outbox);
             let answered = (Fate::Acknowledged, "acknowledged");
@@ -221,6 +221,7 @@ impl Hub {
             ledger.end(outbox, too_large, None, ended.withdrawn);
         }
         self.note_denied(Some(&attached.outbox), None, ended.denied);
+        self.take_back(&attached.outbox, &ended.returned);
     }
 
     /// A session has ended: what was open in it, but for so many that went back to groups.

@@ -127,7 +127,25 @@ impl Hub {
 
     /// A session has ended: what it has not taken, and what it has not settled of QoS 1, goes to others.
     pub(super) fn leave_groups(&self, outbox: &Arc<Outbox>, groups: &[Arc<Group>]) {
-        let mut sent = outbox.take_sent();
+        let given_back = self.give_back(outbox.take_sent());
+        self.note_session_ended(outbox, given_back);
+        for group in groups {
+            let after = group.leave(outbox);
+            self.follow_group(group, after, None);
+        }
+    }
+
+    /// What is not sent again to a session that may not read it any more goes to others of its group. One that has ended
+    /// has none.
+    pub(super) fn take_back(&self, outbox: &Outbox, tokens: &[Token]) {
+        if !tokens.is_empty() {
+            let given_back = self.give_back(outbox.take_back(tokens));
+            self.note_denied(Some(outbox), None, tokens.len() - given_back);
+        }
+    }
+
+    /// Gives back to groups what was on its way. Says how many messages had one to go to.
+    fn give_back(&self, mut sent: Vec<Sent>) -> usize {
         let mut given_back = 0;
         // One lock for each group, in the order in which they were first taken from: it must not depend on addresses.
         while let Some(first) = sent.first() {
@@ -143,10 +161,6 @@ impl Hub {
                 self.follow_group(&group, after, None);
             }
         }
-        self.note_session_ended(outbox, given_back);
-        for group in groups {
-            let after = group.leave(outbox);
-            self.follow_group(group, after, None);
-        }
+        given_back
     }
 }

@@ -73,8 +73,8 @@ impl Shares {
         self.tokens
     }
 
-    pub(super) fn settle(&mut self, token: Token) {
-        self.sent.remove(&token);
+    pub(super) fn settle(&mut self, token: Token) -> Option<Sent> {
+        self.sent.remove(&token)
     }
 
     /// What is on its way, by token, and the last token that was given.

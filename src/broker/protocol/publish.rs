@@ -52,7 +52,7 @@ pub enum Outgoing {
 }
 
 /// How many exchanges with the client have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ended {
     /// By its answer.
     pub acknowledged: usize,
@@ -60,6 +60,8 @@ pub struct Ended {
     pub withdrawn: usize,
     /// Since it may not read the message any more.
     pub denied: usize,
+    /// For the same reason, of messages that others may get: the tokens of their deliveries.
+    pub returned: Vec<Token>,
 }
 
 /// What [`Protocol::deliver`] can take now.
@@ -303,17 +305,19 @@ impl Protocol {
         {
             // The client takes smaller packets than when this was sent first, or may do less.
             let outbound = &mut self.session.outbound;
-            let (reason, count) = if may_read {
-                (ReasonCode::PacketTooLarge, &mut self.ended.withdrawn)
+            let reason = if may_read {
+                ReasonCode::PacketTooLarge
             } else {
-                (ReasonCode::NotAuthorized, &mut self.ended.denied)
+                ReasonCode::NotAuthorized
             };
             match outbound.withdraw(packet_id, reason) {
                 Step::Send(pubrel) => self.write(&Packet::Ack(pubrel)).unwrap_or_default(),
-                Step::Settled { token, .. } => {
-                    *count += 1;
+                Step::Settled { token, .. } if may_read => {
+                    self.ended.withdrawn += 1;
                     self.note_settled(token);
                 }
+                Step::Settled { token: 0, .. } => self.ended.denied += 1,
+                Step::Settled { token, .. } => self.ended.returned.push(token),
                 Step::Ignored => {}
             }
         }

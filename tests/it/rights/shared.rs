@@ -2,7 +2,7 @@
 
 use super::{assert_balanced, server};
 use crate::raw::bytes::{Connect, Publish};
-use crate::raw::{Server, V5};
+use crate::raw::{Server, V5, until};
 
 const WIDE: &str = "$share/g/#";
 
@@ -173,5 +173,35 @@ async fn a_member_with_its_hands_full_holds_up_nobody_who_may_read_other_things(
         }
     }
     slow.expect_nothing().await;
+    assert_balanced(&server).await;
+}
+
+#[tokio::test]
+async fn what_is_not_sent_again_for_want_of_rights_goes_to_others_of_the_group() {
+    let server = group().await;
+    let mut boss = server.client(V5, "boss").await;
+    let connect = Connect::new(V5, "a").resume();
+    let (mut one, _) = server.connect(&connect).await;
+    one.subscribe(&[(WIDE, 1)]).await;
+    boss.publish(1, Publish::new("a/1", "x")).await;
+    assert_eq!(one.delivery().await.text(), "x");
+    one.abort();
+    until("it is gone", server.broker(), |broker| {
+        broker.stats().connections == 1
+    })
+    .await;
+    let mut both = server.client(V5, "both").await;
+    both.subscribe(&[(WIDE, 1)]).await;
+    let rules = [("boss", &["+pr #"][..]), ("both", &["+r a/#"])];
+    server
+        .broker()
+        .set_acl(super::acl(&["+pr public/#"], &rules));
+    // It may come back for it as long as its session lasts.
+    both.expect_nothing().await;
+    let (mut one, is_present) = server.connect(&connect).await;
+    assert!(is_present);
+    assert_eq!(both.take().await.text(), "x");
+    one.expect_nothing().await;
+    assert_eq!(server.stats().deliveries_denied, 0);
     assert_balanced(&server).await;
 }

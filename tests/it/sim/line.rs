@@ -411,7 +411,7 @@ impl Line {
             }
             Link::Attached(attached) => {
                 model.leave(client, *now);
-                hub.note_settled(&attached, self.protocol.take_ended());
+                hub.note_settled(&attached, &self.protocol.take_ended());
                 hub.settle(&attached, &self.protocol.take_settled());
                 let leave = Leave {
                     session: self.protocol.take_session(),

@@ -376,7 +376,7 @@ impl Model {
         match packet {
             Packet::Publish(publish) => self.check_may_read(client, publish),
             Packet::Ack(ack) if ack.kind == AckKind::PubRel => {
-                self.withdraw(client, Some(ack.packet_id));
+                self.withdraw(client, ack.packet_id);
             }
             Packet::Ack(ack) => self.check_answer(client, ack),
             _ => {}

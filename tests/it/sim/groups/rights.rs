@@ -1,6 +1,6 @@
 //! What members may read, and what becomes of what none of them may.
 
-use super::{Group, Groups, State};
+use super::{Group, Groups, Parcel, State};
 use crate::sim::rights::Rights;
 use rmqtt::broker::rights::Access;
 use rmqtt::message::Message;
@@ -22,6 +22,26 @@ impl Groups {
             }
         }
         self.bar();
+    }
+
+    /// What was on its way to a client is not sent again, since it may not read it any more. Says whether its group is there
+    /// to have it back.
+    pub(in crate::sim) fn returned(&mut self, client: usize, message: &Message) -> bool {
+        let is_it = |parcel: &Parcel| {
+            let is_its = matches!(parcel.state, State::Sent(whose, ..) if whose == client);
+            is_its && parcel.message.payload == message.payload
+        };
+        let mut is_back = false;
+        for group in self.all.values_mut() {
+            if let Some(parcel) = group.parcels.iter_mut().find(|it| is_it(it)) {
+                parcel.state = State::Waiting;
+                self.dropped_qos0 += group.follow();
+                is_back = true;
+                break;
+            }
+        }
+        self.bar();
+        is_back
     }
 
     /// What no member may read is denied, now or when it would be dealt.

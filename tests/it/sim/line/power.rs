@@ -9,7 +9,7 @@ impl Line {
         let Link::Attached(attached) = &self.link else {
             return;
         };
-        hub.note_settled(attached, self.protocol.take_ended());
+        hub.note_settled(attached, &self.protocol.take_ended());
         hub.settle(attached, &self.protocol.take_settled());
         let mut copy = self.protocol.session().clone();
         for (id, reason) in &self.withheld {

@@ -30,8 +30,9 @@ impl Line {
     pub(super) fn note_ended(&mut self, around: &mut Around<'_>) {
         if let Link::Attached(attached) = &self.link {
             let ended = self.protocol.take_ended();
-            around.hub.note_settled(attached, ended);
+            around.hub.note_settled(attached, &ended);
             around.model.denied(self.client, ended.denied);
+            around.model.returned(self.client, ended.returned.len());
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the model makes of rights: what is to be let in, what may be sent, and what becomes of what waits when that changes.
 
 use super::Model;
+use crate::sim::groups::is_shared;
 use crate::sim::retained::Author;
 use rmqtt::broker::rights::Access;
 use rmqtt::codec::{
@@ -194,27 +195,44 @@ impl Model {
     /// So many messages of QoS 1 are not sent again, since their client may not read them any more.
     pub(in crate::sim) fn denied(&mut self, client: usize, count: usize) {
         for _ in 0..count {
-            let given_up = self.withdraw(client, None);
-            assert!(given_up, "client {client} may read all that is in flight");
+            let given_up = self.give_up_first(client, false);
+            assert!(given_up.is_some(), "client {client} may read its own");
             self.counts.deliveries_denied += 1;
         }
     }
 
-    /// An exchange that was to go on is given up, since the client may not read the message any more: the first of QoS 1, or
-    /// the one of QoS 2 with this id.
-    pub(super) fn withdraw(&mut self, client: usize, id: Option<PacketId>) -> bool {
+    /// The same of what came from groups: others may get it, if there are any.
+    pub(in crate::sim) fn returned(&mut self, client: usize, count: usize) {
+        for _ in 0..count {
+            let message = self.give_up_first(client, true);
+            let message = message.expect("it may not read something of a group's");
+            let is_back = self.groups.returned(client, &message);
+            self.counts.deliveries_denied += usize::from(!is_back);
+        }
+    }
+
+    fn give_up_first(&mut self, client: usize, of_group: bool) -> Option<Message> {
+        let rights = &self.rights;
+        let is_it = |message: &Message| {
+            let topic = message.topic.as_str();
+            is_shared(message) == of_group && !rights.may(client, Access::Read, topic)
+        };
+        let session = self.sessions.get_mut(&client).expect("it is connected");
+        session.flow.give_up(None, is_it)
+    }
+
+    /// An exchange of QoS 2 that was to go on is given up, if the client may not read the message any more.
+    pub(super) fn withdraw(&mut self, client: usize, id: PacketId) {
         let rights = &self.rights;
         let is_denied = |message: &Message| {
             let topic = message.topic.as_str();
             !rights.may(client, Access::Read, topic)
         };
         let session = self.sessions.get_mut(&client).expect("it is connected");
-        let Some(message) = session.flow.give_up(id, is_denied) else {
-            return false;
-        };
-        self.books.withdrawn(client, &message);
-        self.groups.withdrawn(client, &message);
-        true
+        if let Some(message) = session.flow.give_up(Some(id), is_denied) {
+            self.books.withdrawn(client, &message);
+            self.groups.withdrawn(client, &message);
+        }
     }
 
     /// Whatever is sent has to be within the rights of now.
