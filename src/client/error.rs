@@ -5,6 +5,7 @@ use crate::codec::{AckProperties, Disconnect, ReasonCode};
 use crate::message::UserProperty;
 use crate::storage::StorageError;
 use bytestring::ByteString;
+use std::time::Duration;
 
 /// Why an operation of a client failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,12 +45,19 @@ pub enum ClientError {
     #[error("could not authenticate: {0}")]
     Authentication(AuthFailure),
     /// Something took longer than it may.
-    #[error("{what} took longer than {seconds} s")]
+    #[error(
+        "{what} took longer than {} s{}{}",
+        .limit.as_secs_f64(),
+        if .missing.is_empty() { "" } else { ": " },
+        .missing
+    )]
     TimedOut {
         /// What.
         what: &'static str,
         /// The limit.
-        seconds: u64,
+        limit: Duration,
+        /// What had not come by then; empty where nobody can tell.
+        missing: &'static str,
     },
     /// The connection was lost, and the operation does not outlive it.
     #[error("the connection was lost: {cause}")]

@@ -39,22 +39,29 @@ impl Route {
         }
     }
 
-    /// Opens a pipe to `address`. The IP addresses that a name resolves to are raced, IPv6 against IPv4.
+    /// Opens a pipe to `address`. The IP addresses that a name resolves to are raced, IPv6 against IPv4. Meanwhile `missing`
+    /// says what has not come yet, for whoever waits no longer.
     ///
     /// # Errors
     /// Of the operating system, or whatever the way is made of, in words for users; `NotFound` for an in-memory name that
     /// nobody has bound.
-    pub async fn open(&self, address: &Address) -> io::Result<Stream> {
+    pub async fn open(&self, address: &Address, missing: &mut &'static str) -> io::Result<Stream> {
         self.check(address)
             .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        *missing = match self.proxy {
+            Some(_) => "no answer from the proxy",
+            None => "no connection to that address",
+        };
         let mut stream = match (&self.proxy, address.host(), address.port()) {
             (Some(proxy), Some(host), Some(port)) => proxy.open(host, port).await?,
             _ => Stream::plain(address).await?,
         };
         if let (Some(tls), Some(host)) = (&self.tls, address.host()) {
+            *missing = "no end of the TLS handshake";
             stream = tls.connect(stream, host, address.is_websocket()).await?;
         }
         if address.is_websocket() {
+            *missing = "no answer to the WebSocket handshake";
             stream = websocket::connect(stream, address, &self.ws_headers).await?;
         }
         Ok(stream)

@@ -36,7 +36,7 @@ impl Stream {
     /// # Errors
     /// As of [`Route::open`].
     pub async fn connect(address: &Address) -> io::Result<Self> {
-        Route::default().open(address).await
+        Route::default().open(address, &mut "").await
     }
 
     /// What is below everything else on the way to `address`.

@@ -150,7 +150,8 @@ async fn a_broker_that_never_answers_connect_is_given_up_in_time() {
         error.unwrap_err(),
         ClientError::TimedOut {
             what: "connecting",
-            seconds: 3
+            limit: Duration::from_secs(3),
+            missing: "no answer from the broker to CONNECT",
         }
     );
     assert_eq!(begin.elapsed().as_secs(), 3);

@@ -117,3 +117,35 @@ async def test_a_client_goes_where_its_broker_sends_it_only_if_it_may(follow: bo
             with pytest.raises(rmqtt.ServerDisconnected):
                 await messages.get(timeout=GUARD)
         await client.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "missing"),
+    [
+        ("mqtt", "no answer from the broker to CONNECT"),
+        ("mqtts", "no end of the TLS handshake"),
+        ("ws", "no answer to the WebSocket handshake"),
+    ],
+)
+async def test_a_time_out_of_connecting_says_what_had_not_come_by_then(scheme: str, missing: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = rmqtt.Client(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=0.2)
+        with pytest.raises(rmqtt.MqttTimeout, match=rf"^connecting took longer than 0\.2 s: {missing}$"):
+            await client.connect()
+
+
+async def test_a_time_out_of_connecting_says_when_it_is_the_application_that_took_so_long() -> None:
+    class Slow:
+        method = "SLOW"
+
+        async def start(self) -> bytes:
+            await asyncio.get_running_loop().create_future()
+            return b"never"
+
+        def step(self, data: bytes) -> None:
+            del data
+
+    async with rmqtt.Broker("mem://slow") as broker:
+        client = broker.client(auth=Slow(), connect_timeout=0.2)
+        with pytest.raises(rmqtt.MqttTimeout, match="no word of the application yet on who we are"):
+            await client.connect()

@@ -242,7 +242,8 @@ impl Driver {
         }
         let error = ClientError::TimedOut {
             what: "authenticating again",
-            seconds: self.options.connect_timeout.as_secs(),
+            limit: self.options.connect_timeout,
+            missing: "",
         };
         self.fail_authentication(&error);
         self.protocol.distrust();

@@ -15,6 +15,10 @@ use bytes::BytesMut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What connecting waits for, beside the way to the broker.
+const OUR_WORD: &str = "no word of the application yet on who we are";
+const ITS_WORD: &str = "no answer from the broker to CONNECT";
+
 impl Driver {
     /// Makes the first connection. Dropping the future gives up, and leaves the client as it was.
     pub(in crate::client) async fn first(&mut self) -> Result<(Stream, Negotiated), ClientError> {
@@ -124,13 +128,15 @@ impl Driver {
     /// One connection, up to the broker's consent; a second one when it refuses MQTT 5 and we may fall back.
     async fn establish(&mut self) -> Result<(Stream, Negotiated), ClientError> {
         let limit = self.options.connect_timeout;
-        let timed_out = ClientError::TimedOut {
-            what: "connecting",
-            seconds: limit.as_secs(),
-        };
         let clock = self.clock.clone();
         let outcome = clock.timeout(limit, self.attempt()).await;
-        let outcome = outcome.unwrap_or(Err(timed_out));
+        let outcome = outcome.unwrap_or_else(|| {
+            Err(ClientError::TimedOut {
+                what: "connecting",
+                limit,
+                missing: self.missing,
+            })
+        });
         if outcome.is_err() {
             self.protocol.rise_again();
         }
@@ -169,6 +175,7 @@ impl Driver {
 
     async fn handshake(&mut self) -> Result<(Stream, Negotiated), ClientError> {
         // Before the broker waits for us: a mechanism may have to ask somebody else first.
+        self.missing = OUR_WORD;
         let (mut handshake, password, first) = Handshake::begin(&self.options).await?;
         let address = self.address.clone();
         if let Some(clock) = transport::clock(&address) {
@@ -179,7 +186,7 @@ impl Driver {
             address: address.to_string(),
             cause,
         };
-        let opened = self.options.route.open(&address).await;
+        let opened = self.options.route.open(&address, &mut self.missing).await;
         let mut stream = opened.map_err(|error| failed(error.to_string()))?;
         if !self.options.nodelay {
             stream.gather();
@@ -197,6 +204,7 @@ impl Driver {
         }
         self.protocol.connect_as(first, now)?;
         self.ghosts.appear(now);
+        self.missing = ITS_WORD;
         loop {
             let came = self.exchange_bytes(&mut stream, None).await;
             if matches!(came, Ok(came) if came.read == 0) {
@@ -239,9 +247,11 @@ impl Driver {
         loop {
             match self.protocol.receive(&mut self.input, self.clock.now())? {
                 Some(Heard::Authenticate(said)) => {
+                    self.missing = OUR_WORD;
                     if let Some(event) = self.shake(handshake, said).await? {
                         return Ok(Some(event));
                     }
+                    self.missing = ITS_WORD;
                 }
                 other => return Ok(other),
             }

@@ -101,6 +101,8 @@ pub(super) struct Driver {
     is_running: bool,
     /// Whether the connection ended in good order, by the broker.
     is_closed_by_broker: bool,
+    /// What connecting waits for.
+    missing: &'static str,
 }
 
 impl Driver {
@@ -143,6 +145,7 @@ impl Driver {
             close_by: None,
             is_running: false,
             is_closed_by_broker: false,
+            missing: "",
             options,
         }
     }

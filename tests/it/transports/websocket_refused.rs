@@ -200,7 +200,7 @@ async fn half_way(port: u16) -> std::io::Result<Stream> {
         host: "127.0.0.1".to_owned(),
         port,
     };
-    in_time("TLS", route.open(&address)).await
+    in_time("TLS", route.open(&address, &mut "")).await
 }
 
 #[tokio::test]
