@@ -1,8 +1,8 @@
 //! A client that dies at any moment and comes back with what its outbox has synced, against the broker's machine.
 //!
 //! No task, no socket, no clock that runs: both machines, a wire between them, and a disk that keeps of each transaction all
-//! or nothing, and nothing at all that was not synced. The client's part does what its driver does: it notes each step, and
-//! syncs before a byte leaves. Faults can be planted, and have to be found.
+//! or nothing, and nothing at all that was not synced. What is written, what is waited for and what is taken up is said by
+//! the same `Lasting` as to the driver. Faults can be planted, and have to be found.
 
 mod process;
 
@@ -166,14 +166,14 @@ impl World {
         self.process.input.extend_from_slice(&arriving);
         self.hear()?;
         self.send_waiting();
-        self.process.keep_progress(self.fault);
+        let holds_back = self.process.note_all(self.fault);
         let dies_at = self.seed.pick(0..60);
         if dies_at == 0 {
             return self.crash();
         }
-        // Nothing to say, nothing to wait for.
-        if self.process.protocol.outgoing().has_remaining() && self.fault != Fault::NoSync {
+        if holds_back && self.fault != Fault::NoSync {
             self.sync();
+            self.process.lasting.synced();
         }
         if dies_at == 1 {
             return self.crash();
@@ -217,8 +217,7 @@ impl World {
                             "{token} is acknowledged with {reason:?}, and not there"
                         ));
                     }
-                    process.keep_progress(self.fault);
-                    process.written.push(Change::Done(token));
+                    process.note(self.fault, Change::Done(token));
                 }
                 other => return Err(format!("nobody asked for {other:?}")),
             }

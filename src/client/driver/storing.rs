@@ -1,17 +1,17 @@
 //! The outbox that outlives the process: what an earlier one has left, and what this one leaves.
 //!
-//! No byte leaves before the steps that led to it are on the disk: see `storage`. The driver waits for the disk without
-//! holding a thread, and what is published meanwhile goes into the next transaction.
+//! No byte leaves before the steps that led to it are on the disk: see `storage`, and `protocol/lasting`, which says which
+//! steps. The driver waits for the disk without holding a thread, and what is published meanwhile goes into the next
+//! transaction.
 
 use super::Driver;
 use super::publishing::Exchange;
-use crate::client::commands::{Outgoing, Publishes, Reply, aged, size_of};
-use crate::client::protocol::Progress;
+use crate::client::commands::{Outgoing, Publishes, Reply, size_of};
+use crate::client::protocol::Lasting;
 use crate::client::{ClientError, ClientOptions};
 use crate::clock::Clock;
 use crate::codec::ProtocolVersion;
-use crate::storage::{Change, Stage, StorageError, Store, Stored};
-use bytes::Buf;
+use crate::storage::{Change, StorageError, Store, Stored, StoredMessage};
 use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,8 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The store of a driver that has one.
 pub(super) struct Storing {
     store: Store,
-    /// Something was written that may not be on the disk yet.
-    is_unsynced: bool,
+    lasting: Lasting,
     /// The number of the last message of earlier processes.
     restored_up_to: u64,
 }
@@ -68,49 +67,35 @@ impl Driver {
         let restored = stored.messages.len();
         let restored_up_to = stored.messages.last().map_or(0, |last| last.number);
         let now = self.clock.wall();
-        let mut bytes = 0;
-        let mut in_flight = Vec::new();
+        let bytes = stored.messages.iter().map(|left| size_of(&left.message));
+        let bytes = bytes.sum();
         let mut waiting = Publishes::default();
-        for left in stored.messages {
-            let (number, size) = (left.number, size_of(&left.message));
-            bytes += size;
-            let (packet_id, rest) = match left.stage {
-                Stage::Waiting => {
-                    waiting.push(Outgoing {
-                        message: left.message,
-                        size,
-                        number,
-                        put_at: left.put_at,
-                        reply: Reply::new(None),
-                    });
-                    continue;
-                }
-                Stage::Sent(packet_id) => {
-                    let waited = left.put_at.and_then(|at| now.duration_since(at).ok());
-                    (
-                        packet_id,
-                        Ok(aged(left.message, waited.unwrap_or_default())),
-                    )
-                }
-                Stage::Released(packet_id, reason) => (packet_id, Err(reason)),
-            };
-            let reply = Reply::new(None);
-            let token = self.exchanges.insert(Exchange {
-                reply,
-                size,
-                number,
-                put_at: Some(now),
+        let wait = |left: StoredMessage| {
+            waiting.push(Outgoing {
+                size: size_of(&left.message),
+                message: left.message,
+                number: left.number,
+                put_at: left.put_at,
+                reply: Reply::new(None),
             });
-            in_flight.push((packet_id, token, rest));
-        }
-        self.protocol.restore(in_flight, &stored.taken);
+        };
+        let exchanges = &mut self.exchanges;
+        let exchange = |left: &StoredMessage| {
+            exchanges.insert(Exchange {
+                reply: Reply::new(None),
+                size: size_of(&left.message),
+                number: left.number,
+                put_at: Some(now),
+            })
+        };
+        let left = (stored.messages, &stored.taken[..]);
+        let lasting = Lasting::take_up(&mut self.protocol, left, now, wait, exchange);
         self.take_up_subscriptions(stored.subscriptions);
-        self.protocol.note_progress();
         self.queue
             .restore(store.clone(), (restored, bytes), restored_up_to, waiting);
         self.storing = Some(Storing {
             store,
-            is_unsynced: false,
+            lasting,
             restored_up_to,
         });
     }
@@ -120,66 +105,40 @@ impl Driver {
     /// # Errors
     /// It cannot be written: nothing may be sent any more.
     pub(super) async fn sync_store(&mut self) -> Result<(), ClientError> {
-        if self.storing.is_none() {
+        let Some(Storing { store, lasting, .. }) = &mut self.storing else {
             return Ok(());
-        }
-        // What is sent again may be given up in this moment.
-        let has_output = self.protocol.outgoing().has_remaining();
-        self.keep_progress();
-        if let Some(storing) = &mut self.storing
-            && has_output
-            && storing.is_unsynced
-        {
+        };
+        let number = |token| self.exchanges.number(token);
+        if lasting.note_all(&mut self.protocol, number, |change| store.write(change)) {
             // A clock that tests move waits for the disk.
             let _busy = self.clock.busy();
-            storing.store.synced().await?;
-            storing.is_unsynced = false;
+            store.synced().await?;
+            lasting.synced();
         }
         Ok(())
     }
 
-    fn keep_progress(&mut self) {
-        for step in self.protocol.take_progress() {
+    /// What has happened so far, and this behind it.
+    pub(super) fn write(&mut self, then: impl Into<Option<Change>>) {
+        if let Some(Storing { store, lasting, .. }) = &mut self.storing {
             let number = |token| self.exchanges.number(token);
-            let change = match step {
-                Progress::Sent(token, id) => number(token).map(|it| Change::Sent(it, id)),
-                Progress::Released(token, id, reason) => {
-                    number(token).map(|it| Change::Released(it, id, reason))
-                }
-                Progress::Taken(id) => Some(Change::Taken(id)),
-                Progress::Forgotten(id) => Some(Change::Forgotten(id)),
-            };
-            if let Some(change) = change {
-                self.write(change);
-            }
-        }
-    }
-
-    pub(super) fn write(&mut self, change: Change) {
-        if let Some(storing) = &mut self.storing {
-            storing.store.write(change);
-            storing.is_unsynced = true;
+            let write = |change| store.write(change);
+            lasting.note(&mut self.protocol, number, then.into(), write);
         }
     }
 
     /// The broker has lost the session: this message is as if it had not been sent.
     pub(super) fn keep_waiting(&mut self, number: u64) {
-        self.keep_progress();
         self.write(Change::Waiting(number));
     }
 
     /// And what it had sent us means nothing.
     pub(super) fn forget_taken(&mut self) {
-        self.keep_progress();
         self.write(Change::AllForgotten);
     }
 
-    /// A message is over. The steps before it first: its packet id may be in use for another already.
+    /// A message is over.
     pub(super) fn keep_no_more(&mut self, number: u64) {
-        if self.storing.is_none() {
-            return;
-        }
-        self.keep_progress();
         self.write(Change::Done(number));
         if let Some(storing) = &self.storing
             && number <= storing.restored_up_to
@@ -191,7 +150,7 @@ impl Driver {
     /// The end: what is not settled stays for the next process.
     pub(super) async fn close_store(&mut self) {
         if self.storing.is_some() {
-            self.keep_progress();
+            self.write(None);
             self.take_back_withdrawn();
         }
         if let Some(storing) = self.storing.take() {

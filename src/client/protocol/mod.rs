@@ -18,6 +18,7 @@ mod connect;
 mod doubt;
 mod granted;
 mod incoming;
+mod lasting;
 mod progress;
 mod subscribe;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 pub use authenticate::{AUTH_ROUNDS_MAX, Said};
 pub use granted::Granted;
+pub use lasting::Lasting;
 pub use progress::Progress;
 
 use super::{ClientError, ClientOptions};

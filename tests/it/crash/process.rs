@@ -2,14 +2,14 @@
 
 use bytes::BytesMut;
 use rmqtt::client::ClientOptions;
-use rmqtt::client::protocol::{self as client, Progress};
+use rmqtt::client::protocol::{self as client, Lasting};
 use rmqtt::codec::{PacketId, ProtocolVersion};
 use rmqtt::message::{Message, QoS};
-use rmqtt::storage::{Change, Stage};
+use rmqtt::storage::{Change, Stage, StoredMessage};
 use rmqtt::topic::TopicName;
 use rmqtt::transport::Address;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 /// What is done wrong on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,7 @@ impl Image {
 /// One process of the client.
 pub(super) struct Process {
     pub(super) protocol: client::Protocol,
+    pub(super) lasting: Lasting,
     pub(super) input: BytesMut,
     /// Put in and not sent.
     pub(super) waiting: VecDeque<(u64, Message)>,
@@ -102,19 +103,26 @@ impl Process {
         options.keep_alive = 0;
         let mut protocol = client::Protocol::new(options, "crash", now);
         let mut waiting = VecDeque::new();
-        let mut in_flight = Vec::new();
-        for (number, (message, stage)) in &image.messages {
-            match stage {
-                Stage::Waiting => waiting.push_back((*number, message.clone())),
-                Stage::Sent(id) => in_flight.push((*id, *number, Ok(message.clone()))),
-                Stage::Released(id, reason) => in_flight.push((*id, *number, Err(*reason))),
+        let messages = image.messages.iter().map(|(number, (message, stage))| {
+            let (number, message, stage) = (*number, message.clone(), *stage);
+            StoredMessage {
+                number,
+                message,
+                put_at: None,
+                stage,
             }
-        }
+        });
         let taken: Vec<PacketId> = image.taken.iter().copied().collect();
-        protocol.restore(in_flight, &taken);
-        protocol.note_progress();
+        let lasting = Lasting::take_up(
+            &mut protocol,
+            (messages.collect(), &taken),
+            UNIX_EPOCH,
+            |left| waiting.push_back((left.number, left.message)),
+            |left| left.number,
+        );
         Self {
             protocol,
+            lasting,
             input: BytesMut::new(),
             waiting,
             pending: Vec::new(),
@@ -124,21 +132,49 @@ impl Process {
         }
     }
 
-    pub(super) fn keep_progress(&mut self, fault: Fault) {
-        for step in self.protocol.take_progress() {
-            if let Progress::Taken(id) = step {
-                self.unanswered.extend(self.accepted.get(&id));
-            }
-            let change = match (step, fault) {
-                (Progress::Sent(..), Fault::ForgetSent)
-                | (Progress::Released(..), Fault::ForgetReleased)
-                | (Progress::Taken(_), Fault::ForgetTaken) => continue,
-                (Progress::Sent(number, id), _) => Change::Sent(number, id),
-                (Progress::Released(number, id, reason), _) => Change::Released(number, id, reason),
-                (Progress::Taken(id), _) => Change::Taken(id),
-                (Progress::Forgotten(id), _) => Change::Forgotten(id),
-            };
-            self.written.push(change);
-        }
+    /// What has happened, and this behind it.
+    pub(super) fn note(&mut self, fault: Fault, then: Change) {
+        let Self {
+            protocol,
+            lasting,
+            accepted,
+            unanswered,
+            written,
+            ..
+        } = self;
+        let write = |change| write(change, fault, (accepted, unanswered), written);
+        lasting.note(protocol, Some, Some(then), write);
+    }
+
+    /// What has happened; whether what is to be said has to wait for the disk.
+    pub(super) fn note_all(&mut self, fault: Fault) -> bool {
+        let Self {
+            protocol,
+            lasting,
+            accepted,
+            unanswered,
+            written,
+            ..
+        } = self;
+        let write = |change| write(change, fault, (accepted, unanswered), written);
+        lasting.note_all(protocol, Some, write)
+    }
+}
+
+/// Writes it, unless that is the fault.
+fn write(
+    change: Change,
+    fault: Fault,
+    (accepted, unanswered): (&BTreeMap<PacketId, u64>, &mut Vec<u64>),
+    written: &mut Vec<Change>,
+) {
+    if let Change::Taken(id) = &change {
+        unanswered.extend(accepted.get(id));
+    }
+    match (&change, fault) {
+        (Change::Sent(..), Fault::ForgetSent)
+        | (Change::Released(..), Fault::ForgetReleased)
+        | (Change::Taken(_), Fault::ForgetTaken) => {}
+        _ => written.push(change),
     }
 }
