@@ -29,7 +29,7 @@ define make_environment
 	@touch $(1)/.stamp
 endef
 
-.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-encrypted bench-micro bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node chromium clean
+.PHONY: help demo test test-rust test-python test-interop examples-testing lint lint-rust lint-python lint-dependencies advisories bench bench-brokers bench-clients bench-encrypted bench-micro bench-outbox bench-churn bench-hostile bench-bad-inputs bench-verdict chaos fuzz fuzz-corpora fuzzer laws spec spec-update sim mosquitto node chromium clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -180,6 +180,9 @@ bench-clients: .venv-bench/.package $(LOAD) ## our Python client and five others
 
 bench-micro: .venv-bench/.stamp ## codec, filter tree, session and send buffer by themselves (ARGS='--only route')
 	$(BENCH)/python benches/micro.py $(BENCH_OPTIONS)
+
+bench-outbox: .venv-bench/.package ## what the outbox in a file costs beside one in memory (QUICK=1; ARGS='--folder DIR' for its disk)
+	$(BENCH)/python benches/outbox.py $(BENCH_OPTIONS)
 
 bench-churn: .venv-bench/.stamp $(LOAD) ## clients come and go: is memory level, is nothing lost? (SECONDS=600)
 	$(BENCH)/python benches/churn.py --seconds $(SECONDS) $(if $(OUT),--out $(abspath $(OUT))) $(ARGS)
