@@ -40,6 +40,7 @@ _SENTENCES: Final = {
     "client connected": (_BROKER, INFO, "client %s connected from %s: MQTT %s, session %s"),
     "client disconnected": (_BROKER, INFO, "client %s at %s disconnected: %s"),
     "refused": (_BROKER, INFO, "client %s at %s refused: %s"),
+    "handshakes failed": (_BROKER, INFO, "handshakes failed: %s at %s, the last with %s: %s"),
     "limit reached": (_BROKER, WARNING, "limit %s reached %s times"),
     "stopped": (_BROKER, INFO, "stopped"),
 }

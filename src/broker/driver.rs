@@ -10,6 +10,7 @@ mod connection;
 mod cores;
 mod delivering;
 mod doors;
+mod failures;
 mod inquiry;
 mod leaving;
 mod noting;
@@ -37,6 +38,7 @@ use crate::transport::{Address, Gate, Listener};
 use admission::Guard;
 use cores::Cores;
 use doors::{Doors, Entrance};
+use failures::Failures;
 use inquiry::Desk;
 use noting::Told;
 use std::collections::HashMap;
@@ -227,6 +229,7 @@ impl Server {
                 arrivals: JoinSet::new(),
                 connections: JoinSet::new(),
                 bells: HashMap::new(),
+                failures: Failures::at(listener.address().ok()),
             };
             tasks.spawn(clock.track(doors.keep(listener, stopped.clone())));
         }

@@ -33,6 +33,17 @@ pub enum Entry<'a> {
         /// Why.
         why: &'a str,
     },
+    /// Handshakes of TLS, WebSocket or a proxy failed. What comes together is told together, at most once a second.
+    HandshakesFailed {
+        /// At which listener.
+        listener: &'a Address,
+        /// How many since the last time.
+        count: u64,
+        /// With whom the last one; `None`: by a file.
+        address: Option<SocketAddr>,
+        /// Why that one.
+        why: &'a str,
+    },
     /// A limit was reached. What comes together is told together, at most once a second.
     LimitReached {
         /// Which.

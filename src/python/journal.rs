@@ -157,6 +157,20 @@ fn said_by_broker(entry: &of_broker::Entry<'_>) -> Said {
                 plain(why, REASON_CHARS_MAX),
             ],
         ),
+        Entry::HandshakesFailed {
+            listener,
+            count,
+            address,
+            why,
+        } => (
+            "handshakes failed",
+            vec![
+                count.to_string(),
+                plain(&listener.to_string(), NAME_CHARS_MAX),
+                place(*address),
+                plain(why, REASON_CHARS_MAX),
+            ],
+        ),
         Entry::LimitReached { limit, count } => (
             "limit reached",
             vec![limit.name().to_owned(), count.to_string()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -20,6 +21,8 @@ from told_broker import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rmqtt.testing import Certificates
 
 GUARD = 30
 
@@ -134,6 +137,38 @@ def test_a_stranger_that_speaks_something_else_is_told_without_a_name(heard: Hea
     with rmqtt.Broker("mqtt://127.0.0.1:0") as broker, socket.create_connection(("127.0.0.1", broker.port)) as stranger:
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
         heard.until("client without a name at 127.0.0.1:", "refused: ")
+
+
+def test_handshakes_that_fail_are_told_together(heard: Heard, mqtt_tls: Certificates) -> None:
+    clock = Clock()
+    places = [
+        rmqtt.Listener("mqtts://127.0.0.1:0", tls=mqtt_tls.for_listener()),
+        rmqtt.Listener("ws://127.0.0.1:0"),
+        rmqtt.Listener("mqtt://127.0.0.1:0", proxy_protocol=["127.0.0.1"]),
+    ]
+    with rmqtt.Broker(*places, allow_anonymous=True, clock=clock) as broker:
+        for number, url in enumerate(broker.urls):
+
+            def stranger(port: int) -> None:
+                with socket.create_connection(("127.0.0.1", port)) as one:
+                    one.sendall(b"x\n\x1b[31m: all is lost\r\n\r\n".ljust(64))
+                    with contextlib.suppress(ConnectionResetError):
+                        while one.recv(1000):
+                            pass
+
+            port = int(url.rpartition(":")[2].partition("/")[0])
+            stranger(port)
+            record = heard.until("handshakes failed: 1 at", url, "the last with 127.0.0.1:")
+            assert record.levelno == logging.INFO
+            assert "lost" not in record.getMessage()
+            for _ in range(5):
+                stranger(port)
+            # Who was turned away hears of it before it is counted.
+            while broker.stats().connects_refused < 7 * number + 6:
+                threading.Event().wait(0.001)
+            clock.advance(1)
+            stranger(port)
+            heard.until("handshakes failed: 6 at", url)
 
 
 def test_a_limit_is_told_once_for_all_who_reach_it_within_a_second(heard: Heard) -> None:

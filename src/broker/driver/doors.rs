@@ -6,6 +6,7 @@
 use super::admission::{Admission, Guard, Named};
 use super::connection::Connection;
 use super::cores::Cores;
+use super::failures::{Failure, Failures};
 use super::inquiry::Desk;
 use super::pipe::Pipe;
 use crate::broker::bell::Bell;
@@ -21,6 +22,7 @@ use crate::codec::ReasonCode;
 use crate::transport::{Address, CertificateName, Gate, Listener, PeerInfo, Stream};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -101,9 +103,10 @@ pub(super) struct Doors {
     /// Those for whom connections have come too fast.
     pub(super) waiting: Turns<IpAddr, (Stream, SocketAddr)>,
     /// Those that shake hands.
-    pub(super) arrivals: JoinSet<Result<Arrival, Option<Limit>>>,
+    pub(super) arrivals: JoinSet<Result<Arrival, Failure>>,
     pub(super) connections: JoinSet<()>,
     pub(super) bells: HashMap<Id, Arc<Bell>>,
+    pub(super) failures: Failures,
 }
 
 impl Doors {
@@ -124,8 +127,8 @@ impl Doors {
                 Some(arrived) = self.arrivals.join_next(), if !self.arrivals.is_empty() => {
                     match arrived {
                         Ok(Ok(arrival)) => self.welcome(arrival),
-                        Ok(Err(limit)) => self.turn_away(limit),
-                        Err(_) => self.turn_away(None),
+                        Ok(Err(failure)) => self.turn_away(failure),
+                        Err(_) => self.turn_away(Failure::Ours),
                     }
                 }
                 () = self.seams.clock.sleep_until(turn), if !self.waiting.is_empty() => {
@@ -168,7 +171,8 @@ impl Doors {
             self.waiting.is_empty() && closed_until.is_none()
         };
         if !self.entrance.gate.trusts(from) {
-            return self.turn_away(None);
+            let why = io::Error::other("it is none of the proxies that were named");
+            return self.turn_away(Failure::Handshake(from, why));
         }
         let Some(address) = from.filter(|_| !is_open()) else {
             return self.take_in(stream, from);
@@ -204,7 +208,7 @@ impl Doors {
             Ok(taken) => taken,
             Err(limit) => {
                 // Before CONNECT there is nothing that could be said.
-                return self.turn_away(Some(limit));
+                return self.turn_away(limit.into());
             }
         };
         let core = self.cores.place(&stream).cloned();
@@ -217,7 +221,7 @@ impl Doors {
         drop(entered);
         let Ok(stream) = stream else {
             // As if it had been lost just after it was taken.
-            return self.turn_away(None);
+            return self.turn_away(Failure::Ours);
         };
         let peer = PeerInfo {
             address,
@@ -255,7 +259,7 @@ impl Doors {
             let passed = clock
                 .timeout(limit, pass(&gate, &address, arrival, &clock))
                 .await;
-            passed.unwrap_or(Err(Some(Limit::ConnectTimeout)))
+            passed.unwrap_or(Err(Limit::ConnectTimeout.into()))
         });
         match &core {
             Some(core) => self.arrivals.spawn_on(task, core),
@@ -264,11 +268,16 @@ impl Doors {
     }
 
     /// It has not passed the gate.
-    fn turn_away(&self, reached: Option<Limit>) {
+    fn turn_away(&mut self, failure: Failure) {
         let counters = self.hub.counters();
         counters.connects_refused.add_one();
-        if let Some(limit) = reached {
-            counters.reached(limit);
+        match failure {
+            Failure::Limit(limit) => counters.reached(limit),
+            Failure::Handshake(address, why) => {
+                let now = self.seams.clock.now();
+                self.failures.note(&self.hub, (address, &why), now);
+            }
+            Failure::Ours => {}
         }
     }
 
@@ -319,19 +328,21 @@ impl Doors {
     }
 }
 
-/// By way of the gate, to who is at its other end. The error is the limit that was reached, if any.
+/// By way of the gate, to who is at its other end.
 async fn pass(
     gate: &Gate,
     address: &Address,
     mut arrival: Arrival,
     clock: &Clock,
-) -> Result<Arrival, Option<Limit>> {
+) -> Result<Arrival, Failure> {
     if gate.forwarders.is_some() {
         let heard = gate.hear_source(&mut arrival.stream, &mut arrival.peer);
-        heard.await.map_err(|_| None)?;
+        let heard = heard.await;
+        heard.map_err(|error| Failure::Handshake(arrival.peer.address, error))?;
         let said = arrival.peer.address.map(|said| said.ip());
         arrival.place.assign(said, clock.now())?;
     }
+    let peer_address = arrival.peer.address;
     let (stream, read) = arrival.stream.counted();
     let place = &mut arrival.place;
     let mut admitted = pin!(gate.admit(address, stream, arrival.peer));
@@ -340,9 +351,9 @@ async fn pass(
         // What is read of a handshake is held until it is over, and its length is the stranger's to choose.
         let held = read.load(Ordering::Relaxed);
         if place.hold(held.saturating_sub(HANDSHAKE_FREE)) {
-            polled.map_err(|_| None)
+            polled.map_err(|error| Failure::Handshake(peer_address, error))
         } else {
-            Poll::Ready(Err(Some(Limit::UnacceptedBytesMax)))
+            Poll::Ready(Err(Limit::UnacceptedBytesMax.into()))
         }
     });
     let (stream, peer) = admitted.await?;
