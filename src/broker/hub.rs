@@ -34,7 +34,7 @@ use crate::broker::retained::Author;
 use crate::broker::rights::Rights;
 use crate::broker::router::{Route, Routes, SessionKey};
 use crate::broker::stats::Counters;
-use crate::broker::{BrokerError, ClientInfo, Limits};
+use crate::broker::{BrokerError, ClientInfo, Limit, Limits};
 use crate::codec::ReasonCode;
 use crate::message::Message;
 use crate::session::Session;
@@ -114,6 +114,8 @@ pub struct Batch {
     /// Whether what follows stands for `routes`. Not between two batches: queues must not outlive their sessions for long.
     is_found: bool,
     found: Vec<(Arc<Outbox>, Route)>,
+    /// Queues that were found and are full, by the bound they are at: of the next message they are asked anew.
+    refused: Vec<Limit>,
     groups: Vec<Arc<Group>>,
     /// The queues of those who may not read it.
     denied: Vec<Arc<Outbox>>,
@@ -135,6 +137,7 @@ impl Batch {
     fn forget_found(&mut self) {
         self.is_found = false;
         self.found.clear();
+        self.refused.clear();
         self.groups.clear();
         self.denied.clear();
     }
@@ -339,20 +342,26 @@ impl Hub {
                     return Err(error);
                 }
                 core.note_held();
-                core.route(message, publisher, batch);
+                core.route(message, publisher, batch, self.ledger.is_none());
                 core.is_due_earlier(before)
             };
             if is_due_earlier {
                 self.timer.ring();
             }
         } else {
-            self.core.read().route(message, publisher, batch);
+            let core = self.core.read();
+            core.route(message, publisher, batch, self.ledger.is_none());
         }
         if self.taps.is_any() {
             self.catch(message, publisher);
         }
-        self.end_denied(batch, &message.topic, 1);
-        Ok(self.post(message, publisher, batch, now))
+        if !batch.denied.is_empty() {
+            self.end_denied(batch, &message.topic, 1);
+        }
+        let refused = self.end_refused(batch, 1);
+        let mut published = self.post(message, publisher, batch, now);
+        published.matched += refused;
+        Ok(published)
     }
 
     /// The message as it is to be passed on, if not as it came: what is retained is kept for long, a large payload charged.

@@ -109,6 +109,11 @@ impl Pushed {
         }
     }
 
+    /// Whether there is nothing to be counted.
+    pub fn is_plainly_queued(&self) -> bool {
+        !self.is_dropped && !self.is_denied && self.evicted == 0 && self.reached.is_none()
+    }
+
     /// QoS 0, since this bound was reached.
     fn dropped(limit: Limit) -> Self {
         Self {
@@ -192,7 +197,7 @@ impl Outbox {
     /// Queues a message or drops it: see the table on top.
     pub fn push(&self, letter: &mut Letter<'_>, route: &Route, now: Instant) -> Pushed {
         let is_best_effort = route.qos == QoS::AtMostOnce;
-        if is_best_effort && let Some(limit) = self.refusal.reason() {
+        if is_best_effort && let Some(limit) = self.refuses() {
             return Pushed::dropped(limit);
         }
         let mut state = self.state.lock();
@@ -239,7 +244,7 @@ impl Outbox {
     /// Queues all messages of a run at once, or drops them since nobody is there or the queue is full; `None` if it has room
     /// for some of them: then they are to be pushed one by one. `stamp` is that of the route.
     pub fn push_run(&self, run: &Arc<Run>, stamp: u64) -> Option<Pushed> {
-        if let Some(limit) = self.refusal.reason() {
+        if let Some(limit) = self.refuses() {
             return Some(Pushed::dropped(limit));
         }
         let mut state = self.state.lock();

@@ -15,7 +15,7 @@ use crate::broker::router::{GroupKey, RetainedCursor, Router, SessionKey};
 use crate::broker::subscriptions::Subscription;
 use crate::broker::{ClientInfo, Limit, Limits, SessionInfo};
 use crate::codec::ReasonCode;
-use crate::message::Message;
+use crate::message::{Message, QoS};
 use crate::topic::TopicFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -307,32 +307,40 @@ impl Core {
         Some(Arc::clone(&self.connections.get(&connection)?.bell))
     }
 
-    /// Finds the queues for a message, unless they are those of the one before in this batch.
+    /// Finds the queues for a message, unless they are those of the one before in this batch. With `counts_refused`, full
+    /// ones that take no QoS 0 are but counted: a flood meets thousands of them, and each costs less than to be held.
     pub(super) fn route(
         &self,
         message: &Message,
         publisher: Option<SessionKey>,
         batch: &mut Batch,
+        counts_refused: bool,
     ) {
         let is_new = self.router.route(message, publisher, &mut batch.routes);
         if batch.is_found && !is_new {
             return;
         }
         batch.forget_found();
-        batch.is_found = true;
         let routes = &batch.routes;
         let without = routes.denied.iter();
         batch
             .denied
             .extend(without.filter_map(|key| self.outboxes.get(key.0)?.clone()));
-        batch.found.extend(routes.list.iter().filter_map(|route| {
-            let outbox = self.outboxes.get(route.session.0)?.as_ref()?;
-            Some((Arc::clone(outbox), route.clone()))
-        }));
+        for route in &routes.list {
+            let Some(Some(outbox)) = self.outboxes.get(route.session.0) else {
+                continue;
+            };
+            let may_be_refused = counts_refused && route.qos == QoS::AtMostOnce;
+            match outbox.refuses().filter(|_| may_be_refused) {
+                Some(limit) => batch.refused.push(limit),
+                None => batch.found.push((Arc::clone(outbox), route.clone())),
+            }
+        }
         let groups = routes.groups.iter();
         batch
             .groups
             .extend(groups.filter_map(|group| self.group(*group)));
+        batch.is_found = batch.refused.is_empty();
     }
 
     /// Adds a subscription; says what retained messages it has coming, or which group it is in.

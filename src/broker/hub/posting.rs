@@ -28,8 +28,12 @@ impl Hub {
         now: Instant,
     ) -> usize {
         let sample = Message::new(run.topic().clone(), Bytes::new());
-        self.core.read().route(&sample, publisher, batch);
-        let matched = batch.found.len() + batch.groups.len();
+        let counts_refused = self.ledger.is_none();
+        self.core
+            .read()
+            .route(&sample, publisher, batch, counts_refused);
+        let refused = self.end_refused(batch, run.len());
+        let matched = batch.found.len() + batch.groups.len() + refused;
         self.end_denied(batch, run.topic(), run.len());
         if self.taps.is_any() {
             for message in run.messages() {
@@ -49,7 +53,9 @@ impl Hub {
             if let Some(ledger) = &self.ledger {
                 ledger.credit(|credits| credits.routed += run.len());
             }
-            self.enter(outbox, &pushed, (run.topic(), run.len()), &mut tally);
+            if !pushed.is_plainly_queued() {
+                self.enter(outbox, &pushed, (run.topic(), run.len()), &mut tally);
+            }
             batch.to_wake.extend(pushed.wake);
         }
         drop(tally);
@@ -90,7 +96,9 @@ impl Hub {
         let mut tally = Tally::new(&self.counters);
         for (outbox, route) in &batch.found {
             let pushed = outbox.push(&mut letter, route, now);
-            self.enter(outbox, &pushed, (&message.topic, 1), &mut tally);
+            if !pushed.is_plainly_queued() {
+                self.enter(outbox, &pushed, (&message.topic, 1), &mut tally);
+            }
             batch.to_wake.extend(pushed.wake);
             // Who has filled its own queue must still be read: the acknowledgements that drain it come the same way.
             let pressure = if publisher == Some(route.session) {
@@ -130,7 +138,8 @@ impl Hub {
         published
     }
 
-    /// What became of so many messages to one topic is entered in the books.
+    /// What became of so many messages to one topic is entered in the books. Rare, or of a flood: apart from what is common.
+    #[inline(never)]
     fn enter(
         &self,
         outbox: &Outbox,
@@ -156,6 +165,19 @@ impl Hub {
             };
             ledger.end(Some(outbox), (Fate::Dropped, why), Some(topic), dropped);
         }
+    }
+
+    /// Queues that were full without being asked for each of so many messages. Says how many queues they are.
+    pub(super) fn end_refused(&self, batch: &mut Batch, count: usize) -> usize {
+        let refused = batch.refused.len();
+        if refused > 0 {
+            let mut tally = Tally::new(&self.counters);
+            tally.dropped(refused * count, QoS::AtMostOnce);
+            for limit in batch.refused.drain(..) {
+                tally.reached(Some(limit), count);
+            }
+        }
+        refused
     }
 
     /// Those who may not read what would have been for them.

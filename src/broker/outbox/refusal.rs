@@ -1,6 +1,7 @@
 //! That a queue is full, for those who come with QoS 0: a flood meets thousands of full queues with each of its messages,
 //! and who is sent away at each of them must not take its lock first.
 
+use super::Outbox;
 use super::state::State;
 use crate::broker::Limit;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,9 +16,15 @@ const BYTES: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Refusal(AtomicU8);
 
+impl Outbox {
+    /// The bound at which the queue is known to be, so that nothing of QoS 0 is taken; asked without the lock.
+    pub fn refuses(&self) -> Option<Limit> {
+        self.refusal.reason()
+    }
+}
+
 impl Refusal {
-    /// The bound at which the queue is.
-    pub(super) fn reason(&self) -> Option<Limit> {
+    fn reason(&self) -> Option<Limit> {
         match self.0.load(Ordering::Relaxed) {
             MESSAGES => Some(Limit::QueueMessagesMax),
             BYTES => Some(Limit::QueueBytesMax),
