@@ -24,6 +24,8 @@ pub struct Certificates {
     pub other_ca: String,
     /// What the authority has taken back: `revoked` and `revoked_client`.
     pub crl: String,
+    /// The same, of which time has run out.
+    pub outdated_crl: String,
     /// A server's.
     pub server: Issued,
     /// A client's: `CN=client`, with `client@example.com` and `urn:rmqtt:client`.
@@ -58,7 +60,8 @@ impl Certificates {
         revoked_client.serial_number = Some(SerialNumber::from(1002));
         let own = KeyPair::generate()?;
         Ok(Self {
-            crl: revocations(&ca)?,
+            crl: revocations(&ca, 2099)?,
+            outdated_crl: revocations(&ca, 2023)?,
             server: issue(&server("server", &HERE)?, &ca)?,
             client: issue(&client("client")?, &ca)?,
             expired: issue(&expired, &ca)?,
@@ -121,7 +124,7 @@ fn issue(params: &CertificateParams, ca: &Authority) -> Result<Issued, Error> {
     })
 }
 
-fn revocations(ca: &Authority) -> Result<String, Error> {
+fn revocations(ca: &Authority, until_year: i32) -> Result<String, Error> {
     let revoked = |serial: u64| RevokedCertParams {
         serial_number: SerialNumber::from(serial),
         revocation_time: date_time_ymd(2022, 1, 1),
@@ -130,7 +133,7 @@ fn revocations(ca: &Authority) -> Result<String, Error> {
     };
     let params = CertificateRevocationListParams {
         this_update: date_time_ymd(2022, 1, 1),
-        next_update: date_time_ymd(2099, 1, 1),
+        next_update: date_time_ymd(until_year, 1, 1),
         crl_number: SerialNumber::from(1),
         issuing_distribution_point: None,
         revoked_certs: vec![revoked(1001), revoked(1002)],

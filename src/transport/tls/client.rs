@@ -113,7 +113,8 @@ fn verifier(options: &TlsOptions) -> Result<Arc<dyn ServerCertVerifier>, TlsErro
     if let Some(crl) = &options.crl {
         builder = builder
             .with_crls(material::revocations(crl)?)
-            .only_check_end_entity_revocation();
+            .only_check_end_entity_revocation()
+            .enforce_revocation_expiration();
     }
     let inner = builder.build().map_err(unusable)?;
     Ok(Arc::new(Verifier { inner }))

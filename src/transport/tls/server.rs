@@ -148,7 +148,8 @@ fn verifier(options: &TlsOptions) -> Result<Arc<dyn ClientCertVerifier>, TlsErro
     if let Some(crl) = &options.crl {
         builder = builder
             .with_crls(material::revocations(crl)?)
-            .only_check_end_entity_revocation();
+            .only_check_end_entity_revocation()
+            .enforce_revocation_expiration();
     }
     if !options.needs_client_cert {
         builder = builder.allow_unauthenticated();

@@ -77,6 +77,10 @@ fn certificate(error: &CertificateError, name: &str) -> String {
             "it is not valid yet; is the clock right?".to_owned()
         }
         CertificateError::Revoked => "it was revoked".to_owned(),
+        CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the revocation list has run out; give the one that has come after it".to_owned()
+        }
         CertificateError::UnknownRevocationStatus => {
             "no revocation list speaks for it; give the one of its authority".to_owned()
         }

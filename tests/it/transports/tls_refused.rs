@@ -24,7 +24,12 @@ async fn a_server_that_is_not_believed_is_named_for_what_is_wrong_with_it() {
         ca: here(&made.other_ca),
         ..TlsOptions::default()
     };
+    let outdated = TlsOptions {
+        crl: here(&made.outdated_crl),
+        ..believing()
+    };
     for (shown, tls, reason) in [
+        (&made.server, &outdated, "list has run out"),
         (&made.server, &stranger, "unknown CA"),
         (&made.self_signed, &believing(), "self-signed"),
         (&made.wrong_host, &believing(), "not for 127.0.0.1"),
@@ -62,6 +67,28 @@ async fn a_client_that_is_not_believed_is_told_what_is_wrong_with_it() {
     }
     counts_refused(&broker, 4).await;
     assert!(broker.clients().is_empty());
+}
+
+/// Whoever was revoked since would come in by it.
+#[tokio::test]
+async fn a_revocation_list_that_has_run_out_lets_nobody_in() {
+    let made = &*CERTIFICATES;
+    let broker = broker([encrypted(TlsOptions {
+        ca: here(&made.ca),
+        crl: here(&made.outdated_crl),
+        ..showing(&made.server)
+    })])
+    .await;
+    let tls = TlsOptions {
+        ca: here(&made.ca),
+        ..showing(&made.client)
+    };
+    let cause = refused(options(&broker, &tls)).await;
+    assert!(cause.contains("our certificate"), "{cause}");
+    until("refused", &broker, |broker| {
+        broker.stats().connects_refused == 1
+    })
+    .await;
 }
 
 #[tokio::test]
