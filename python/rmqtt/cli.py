@@ -15,7 +15,7 @@ from rmqtt._config import load
 from rmqtt._limits import Limits
 from rmqtt._transport import TLS, Listener
 from rmqtt._types import Features
-from rmqtt._users import AuthLimits, read_users
+from rmqtt._users import JWT, AuthLimits, read_users
 from rmqtt.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ _SWITCHES = [field.name for field in fields(Features) if field.name != "maximum_
 #: What URLs of that kind begin with.
 _ENCRYPTED = ("mqtts:", "wss:")
 _WEBSOCKET = ("ws:", "wss:")
+#: What is said of all listeners that may have it: the field, and the kinds of URLs.
+_OF_LISTENERS = {
+    "origin": ("origins", _WEBSOCKET),
+    "username_from": ("username_from", _ENCRYPTED),
+    "proxy_protocol": ("proxy_protocol", ("mqtt:", *_ENCRYPTED, "ws:")),
+    "socket_mode": ("socket_mode", ("unix:",)),
+}
 
 
 class _Version(argparse.Action):
@@ -72,6 +79,13 @@ def _port(text: str) -> int:
     if text.isdecimal() and int(text) <= 0xFFFF:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+
+
+def _mode(text: str) -> int:
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be octal digits, as in 660, not {text!r}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +129,9 @@ def _add_broker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=Path,
         help="let in nobody but these: a line NAME:PASSWORD for each. On a command line everybody could read them",
     )
+    broker.add_argument("--jwt", metavar="FILE", help="let in who has a token signed by one of these keys, a JWKS, too")
+    broker.add_argument("--jwt-issuer", metavar="NAME", help="who has to have issued it")
+    broker.add_argument("--jwt-audience", metavar="NAME", help="whom it has to be for")
     broker.add_argument(
         "--acl",
         metavar="FILE",
@@ -166,6 +183,19 @@ def _add_listeners(broker: argparse.ArgumentParser) -> None:
         help="whose pages may connect to ws and wss, as in https://app.example; may be given several times "
         "(default: those from localhost)",
     )
+    where.add_argument(
+        "--username-from",
+        choices=("cn", "san-dns", "san-email", "san-uri"),
+        help="the name in a client's certificate that is its user; with --ca",
+    )
+    where.add_argument(
+        "--proxy-protocol",
+        metavar="NETWORK",
+        action="append",
+        help="proxies, as in 10.0.0.0/8, through which everybody comes, with a header of the PROXY protocol; may be "
+        "given several times",
+    )
+    where.add_argument("--socket-mode", metavar="MODE", type=_mode, help="of the files of unix (default: 600)")
 
 
 def _add_numbers(group: argparse._ArgumentGroup, defaults: Limits | AuthLimits) -> None:
@@ -203,22 +233,21 @@ def _listeners(given: dict[str, Any]) -> list[Listener] | None:
         host = given.get("host", "127.0.0.1")
         urls = [f"mqtt://{f'[{host}]' if ':' in host else host}:{given.get('port', 1883)}"]
     material = {name: given[name] for name in ("ca", "cert", "key", "crl") if name in given}
-    origins = given.get("origin")
-    if material and not any(url.startswith(_ENCRYPTED) for url in urls or ()):
-        raise ValueError(f"--{next(iter(material))} is for --listen mqtts://… and wss://…")
-    if origins and not any(url.startswith(_WEBSOCKET) for url in urls or ()):
-        raise ValueError("--origin is for --listen ws://… and wss://…")
+    said: dict[str, tuple[str, tuple[str, ...]]] = dict.fromkeys(material, ("", _ENCRYPTED))
+    said |= {name: kind for name, kind in _OF_LISTENERS.items() if name in given}
+    for name, (_, schemes) in said.items():
+        if not any(url.startswith(schemes) for url in urls or ()):
+            wanted = " and ".join(f"{scheme}//…" for scheme in schemes)
+            raise ValueError(f"--{name.replace('_', '-')} is for --listen {wanted}")
     if urls is None:
         return None
     tls = TLS(**material) if material else None
-    return [
-        Listener(
-            url,
-            tls=tls if url.startswith(_ENCRYPTED) else None,
-            origins=origins if url.startswith(_WEBSOCKET) else None,
-        )
-        for url in urls
-    ]
+
+    def listener(url: str) -> Listener:
+        own = {field: given[name] for name, (field, schemes) in said.items() if field and url.startswith(schemes)}
+        return Listener(url, tls=tls if url.startswith(_ENCRYPTED) else None, **own)
+
+    return [listener(url) for url in urls]
 
 
 def _configured(options: argparse.Namespace) -> dict[str, Any]:
@@ -229,6 +258,8 @@ def _configured(options: argparse.Namespace) -> dict[str, Any]:
     configured.update({name: given[name] for name in plain if name in given})
     if "users" in given:
         configured["auth"] = read_users(given["users"])
+    if (tokens := _tokens(given)) is not None:
+        configured["auth"] = [tokens, *(configured["auth"] for name in ("auth", "users") if name in given)]
     for name, kind in (("limits", Limits), ("auth_limits", AuthLimits), ("features", Features)):
         said = {field.name: given[field.name] for field in fields(kind) if field.name in given}
         if said:
@@ -236,6 +267,15 @@ def _configured(options: argparse.Namespace) -> dict[str, Any]:
     if (listeners := _listeners(given)) is not None:
         configured["listeners"] = listeners
     return configured
+
+
+def _tokens(given: dict[str, Any]) -> JWT | None:
+    terms = {name: given[f"jwt_{name}"] for name in ("issuer", "audience") if f"jwt_{name}" in given}
+    if "jwt" in given:
+        return JWT(given["jwt"], **terms)
+    if terms:
+        raise ValueError(f"--jwt-{next(iter(terms))} is for --jwt")
+    return None
 
 
 def _broker(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from rmqtt.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rmqtt.testing import Certificates
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "broker.toml"
 
@@ -219,3 +222,75 @@ def test_options_that_do_not_go_together_are_refused(arguments: list[str]) -> No
 
 def test_the_example_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["broker", "--check", "--config", str(EXAMPLE)]) == 0, capsys.readouterr().err
+
+
+class Recorder:
+    """Takes the place of a broker, to see what it would be made of."""
+
+    def __init__(self, *listeners: rmqtt.Listener, **options: object) -> None:
+        self.given = {"listeners": list(listeners), **options}
+
+    def check(self) -> None:
+        """Look at nothing: the files are not there."""
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, object]]:
+    """Say what a command line comes to."""
+
+    def say(*arguments: str) -> dict[str, object]:
+        made: list[Recorder] = []
+
+        def make(*listeners: rmqtt.Listener, **options: object) -> Recorder:
+            made.append(Recorder(*listeners, **options))
+            return made[-1]
+
+        monkeypatch.setattr("rmqtt.cli.Broker", make)
+        assert main(["broker", "--check", *arguments]) == 0
+        return made[0].given
+
+    return say
+
+
+def test_what_the_command_line_says_of_listeners_goes_to_those_that_may_have_it(
+    said: Callable[..., dict[str, object]], tmp_path: Path, mqtt_tls: Certificates
+) -> None:
+    listen = [f"--listen={url}" for url in ("mqtts://127.0.0.1:0", "wss://127.0.0.1:0", f"unix://{tmp_path}/sock")]
+    material = [f"--cert={mqtt_tls.server.cert_file}", f"--key={mqtt_tls.server.key_file}", f"--ca={mqtt_tls.ca_file}"]
+    more = ["--username-from=cn", "--socket-mode=660", "--origin=https://app.example", "--proxy-protocol=10.0.0.0/8"]
+    options = said(*listen, *material, *more)
+    tls = rmqtt.TLS(ca=str(mqtt_tls.ca_file), cert=str(mqtt_tls.server.cert_file), key=str(mqtt_tls.server.key_file))
+    proxied = rmqtt.Listener("mqtts://127.0.0.1:0", tls=tls, username_from="cn", proxy_protocol=["10.0.0.0/8"])
+    assert options["listeners"] == [
+        proxied,
+        replace(proxied, url="wss://127.0.0.1:0", origins=["https://app.example"]),
+        rmqtt.Listener(f"unix://{tmp_path}/sock", socket_mode=0o660),
+    ]
+
+
+def test_tokens_and_users_stand_beside_each_other_on_the_command_line(
+    said: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    users = tmp_path / "users.txt"
+    options = said("--jwt=keys.json", "--jwt-audience=mqtt", f"--password-file={users}")
+    assert options["auth"] == [rmqtt.JWT("keys.json", audience="mqtt"), users]
+    assert said("--jwt=keys.json")["auth"] == [rmqtt.JWT("keys.json")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--jwt-issuer=me"], "--jwt-issuer is for --jwt"),
+        (["--socket-mode=600"], "--socket-mode is for --listen unix://…"),
+        (
+            ["--listen=mqtt://127.0.0.1:0", "--username-from=cn"],
+            "--username-from is for --listen mqtts://… and wss://…",
+        ),
+        (["--listen=mqtt://127.0.0.1:0", "--ca=a"], "--ca is for --listen mqtts://… and wss://…"),
+    ],
+)
+def test_an_option_without_what_it_is_for_is_an_error(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["broker", "--check", *arguments]) == 1
+    assert complaint in capsys.readouterr().err
