@@ -162,7 +162,7 @@ async fn version_1(
     let is_ipv4 = parts[1] == "TCP4";
     match ports {
         Some((port, _)) if from.is_ipv4() == is_ipv4 && to.is_ipv4() == is_ipv4 => {
-            Ok(Some(SocketAddr::new(from, port)))
+            Ok(Some(SocketAddr::new(from.to_canonical(), port)))
         }
         _ => Err(malformed()),
     }
@@ -198,10 +198,9 @@ async fn version_2(
             let (_, rest) = cut::<16>(rest)?;
             let ([high, low, _, _], rest) = cut(rest)?;
             let port = u16::from_be_bytes([*high, *low]);
-            (
-                Some(SocketAddr::new(Ipv6Addr::from(*from).into(), port)),
-                rest,
-            )
+            // One of IPv4 as such, as everywhere.
+            let address = Ipv6Addr::from(*from).to_canonical();
+            (Some(SocketAddr::new(address, port)), rest)
         }
         // A Unix socket: there is no address of the network.
         0x31 => (None, cut::<216>(&body)?.1),

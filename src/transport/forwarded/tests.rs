@@ -43,6 +43,13 @@ fn ipv6() -> Vec<u8> {
     body
 }
 
+/// An address of IPv4 as IPv6 writes it.
+fn mapped() -> Vec<u8> {
+    let mut body = ipv6();
+    body[..16].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 7]);
+    body
+}
+
 #[tokio::test]
 async fn both_versions_say_for_whom_a_connection_is() {
     let with_more = [IPV4, &[0x04, 0, 2, b'h', b'i', 0xEE, 0, 0]].concat();
@@ -55,11 +62,16 @@ async fn both_versions_say_for_whom_a_connection_is() {
             b"PROXY TCP6 2001:db8::7 ::1 8080 1883\r\n",
             Some("[2001:db8::7]:8080"),
         ),
+        (
+            b"PROXY TCP6 ::ffff:192.0.2.7 ::1 8080 1883\r\n",
+            Some("192.0.2.7:8080"),
+        ),
         (b"PROXY UNKNOWN\r\n", Some(OWN)),
         (b"PROXY UNKNOWN ffff::f ffff::f 65535 65535\r\n", Some(OWN)),
         (&v2(0x21, 0x11, IPV4), Some("192.0.2.7:8080")),
         (&v2(0x21, 0x11, &with_more), Some("192.0.2.7:8080")),
         (&v2(0x21, 0x21, &ipv6()), Some("[2001:db8::7]:8080")),
+        (&v2(0x21, 0x21, &mapped()), Some("192.0.2.7:8080")),
         (&v2(0x21, 0x31, &[0; 216]), None),
         (&v2(0x21, 0x00, &[]), Some(OWN)),
         (&v2(0x20, 0x00, &[]), Some(OWN)),
