@@ -97,11 +97,11 @@ impl PasswordFile {
         }
     }
 
-    /// What has become of a user for whom the file had this. Nobody guesses here: both are the file's.
-    pub(super) fn standing(&self, user: &str, before: &Arc<StoredHash>) -> Standing {
+    /// What has become of a user for whom the file had this.
+    pub(super) fn standing(&self, user: &str, hash: &Arc<StoredHash>) -> Standing {
         match self.users.read().get(user) {
             None => Standing::Gone,
-            Some(now) if now == before => Standing::Good,
+            Some(now) if now == hash => Standing::Good,
             Some(_) => Standing::Changed,
         }
     }

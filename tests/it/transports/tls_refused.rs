@@ -69,24 +69,6 @@ async fn a_client_that_is_not_believed_is_told_what_is_wrong_with_it() {
     assert!(broker.clients().is_empty());
 }
 
-/// What is meant for one protocol must not end up where another is spoken.
-#[tokio::test]
-async fn who_agrees_on_no_protocol_does_not_come_in() {
-    let speaking = |name: &str, tls: TlsOptions| TlsOptions {
-        alpn: vec![name.to_owned()],
-        ..tls
-    };
-    let mqtt = broker([encrypted(showing(&CERTIFICATES.server))]).await;
-    let cause = refused(options(&mqtt, &speaking("http/1.1", believing()))).await;
-    assert!(cause.contains("none of the protocols in alpn"), "{cause}");
-    connected(options(&mqtt, &speaking("mqtt", believing()))).await;
-    let own = speaking("plant", showing(&CERTIFICATES.server));
-    let own = broker([encrypted(own)]).await;
-    let cause = refused(options(&own, &believing())).await;
-    assert!(cause.contains("none of the protocols in alpn"), "{cause}");
-    connected(options(&own, &speaking("plant", believing()))).await;
-}
-
 /// Whoever was revoked since would come in by it.
 #[tokio::test]
 async fn a_revocation_list_that_has_run_out_lets_nobody_in() {
@@ -103,10 +85,7 @@ async fn a_revocation_list_that_has_run_out_lets_nobody_in() {
     };
     let cause = refused(options(&broker, &tls)).await;
     assert!(cause.contains("our certificate"), "{cause}");
-    until("refused", &broker, |broker| {
-        broker.stats().connects_refused == 1
-    })
-    .await;
+    counts_refused(&broker, 1).await;
 }
 
 #[tokio::test]
