@@ -45,8 +45,8 @@ class TLS:
     key: Material | None = field(default=None, repr=False)
     #: Where the key is encrypted (PKCS#8).
     key_password: str | None = field(default=None, repr=False)
-    #: Revocation lists of the authorities: a certificate for which none of them speaks is refused then, and all are when
-    #: the list has run out.
+    #: Revocation lists of the authorities: a certificate for which none of them speaks is refused then, and all are
+    #: when the list has run out.
     crl: Material | None = None
     #: The name that the server's certificate has to be for; `None`: the host of the URL. Clients only.
     server_name: str | None = None
