@@ -3,6 +3,7 @@
 use super::{broker, carries_messages, connected, listener};
 use rmqtt::broker::{Broker, BrokerError, BrokerOptions};
 use rmqtt::client::ClientOptions;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +78,30 @@ async fn neither_a_socket_in_use_nor_another_file_is_replaced() {
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     assert!(used.exists());
     std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_whose_backlog_is_full_is_in_use_and_holds_nobody_up() {
+    let path = path("full");
+    let address = SockAddr::unix(&path).unwrap();
+    let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    busy.bind(&address).unwrap();
+    busy.listen(0).unwrap();
+    let waiting: Vec<Socket> = std::iter::repeat_with(|| {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.connect(&address).map(|()| socket)
+    })
+    .map_while(Result::ok)
+    .collect();
+    assert!(!waiting.is_empty());
+    let broker = Broker::new(BrokerOptions {
+        listeners: vec![listener(&url(&path))],
+        ..BrokerOptions::default()
+    });
+    let error = broker.start().await.unwrap_err();
+    assert!(matches!(error, BrokerError::Bind { .. }), "{error}");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
