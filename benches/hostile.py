@@ -29,8 +29,9 @@ MIX = (
 )
 LIMITS = (
     "The broker's limits are those of `serve --guarded` in `benches/src/serve.rs`. Broker, honest and hostile clients "
-    "share the cores of one machine, where attackers have their own: the hostile ones run at the lowest priority "
-    "(nice 19), so that they take what the others leave, and come back no faster than 500 in a second."
+    "share the cores of one machine, where attackers have their own: the hostile ones run only while a core has "
+    "nothing else to do (SCHED_IDLE; at nice 19 they still keep one for milliseconds), and come back no faster than 500 "
+    "in a second."
 )
 
 
@@ -108,7 +109,7 @@ def attacked(broker: report.Program, options: argparse.Namespace, target: report
     horde = ["hostile", f"--port={target.port}", f"--count={options.count}"]
     horde += [f"--only={options.only}"] if options.only else []
     report.say(f"{options.count} hostile connections to {'this broker' if target is broker else 'another one'}")
-    with report.program(*horde, is_nice=True) as enemies:
+    with report.program(*horde, is_idle=True) as enemies:
         report.say("the honest meanwhile")
         run = honest(broker, options.rate, options.seconds)
         return run | {"horde": enemies.ask()}

@@ -31,10 +31,10 @@ class RunError(Exception):
 class Program:
     """One program of the load generator that serves: its port, and what it knows."""
 
-    def __init__(self, *arguments: str, cores: Iterable[int] | None = None, is_nice: bool = False) -> None:
+    def __init__(self, *arguments: str, cores: Iterable[int] | None = None, is_idle: bool = False) -> None:
         command = [str(LOAD), *arguments]
-        if is_nice:
-            command = ["nice", "-n", "19", *command]
+        if is_idle:
+            command = ["chrt", "--idle", "0", *command]
         if cores is not None:
             command = ["taskset", "-c", ",".join(map(str, cores)), *command]
         try:
@@ -67,9 +67,9 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(*arguments: str, cores: Iterable[int] | None = None, is_nice: bool = False) -> Iterator[Program]:
+def program(*arguments: str, cores: Iterable[int] | None = None, is_idle: bool = False) -> Iterator[Program]:
     """Start one program that serves; end it with the block."""
-    started = Program(*arguments, cores=cores, is_nice=is_nice)
+    started = Program(*arguments, cores=cores, is_idle=is_idle)
     try:
         yield started
     finally:
