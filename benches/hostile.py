@@ -30,8 +30,8 @@ MIX = (
 LIMITS = (
     "The broker's limits are those of `serve --guarded` in `benches/src/serve.rs`. Broker, honest and hostile clients "
     "share the cores of one machine, where attackers have their own: the hostile ones run only while a core has "
-    "nothing else to do (SCHED_IDLE; at nice 19 they still keep one for milliseconds), and come back no faster than 500 "
-    "in a second."
+    "nothing else to do (SCHED_IDLE; at nice 19 they still keep one for milliseconds), and come back no faster than "
+    "500 in a second."
 )
 
 
