@@ -81,7 +81,7 @@ async def test_an_encrypted_websocket_is_not_for_the_proxy_and_its_name_the_serv
         await _talk("wss://localhost/plant", proxy=proxy.url, tls=mqtt_tls.for_client())
         assert {name.rpartition(":")[2] for name in proxy.asked} == {"443"}
         assert proxy.carried[0] == 0x16
-        assert b"GET" not in proxy.carried
+        assert b"HTTP/1.1" not in proxy.carried
         cause = await _fails("wss://127.0.0.2/plant", proxy, tls=mqtt_tls.for_client())
         assert "127.0.0.2" in cause
 
