@@ -9,25 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
+from answers import said
 from held_broker import GUARD
 from loops import on_every_loop, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 RULES = rmqtt.Acl(publish=["devices/%c/#"], read=["devices/%u/#"])
 USERS = {"alice": "secret", "bob": "secret"}
-
-
-def said(answer: Any, *, is_async: bool) -> Callable[[rmqtt.ClientInfo], Any]:
-    def rights(_: rmqtt.ClientInfo) -> Any:
-        return answer
-
-    async def rights_later(_: rmqtt.ClientInfo) -> Any:
-        await asyncio.sleep(0)
-        return answer
-
-    return rights_later if is_async else rights
 
 
 def guarded(acl: Any, **options: Any) -> rmqtt.Broker:

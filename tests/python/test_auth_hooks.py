@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
+from answers import said
 from held_broker import GUARD
 from loops import on_every_loop, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rmqtt._hooks import Answer
 
 SERVER_UNAVAILABLE = rmqtt.ReasonCode.SERVER_UNAVAILABLE
@@ -37,17 +36,6 @@ async def refusal(broker: rmqtt.Broker, username: str | None = "alice", **option
     with pytest.raises(rmqtt.ConnectRefused) as refused:
         await login(broker, username, **options)
     return refused.value.reason_code
-
-
-def said(answer: Any, *, is_async: bool) -> Callable[[rmqtt.Login], Any]:
-    def check(_: rmqtt.Login) -> Any:
-        return answer
-
-    async def check_later(_: rmqtt.Login) -> Any:
-        await asyncio.sleep(0)
-        return answer
-
-    return check_later if is_async else check
 
 
 @on_every_loop
