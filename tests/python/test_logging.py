@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rmqtt
+from loops import until
 from rmqtt.testing import Clock
 from told_broker import told
 
@@ -139,6 +141,11 @@ def test_a_stranger_that_speaks_something_else_is_told_without_a_name(heard: Hea
         heard.until("client without a name at 127.0.0.1:", "refused: ")
 
 
+async def turned_away(broker: rmqtt.Broker, count: int) -> None:
+    """Wait until so many have been."""
+    await until(lambda: broker.stats().connects_refused >= count)
+
+
 def test_handshakes_that_fail_are_told_together(heard: Heard, mqtt_tls: Certificates) -> None:
     clock = Clock()
     places = [
@@ -164,8 +171,7 @@ def test_handshakes_that_fail_are_told_together(heard: Heard, mqtt_tls: Certific
             for _ in range(5):
                 stranger(port)
             # Who was turned away hears of it before it is counted.
-            while broker.stats().connects_refused < 7 * number + 6:
-                threading.Event().wait(0.001)
+            asyncio.run(turned_away(broker, 7 * number + 6))
             clock.advance(1)
             stranger(port)
             heard.until("handshakes failed: 6 at", url)
